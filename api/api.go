@@ -1,0 +1,13 @@
+// Package api is farm's wire interface: the generated code of farm.proto and
+// the sizes both sides agree on. It has no behaviour.
+package api
+
+//go:generate go run ./generate
+
+// MaxMessage is the size in bytes of the largest message either side of any
+// stream accepts; senders split batches below it.
+const MaxMessage = 8 << 20
+
+// MaxWorkerMessage is the size in bytes of the largest message to a worker,
+// which may carry a whole namespace.
+const MaxWorkerMessage = 48 << 20
