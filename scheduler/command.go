@@ -1,0 +1,287 @@
+package scheduler
+
+import (
+	"farm/internal/wire"
+)
+
+// Command is one request for a change of the state: one of the pointer types
+// of this file. A log entry carries many.
+type Command interface {
+	// AppendTo appends the type byte and the body.
+	AppendTo(b []byte) []byte
+}
+
+// Type bytes of commands in the log. A number once used is never used for
+// something else.
+const (
+	cmdSubmit     = 1
+	cmdCancel     = 2
+	cmdComplete   = 3
+	cmdReturn     = 4
+	cmdWorkerUp   = 5
+	cmdWorkerLost = 6
+	cmdOpenJob    = 7
+	cmdSealJob    = 8
+	cmdCancelJob  = 9
+	cmdTick       = 10
+	cmdWorkerIdle = 11
+	cmdFound      = 12
+)
+
+// Submit asks for a task. The client makes ID, so a repeat is recognised: the
+// Result is then that of the task there is, with Duplicate set.
+type Submit struct {
+	ID, Namespace, Job string
+	Kind               Kind
+	Body               []byte
+	Timeout            int64 // nanoseconds
+	Retries            uint32
+	Priority           int32
+	Delay              int64 // nanoseconds from the log's time
+}
+
+// Cancel asks for the end of a task that is not finished: a queued one is
+// cancelled at once, a running one when its worker has stopped it.
+type Cancel struct{ ID string }
+
+// Status is how an attempt ended.
+type Status uint8
+
+// The ends of an attempt.
+const (
+	Success   Status = iota + 1
+	Failure          // the task's own failure; tried again while Retries are left
+	Permanent        // a failure that another try cannot change, such as source that does not compile
+	Stopped          // stopped because a cancel was asked for
+)
+
+// Complete reports the end of an attempt. It is applied only if it comes from
+// the attempt the state knows: same task, attempt, worker, incarnation, and for
+// a namespace the same epoch and the version the attempt started from. Anything
+// else is answered with Stale and changes nothing.
+type Complete struct {
+	Task        string
+	Attempt     uint32
+	Worker      string
+	Incarnation uint64
+	Epoch       uint64
+	Base        uint64 // the namespace's version the attempt started from
+	Status      Status
+	Cause       string // why it failed, short, kept with the task
+	Change      Change // of the namespace's items; only with Success
+	Outcome     []byte
+	Took        int64 // nanoseconds the attempt ran
+}
+
+// Attempt names one attempt of a task.
+type Attempt struct {
+	Task   string
+	Number uint32
+}
+
+// Return gives back attempts a worker has not begun, so that another may run
+// them. It costs them nothing.
+type Return struct {
+	Worker      string
+	Incarnation uint64
+	Attempts    []Attempt
+}
+
+// WorkerUp announces a worker, or a new incarnation of one: what the older
+// incarnation held is lost. Repeating it changes nothing.
+type WorkerUp struct {
+	Worker      string
+	Incarnation uint64
+	Node        string
+	Slots       uint32
+}
+
+// WorkerLost says that the leader gave up on an incarnation of a worker. Its
+// tasks are queued again. Those in Began lose an attempt; with Guess set the
+// leader did not watch long enough to know which had begun, and the first
+// Slots assigned are taken to have.
+type WorkerLost struct {
+	Worker      string
+	Incarnation uint64
+	Guess       bool
+	Began       []string
+	Cause       string
+}
+
+// WorkerIdle asks a worker to be given nothing new (Drain) or to be used again.
+type WorkerIdle struct {
+	Worker string
+	Drain  bool
+}
+
+// OpenJob makes a job: tasks submitted with its ID belong to it. With Fold set,
+// each task of the job that succeeds puts, in the same entry, one task into the
+// namespace Fold that is to feed its results to the fold.
+type OpenJob struct {
+	ID   string
+	Body []byte // opaque: what workers need to run the job's tasks
+	Fold string // namespace, or empty
+}
+
+// SealJob says that Total tasks were submitted to a job and none will follow.
+type SealJob struct {
+	ID    string
+	Total uint64
+}
+
+// CancelJob seals a job as it is and cancels its tasks.
+type CancelJob struct{ ID string }
+
+// Tick moves the state's clock when nothing else does.
+type Tick struct{}
+
+// Found gives the cluster its id, once.
+type Found struct{ Cluster string }
+
+// AppendTo implements Command.
+func (c *Found) AppendTo(b []byte) []byte { return wire.AppendString(append(b, cmdFound), c.Cluster) }
+
+// AppendTo implements Command.
+func (c *Submit) AppendTo(b []byte) []byte {
+	b = append(b, cmdSubmit)
+	b = wire.AppendString(b, c.ID)
+	b = wire.AppendString(b, c.Namespace)
+	b = wire.AppendString(b, c.Job)
+	b = append(b, byte(c.Kind))
+	b = wire.AppendBytes(b, c.Body)
+	b = wire.AppendInt(b, c.Timeout)
+	b = wire.AppendUint(b, uint64(c.Retries))
+	b = wire.AppendInt(b, int64(c.Priority))
+	return wire.AppendInt(b, c.Delay)
+}
+
+// AppendTo implements Command.
+func (c *Cancel) AppendTo(b []byte) []byte { return wire.AppendString(append(b, cmdCancel), c.ID) }
+
+// AppendTo implements Command.
+func (c *Complete) AppendTo(b []byte) []byte {
+	b = append(b, cmdComplete)
+	b = wire.AppendString(b, c.Task)
+	b = wire.AppendUint(b, uint64(c.Attempt))
+	b = wire.AppendString(b, c.Worker)
+	b = wire.AppendUint(b, c.Incarnation)
+	b = wire.AppendUint(b, c.Epoch)
+	b = wire.AppendUint(b, c.Base)
+	b = append(b, byte(c.Status))
+	b = wire.AppendString(b, c.Cause)
+	b = c.Change.append(b)
+	b = wire.AppendBytes(b, c.Outcome)
+	return wire.AppendInt(b, c.Took)
+}
+
+// AppendTo implements Command.
+func (c *Return) AppendTo(b []byte) []byte {
+	b = append(b, cmdReturn)
+	b = wire.AppendString(b, c.Worker)
+	b = wire.AppendUint(b, c.Incarnation)
+	b = wire.AppendUint(b, uint64(len(c.Attempts)))
+	for _, a := range c.Attempts {
+		b = wire.AppendString(b, a.Task)
+		b = wire.AppendUint(b, uint64(a.Number))
+	}
+	return b
+}
+
+// AppendTo implements Command.
+func (c *WorkerUp) AppendTo(b []byte) []byte {
+	b = append(b, cmdWorkerUp)
+	b = wire.AppendString(b, c.Worker)
+	b = wire.AppendUint(b, c.Incarnation)
+	b = wire.AppendString(b, c.Node)
+	return wire.AppendUint(b, uint64(c.Slots))
+}
+
+// AppendTo implements Command.
+func (c *WorkerLost) AppendTo(b []byte) []byte {
+	b = append(b, cmdWorkerLost)
+	b = wire.AppendString(b, c.Worker)
+	b = wire.AppendUint(b, c.Incarnation)
+	b = wire.AppendBool(b, c.Guess)
+	b = wire.AppendUint(b, uint64(len(c.Began)))
+	for _, id := range c.Began {
+		b = wire.AppendString(b, id)
+	}
+	return wire.AppendString(b, c.Cause)
+}
+
+// AppendTo implements Command.
+func (c *WorkerIdle) AppendTo(b []byte) []byte {
+	return wire.AppendBool(wire.AppendString(append(b, cmdWorkerIdle), c.Worker), c.Drain)
+}
+
+// AppendTo implements Command.
+func (c *OpenJob) AppendTo(b []byte) []byte {
+	b = wire.AppendString(append(b, cmdOpenJob), c.ID)
+	b = wire.AppendBytes(b, c.Body)
+	return wire.AppendString(b, c.Fold)
+}
+
+// AppendTo implements Command.
+func (c *SealJob) AppendTo(b []byte) []byte {
+	return wire.AppendUint(wire.AppendString(append(b, cmdSealJob), c.ID), c.Total)
+}
+
+// AppendTo implements Command.
+func (c *CancelJob) AppendTo(b []byte) []byte {
+	return wire.AppendString(append(b, cmdCancelJob), c.ID)
+}
+
+// AppendTo implements Command.
+func (c *Tick) AppendTo(b []byte) []byte { return append(b, cmdTick) }
+
+// DecodeCommand reads one command from r. Byte slices of the command are parts
+// of r's input. Errors: wire.ErrCorrupt, or *VersionError for a type this
+// version does not know.
+func DecodeCommand(r *wire.Reader) (Command, error) {
+	var c Command
+	switch t := r.Byte(); t {
+	case cmdSubmit:
+		c = &Submit{ID: r.String(), Namespace: r.String(), Job: r.String(), Kind: Kind(r.Byte()), Body: r.Bytes(),
+			Timeout: r.Int(), Retries: uint32(r.Uint()), Priority: int32(r.Int()), Delay: r.Int()}
+	case cmdCancel:
+		c = &Cancel{ID: r.String()}
+	case cmdComplete:
+		c = &Complete{Task: r.String(), Attempt: uint32(r.Uint()), Worker: r.String(), Incarnation: r.Uint(), Epoch: r.Uint(), Base: r.Uint(),
+			Status: Status(r.Byte()), Cause: r.String(), Change: readChange(r), Outcome: r.Bytes(), Took: r.Int()}
+	case cmdReturn:
+		x := &Return{Worker: r.String(), Incarnation: r.Uint()}
+		for range r.Count() {
+			x.Attempts = append(x.Attempts, Attempt{r.String(), uint32(r.Uint())})
+		}
+		c = x
+	case cmdWorkerUp:
+		c = &WorkerUp{Worker: r.String(), Incarnation: r.Uint(), Node: r.String(), Slots: uint32(r.Uint())}
+	case cmdWorkerLost:
+		x := &WorkerLost{Worker: r.String(), Incarnation: r.Uint(), Guess: r.Bool()}
+		for range r.Count() {
+			x.Began = append(x.Began, r.String())
+		}
+		x.Cause = r.String()
+		c = x
+	case cmdWorkerIdle:
+		c = &WorkerIdle{Worker: r.String(), Drain: r.Bool()}
+	case cmdOpenJob:
+		c = &OpenJob{ID: r.String(), Body: r.Bytes(), Fold: r.String()}
+	case cmdSealJob:
+		c = &SealJob{ID: r.String(), Total: r.Uint()}
+	case cmdCancelJob:
+		c = &CancelJob{ID: r.String()}
+	case cmdTick:
+		c = &Tick{}
+	case cmdFound:
+		c = &Found{Cluster: r.String()}
+	default:
+		if r.Err() == nil {
+			return nil, &VersionError{What: "command type", Got: t, Want: cmdFound}
+		}
+	}
+	if err := r.Err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}

@@ -1,0 +1,57 @@
+// Package scheduler decides which worker runs which task, as a pure function of
+// the log: Step takes the state and one command and returns its result and its
+// effects. Every replica applies the same commands and so holds the same state;
+// the leader alone acts on the effects.
+//
+// Nothing here reads a clock, a random number, a file or a map in its own
+// order, starts a goroutine or logs; a test that parses the package says so.
+// Time is data: the leader stamps each log entry, and Advance never lets the
+// state's clock run backwards.
+//
+// # The life of a task
+//
+//	Submit                      Step: a worker has room, it is the task's turn
+//	  │    ┌────────────┐ ───────────────────────────────▶ ┌─────────────┐
+//	  └──▶ │   Queued   │                                  │   Running   │
+//	       └────────────┘ ◀─────────────────────────────── └─────────────┘
+//	         │   │   │      Complete(Failure), retries left;   │   │   │
+//	         │   │   │      Return; WorkerLost                 │   │   │
+//	 Cancel, │   │   │                                         │   │   │
+//	 CancelJob   │   └─ Step: a Patch or Drop at its turn ─┐   │   │   │
+//	         │   │                                         ▼   ▼   │   │
+//	         │   │                    ┌───────────┐  Complete(Success) │
+//	         │   │                    │ Succeeded │ ◀──────────┘   │   │
+//	         │   │                    └───────────┘                │   │
+//	         │   │  a patch's conditions    ┌────────┐ Complete(Failure, Permanent);
+//	         │   └─ do not hold ──────────▶ │ Failed │ ◀── WorkerLost too often
+//	         │                              └────────┘                 │
+//	         │                 ┌───────────┐  Complete(Stopped); WorkerLost
+//	         └───────────────▶ │ Cancelled │ ◀── of a task being cancelled
+//	                           └───────────┘
+//
+// Succeeded, Failed and Cancelled are final.
+//
+// # Namespaces
+//
+// In one namespace tasks take effect one at a time in the order of Task.Order.
+// A namespace is placed on one worker, its holder; each placement has a new
+// epoch. The holder is given several of its tasks at once and runs them one
+// after the other on its own copy; each Complete names the version it started
+// from, so the commits form a chain, and a link that does not fit is refused.
+//
+// # What is stored
+//
+// Records is the state as a map from keys to bytes. Live objects (tasks that
+// are not final, namespaces, workers, open jobs) are held in memory as well
+// and written by Settle; finished tasks and the items of namespaces are only
+// there. Load rebuilds the memory from the records.
+//
+//	m                        counters and the clock
+//	q/<task>                 a task that is not final
+//	t/<task>                 a task that is
+//	f/<8 bytes, big endian>  finished tasks and jobs, oldest first, for retention
+//	n/<namespace>            a namespace: version, epoch, holder
+//	i/<namespace>/<item>     an item of it: version of its last change, bytes
+//	w/<worker>               a worker
+//	j/<job>, h/<job>         an open job, a finished one
+package scheduler

@@ -1,0 +1,451 @@
+package scheduler
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+
+	"farm/internal/wire"
+)
+
+// Records is the durable side of the state: an ordered map. Values handed in
+// and out are never changed afterwards by either side. Implementations need
+// not be safe for concurrent use; the state's owner serialises.
+type Records interface {
+	Get(key string) []byte // nil when absent
+	Put(key string, value []byte)
+	Delete(key string) // of an absent key: nothing
+	// Scan calls fn for the keys that begin with prefix and are not below
+	// from, in ascending order, until fn returns false.
+	Scan(prefix, from string, fn func(key string, value []byte) bool)
+}
+
+// recordVersion is the format of every record, its first byte.
+const recordVersion = 1
+
+// PolicyVersion is the version of the placement rules held in the state, so
+// that replicas of different builds place alike.
+const PolicyVersion = 1
+
+// VersionError says that bytes are of a format this build does not know.
+type VersionError struct {
+	What      string
+	Got, Want byte // Want is the newest known
+}
+
+// Error says what was found and what to do.
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("%s has format %d, this farm knows up to %d: it was written by a newer farm", e.What, e.Got, e.Want)
+}
+
+// Limits of the state. Submit is refused with Limit past them; nothing that
+// was acknowledged is ever dropped for them.
+const (
+	MaxLive           = 1_000_000 // tasks that are not final
+	MaxNamespaceQueue = 100_000   // of them in one namespace
+	MaxNamespaces     = 100_000   // namespaces
+	MaxItems          = 100_000   // items of one namespace
+	MaxItemKey        = 512       // bytes of one item's key
+	MaxChangeBytes    = 1 << 20   // keys and values one task puts
+	MaxNamespaceBytes = 1 << 30   // keys and values of one namespace
+	MaxWorkers        = 1_000     // workers known at a time
+	MaxSlots          = 4_096     // of one worker
+	MaxJobs           = 10_000    // open jobs
+	MaxFinished       = 1_000_000 // finished tasks retained, the newest
+	MaxFinishedBytes  = 4 << 30   // bytes of them
+	Retention         = 7 * 24 * 3600 * second
+	second            = int64(1e9)
+)
+
+// Worker is a worker as the log knows it.
+type Worker struct {
+	ID          string
+	Incarnation uint64
+	Node        string // the node it belongs to, or empty
+	Slots       uint32 // attempts it runs at a time
+	Drain       bool   // is given nothing new
+	Average     int64  // nanoseconds an attempt takes here, smoothed
+
+	tasks map[string]*Task // assigned to it
+	load  int              // private tasks and busy namespaces among them
+	dirty bool
+}
+
+// Busy is the number of attempts it may be running now.
+func (w *Worker) Busy() int { return min(w.load, int(w.Slots)) }
+
+// Assigned is the number of attempts assigned to it.
+func (w *Worker) Assigned() int { return len(w.tasks) }
+
+// Namespace is a durable execution context: a dictionary of items that tasks
+// change one at a time.
+type Namespace struct {
+	Name        string
+	Version     uint64 // changes committed
+	Epoch       uint64 // of its last placement, unique in the state
+	Worker      string // its holder, or empty
+	Incarnation uint64
+	Items       uint64
+	Bytes       uint64 // of keys and values
+	Cleared     uint64 // version in which an item was last removed
+	Created     int64  // unix nanoseconds
+	Changed     int64
+
+	tasks   []*Task // by Order: those running, then those queued
+	running int
+	delayed int // tasks that wait for their time, not in tasks
+	ready   int // position in the ready heap, -1 when not there
+	dirty   bool
+	gone    bool
+}
+
+// Exists tells whether any task has made it something; before that a
+// namespace is only a queue.
+func (n *Namespace) Exists() bool { return n.Version > 0 }
+
+// Queue is the number of its tasks that are not final.
+func (n *Namespace) Queue() int { return len(n.tasks) }
+
+// Job is a set of tasks submitted together.
+type Job struct {
+	ID         string
+	Body       []byte
+	Fold       string
+	Sealed     bool
+	Cancelled  bool
+	Total      uint64 // tasks submitted to it
+	Succeeded  uint64
+	Failed     uint64 // failed or cancelled
+	Folds      uint64 // fold tasks made
+	Folded     uint64 // of them succeeded
+	FoldFailed uint64
+	LastFold   string // the newest fold task that succeeded
+	FirstError string // the first task, in the log's order, that failed
+	Created    int64
+	Finished   int64 // unix nanoseconds, 0 while open
+
+	dirty, stored bool
+}
+
+// counters is the record "m".
+type counters struct {
+	Policy    uint64
+	Clock     int64 // unix nanoseconds
+	Order     uint64
+	Seq       uint64 // assignments made
+	Epoch     uint64
+	FinLo     uint64 // oldest retained f/ record
+	FinHi     uint64 // next f/ record
+	FinBytes  uint64
+	Succeeded uint64 // of all tasks ever
+	Failed    uint64
+	Cancelled uint64
+}
+
+// State is everything the log has decided. Not safe for concurrent use.
+type State struct {
+	rec Records
+	counters
+	cluster string
+
+	tasks      map[string]*Task
+	namespaces map[string]*Namespace
+	workers    []*Worker // by ID
+	jobs       map[string]*Job
+	ready      heap[unit]
+	delayed    heap[*Task]
+	inline     []*Namespace // with a task at the head that needs no worker
+	running    int
+
+	effects []Effect
+
+	dirtyTasks []*Task
+	dirtySpace []*Namespace
+	dirtyWork  []*Worker
+	dirtyJobs  []*Job
+}
+
+// Load builds the state from its records. Errors: *VersionError, or
+// wire.ErrCorrupt wrapped with the record's key.
+func Load(rec Records) (*State, error) {
+	s := &State{rec: rec, tasks: map[string]*Task{}, namespaces: map[string]*Namespace{}, jobs: map[string]*Job{}}
+	s.Policy = PolicyVersion
+	var err error
+	each := func(prefix string, fn func([]byte) error) {
+		if err != nil {
+			return
+		}
+		rec.Scan(prefix, "", func(key string, value []byte) bool {
+			if e := fn(value); e != nil {
+				err = fmt.Errorf("record %q: %w", key, e)
+			}
+			return err == nil
+		})
+	}
+	if b := rec.Get("m"); b != nil {
+		if err = s.decodeCounters(b); err != nil {
+			return nil, fmt.Errorf("record \"m\": %w", err)
+		}
+	}
+	each("w/", s.loadWorker)
+	each("n/", s.loadNamespace)
+	each("j/", s.loadJob)
+	var live []*Task
+	each("q/", func(b []byte) error {
+		t, e := decodeTask(b)
+		live = append(live, t)
+		return e
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(live, func(a, b *Task) int { return compare(a.Order, b.Order) })
+	for _, t := range live {
+		if err := s.loadTask(t); err != nil {
+			return nil, fmt.Errorf("record %q: %w", "q/"+t.ID, err)
+		}
+	}
+	return s, nil
+}
+
+func (s *State) loadWorker(b []byte) error {
+	r := wire.NewReader(b)
+	if v := r.Byte(); v != recordVersion {
+		return &VersionError{"worker record", v, recordVersion}
+	}
+	w := &Worker{ID: r.String(), Incarnation: r.Uint(), Node: r.String(), Slots: uint32(r.Uint()), Drain: r.Bool(), Average: r.Int(), tasks: map[string]*Task{}}
+	s.workers = append(s.workers, w)
+	return r.Done()
+}
+
+func (w *Worker) append(b []byte) []byte {
+	b = append(b, recordVersion)
+	b = wire.AppendString(b, w.ID)
+	b = wire.AppendUint(b, w.Incarnation)
+	b = wire.AppendString(b, w.Node)
+	b = wire.AppendUint(b, uint64(w.Slots))
+	b = wire.AppendBool(b, w.Drain)
+	return wire.AppendInt(b, w.Average)
+}
+
+func (s *State) loadNamespace(b []byte) error {
+	r := wire.NewReader(b)
+	if v := r.Byte(); v != recordVersion {
+		return &VersionError{"namespace record", v, recordVersion}
+	}
+	n := &Namespace{Name: r.String(), Version: r.Uint(), Epoch: r.Uint(), Worker: r.String(), Incarnation: r.Uint(),
+		Items: r.Uint(), Bytes: r.Uint(), Cleared: r.Uint(), Created: r.Int(), Changed: r.Int(), ready: -1}
+	s.namespaces[n.Name] = n
+	return r.Done()
+}
+
+func (n *Namespace) append(b []byte) []byte {
+	b = append(b, recordVersion)
+	b = wire.AppendString(b, n.Name)
+	b = wire.AppendUint(b, n.Version)
+	b = wire.AppendUint(b, n.Epoch)
+	b = wire.AppendString(b, n.Worker)
+	b = wire.AppendUint(b, n.Incarnation)
+	b = wire.AppendUint(b, n.Items)
+	b = wire.AppendUint(b, n.Bytes)
+	b = wire.AppendUint(b, n.Cleared)
+	b = wire.AppendInt(b, n.Created)
+	return wire.AppendInt(b, n.Changed)
+}
+
+func (s *State) loadJob(b []byte) error {
+	j, err := decodeJob(b)
+	if err == nil {
+		j.stored = true
+		s.jobs[j.ID] = j
+	}
+	return err
+}
+
+func decodeJob(b []byte) (*Job, error) {
+	r := wire.NewReader(b)
+	if v := r.Byte(); v != recordVersion {
+		return nil, &VersionError{"job record", v, recordVersion}
+	}
+	j := &Job{ID: r.String(), Body: r.Bytes(), Fold: r.String(), Sealed: r.Bool(), Cancelled: r.Bool(), Total: r.Uint(), Succeeded: r.Uint(),
+		Failed: r.Uint(), Folds: r.Uint(), Folded: r.Uint(), FoldFailed: r.Uint(), LastFold: r.String(), FirstError: r.String(), Created: r.Int(), Finished: r.Int()}
+	return j, r.Done()
+}
+
+func (j *Job) append(b []byte) []byte {
+	b = append(b, recordVersion)
+	b = wire.AppendString(b, j.ID)
+	b = wire.AppendBytes(b, j.Body)
+	b = wire.AppendString(b, j.Fold)
+	b = wire.AppendBool(b, j.Sealed)
+	b = wire.AppendBool(b, j.Cancelled)
+	for _, v := range [...]uint64{j.Total, j.Succeeded, j.Failed, j.Folds, j.Folded, j.FoldFailed} {
+		b = wire.AppendUint(b, v)
+	}
+	b = wire.AppendString(b, j.LastFold)
+	b = wire.AppendString(b, j.FirstError)
+	b = wire.AppendInt(b, j.Created)
+	return wire.AppendInt(b, j.Finished)
+}
+
+func (s *State) loadTask(t *Task) error {
+	t.stored = true
+	s.tasks[t.ID] = t
+	if t.State == Running {
+		w := s.worker(t.Worker)
+		if w == nil || w.Incarnation != t.Incarnation {
+			return fmt.Errorf("runs on unknown worker %q", t.Worker)
+		}
+		w.tasks[t.ID] = t
+		s.running++
+		if t.Namespace == "" {
+			w.load++
+		}
+	}
+	n := s.namespaces[t.Namespace]
+	switch {
+	case t.Namespace != "" && n == nil:
+		return fmt.Errorf("belongs to unknown namespace %q", t.Namespace)
+	case t.NotBefore > s.Clock:
+		s.delay(t)
+	case n == nil && t.State == Queued:
+		s.ready.push(unit{task: t})
+	case n != nil:
+		s.loadIntoSpace(n, t)
+	}
+	return nil
+}
+
+// loadIntoSpace is enqueue without a decision: loading must not place.
+func (s *State) loadIntoSpace(n *Namespace, t *Task) {
+	n.tasks = append(n.tasks, t)
+	if t.State == Running {
+		if n.running++; n.running == 1 {
+			s.worker(t.Worker).load++
+		}
+	} else if len(n.tasks) == 1 {
+		s.ready.push(unit{space: n})
+	}
+}
+
+func (c *counters) fields() []*uint64 {
+	return []*uint64{&c.Policy, &c.Order, &c.Seq, &c.Epoch, &c.FinLo, &c.FinHi, &c.FinBytes, &c.Succeeded, &c.Failed, &c.Cancelled}
+}
+
+func (c *counters) append(b []byte) []byte {
+	b = wire.AppendInt(append(b, recordVersion), c.Clock)
+	for _, f := range c.fields() {
+		b = wire.AppendUint(b, *f)
+	}
+	return b
+}
+
+func (s *State) decodeCounters(b []byte) error {
+	c := &s.counters
+	r := wire.NewReader(b)
+	if v := r.Byte(); v != recordVersion {
+		return &VersionError{"state record", v, recordVersion}
+	}
+	c.Clock = r.Int()
+	for _, f := range c.fields() {
+		*f = r.Uint()
+	}
+	s.cluster = r.String()
+	if c.Policy > PolicyVersion {
+		return &VersionError{"placement policy", byte(c.Policy), PolicyVersion}
+	}
+	return r.Done()
+}
+
+// Settle writes every object that changed since the last Settle to the
+// records. How often it is called does not change what the records hold then.
+func (s *State) Settle() {
+	for _, t := range s.dirtyTasks {
+		if t.dirty = false; !t.State.Final() {
+			s.rec.Put("q/"+t.ID, t.append(nil))
+			t.stored = true
+		}
+	}
+	for _, n := range s.dirtySpace {
+		if n.dirty = false; !n.gone {
+			s.rec.Put("n/"+n.Name, n.append(nil))
+		}
+	}
+	for _, w := range s.dirtyWork {
+		w.dirty = false
+		if s.worker(w.ID) == w {
+			s.rec.Put("w/"+w.ID, w.append(nil))
+		}
+	}
+	for _, j := range s.dirtyJobs {
+		if j.dirty = false; j.Finished == 0 {
+			s.rec.Put("j/"+j.ID, j.append(nil))
+			j.stored = true
+		}
+	}
+	s.dirtyTasks, s.dirtySpace, s.dirtyWork, s.dirtyJobs = s.dirtyTasks[:0], s.dirtySpace[:0], s.dirtyWork[:0], s.dirtyJobs[:0]
+	s.rec.Put("m", wire.AppendString(s.counters.append(nil), s.cluster))
+}
+
+// Unsettled is the number of objects the next Settle writes.
+func (s *State) Unsettled() int {
+	return len(s.dirtyTasks) + len(s.dirtySpace) + len(s.dirtyWork) + len(s.dirtyJobs)
+}
+
+func (s *State) touch(t *Task) {
+	if !t.dirty {
+		t.dirty = true
+		s.dirtyTasks = append(s.dirtyTasks, t)
+	}
+}
+
+func (s *State) touchSpace(n *Namespace) {
+	if !n.dirty {
+		n.dirty = true
+		s.dirtySpace = append(s.dirtySpace, n)
+	}
+}
+
+func (s *State) touchWorker(w *Worker) {
+	if !w.dirty {
+		w.dirty = true
+		s.dirtyWork = append(s.dirtyWork, w)
+	}
+}
+
+func (s *State) touchJob(j *Job) {
+	if !j.dirty {
+		j.dirty = true
+		s.dirtyJobs = append(s.dirtyJobs, j)
+	}
+}
+
+func (s *State) worker(id string) *Worker {
+	if i, ok := s.workerIndex(id); ok {
+		return s.workers[i]
+	}
+	return nil
+}
+
+func (s *State) workerIndex(id string) (int, bool) {
+	return slices.BinarySearchFunc(s.workers, id, func(w *Worker, id string) int { return strings.Compare(w.ID, id) })
+}
+
+func finKey(n uint64) string {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], n)
+	return "f/" + string(b[:])
+}
+
+func itemKey(ns, item string) string { return "i/" + ns + "/" + item }
+
+func compare(a, b uint64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,771 @@
+package scheduler
+
+import (
+	"bytes"
+	"fmt"
+
+	"farm/internal/wire"
+)
+
+// Code is how a command ended.
+type Code uint8
+
+// The codes of a Result. Every replica gives the same one for the same entry.
+const (
+	OK        Code = iota + 1
+	Duplicate      // the task, job or worker is there already: the answer is about that one
+	NotFound       // there is no such task, job, namespace or worker
+	Stale          // the attempt or incarnation is not the current one: refused
+	Conflict       // the command contradicts what is there, such as a sealed job
+	Limit          // a limit of the state is reached
+	Invalid        // the command breaks a rule a client should have kept
+)
+
+var codeNames = [...]string{"", "ok", "duplicate", "not found", "stale", "conflict", "limit", "invalid"}
+
+// String is the code in words.
+func (c Code) String() string {
+	if int(c) < len(codeNames) {
+		return codeNames[c]
+	}
+	return fmt.Sprintf("code(%d)", uint8(c))
+}
+
+// Result answers one command.
+type Result struct {
+	Code   Code
+	Detail string // for people, when Code is not OK or Duplicate
+	Order  uint64 // of a submitted task
+}
+
+// EffectKind says what the leader, or whoever waits, has to do.
+type EffectKind uint8
+
+// The effects of commands.
+const (
+	Assigned  EffectKind = iota + 1 // Task was given to a worker: send it
+	Ended                           // Task became final: tell who waits
+	Stop                            // Task is running and shall be stopped: tell its worker
+	Voided                          // Task's attempt is no longer wanted: tell the worker that had it
+	Settled                         // Task's attempt was accepted: tell the worker that had it
+	Forgotten                       // Space was removed: what workers know of it is void
+	JobEnded                        // Job became finished
+)
+
+// Effect is one consequence of a command. Its pointers are into the state: read
+// them before the next Step, under the state's lock.
+type Effect struct {
+	Kind        EffectKind
+	Task        *Task
+	Worker      string // of Stop, Voided, Settled: who had the attempt
+	Incarnation uint64
+	Attempt     uint32
+	Space       string
+	Version     uint64 // of Settled: the namespace's version after the task
+	Job         *Job
+}
+
+// Advance sets the clock to now (unix nanoseconds), or leaves it where it is
+// when that is later, and queues the tasks whose time has come. The leader's
+// time of an entry goes here before the entry's commands.
+func (s *State) Advance(now int64) {
+	s.Clock = max(s.Clock, now)
+	for s.delayed.len() > 0 && s.delayed.min().NotBefore <= s.Clock {
+		t := s.delayed.min()
+		s.delayed.remove(t)
+		if t.Namespace != "" {
+			s.namespaces[t.Namespace].delayed--
+		}
+		s.Order++
+		t.Order = s.Order // it takes its place in its namespace now
+		s.touch(t)
+		s.enqueue(t)
+	}
+	s.place()
+}
+
+// NextDeadline is the time (unix nanoseconds) at which the state changes with
+// no command but a Tick, 0 when there is none.
+func (s *State) NextDeadline() int64 {
+	if s.delayed.len() == 0 {
+		return 0
+	}
+	return s.delayed.min().NotBefore
+}
+
+// Step applies one command. It never fails: a command that cannot be done is
+// answered with its Code and changes nothing. Call Advance first, and Effects
+// afterwards.
+func (s *State) Step(c Command) Result {
+	var r Result
+	switch c := c.(type) {
+	case *Submit:
+		r = s.submit(c)
+	case *Complete:
+		r = s.complete(c)
+	case *Cancel:
+		r = s.cancel(c)
+	case *Return:
+		r = s.giveBack(c)
+	case *WorkerUp:
+		r = s.workerUp(c)
+	case *WorkerLost:
+		r = s.workerLost(c)
+	case *WorkerIdle:
+		r = s.workerIdle(c)
+	case *OpenJob:
+		r = s.openJob(c)
+	case *SealJob:
+		r = s.sealJob(c)
+	case *CancelJob:
+		r = s.cancelJob(c)
+	case *Tick:
+		r = Result{Code: OK}
+	case *Found:
+		r = s.found(c)
+	default:
+		panic(fmt.Sprintf("scheduler: Step of %T", c))
+	}
+	s.place()
+	return r
+}
+
+// Effects returns the effects since the last call, in order, and forgets them.
+// The slice is valid until the next Step.
+func (s *State) Effects() []Effect {
+	e := s.effects
+	s.effects = s.effects[:0]
+	return e
+}
+
+func (s *State) emit(e Effect) { s.effects = append(s.effects, e) }
+
+func refuse(c Code, format string, args ...any) Result {
+	return Result{Code: c, Detail: fmt.Sprintf(format, args...)}
+}
+
+// ---- submitting ----
+
+func (s *State) submit(c *Submit) Result {
+	if t := s.Task(c.ID); t != nil {
+		return Result{Code: Duplicate, Order: t.Order}
+	}
+	if r := s.submitAllowed(c); r.Code != OK {
+		return r
+	}
+	t := &Task{ID: c.ID, Namespace: c.Namespace, Job: c.Job, Kind: c.Kind, Body: bytes.Clone(c.Body), Timeout: c.Timeout,
+		Retries: c.Retries, Priority: c.Priority, inQueue: -1}
+	if c.Delay > 0 {
+		t.NotBefore = s.Clock + c.Delay
+	}
+	if c.Job != "" {
+		j := s.jobs[c.Job]
+		j.Total++
+		s.touchJob(j)
+	}
+	s.admit(t)
+	return Result{Code: OK, Order: t.Order}
+}
+
+func (s *State) submitAllowed(c *Submit) Result {
+	switch {
+	case !ValidName(c.ID) || (c.Namespace != "" && !ValidName(c.Namespace)):
+		return refuse(Invalid, "a task id or namespace is not a name: %q, %q", c.ID, c.Namespace)
+	case c.Kind < Run || c.Kind > Drop || c.Timeout < 0 || c.Delay < 0 || c.Delay > 366*24*3600*second || c.Retries > MaxRetries:
+		return refuse(Invalid, "a field of the task is out of range")
+	case c.Kind != Run && c.Namespace == "":
+		return refuse(Invalid, "this kind of task needs a namespace")
+	case len(c.Body) > MaxBodyBytes:
+		return refuse(Limit, "the task's body has %d bytes, the limit is %d", len(c.Body), MaxBodyBytes)
+	case len(s.tasks) >= MaxLive:
+		return refuse(Limit, "%d tasks are waiting or running, which is the limit", len(s.tasks))
+	}
+	if c.Namespace != "" {
+		n := s.namespaces[c.Namespace]
+		if n == nil && len(s.namespaces) >= MaxNamespaces {
+			return refuse(Limit, "there are %d namespaces, which is the limit", len(s.namespaces))
+		}
+		if n != nil && len(n.tasks) >= MaxNamespaceQueue {
+			return refuse(Limit, "%d tasks wait in namespace %s, which is the limit", len(n.tasks), n.Name)
+		}
+	}
+	if c.Job != "" {
+		switch j := s.jobs[c.Job]; {
+		case j == nil:
+			return refuse(NotFound, "there is no open job %s", c.Job)
+		case j.Sealed:
+			return refuse(Conflict, "job %s is sealed", c.Job)
+		}
+	}
+	return Result{Code: OK}
+}
+
+// admit makes a new task live.
+func (s *State) admit(t *Task) {
+	s.Order++
+	t.Order = s.Order
+	t.Submitted = s.Clock
+	t.State = Queued
+	s.tasks[t.ID] = t
+	s.touch(t)
+	if t.Namespace != "" && s.namespaces[t.Namespace] == nil {
+		n := &Namespace{Name: t.Namespace, Created: s.Clock, ready: -1}
+		s.namespaces[n.Name] = n
+		s.touchSpace(n)
+	}
+	if t.NotBefore > s.Clock {
+		s.delay(t)
+		return
+	}
+	s.enqueue(t)
+}
+
+func (s *State) delay(t *Task) {
+	s.delayed.push(t)
+	if t.Namespace != "" {
+		s.namespaces[t.Namespace].delayed++
+	}
+}
+
+// enqueue gives a queued task its place in line.
+func (s *State) enqueue(t *Task) {
+	if t.Namespace == "" {
+		s.ready.push(unit{task: t})
+		return
+	}
+	n := s.namespaces[t.Namespace]
+	n.tasks = append(n.tasks, t)
+	s.offerSpace(n)
+}
+
+// ---- the end of an attempt ----
+
+func (s *State) complete(c *Complete) Result {
+	t := s.tasks[c.Task]
+	if t == nil || t.State != Running || t.Attempt != c.Attempt || t.Worker != c.Worker || t.Incarnation != c.Incarnation {
+		return refuse(Stale, "attempt %d of task %s is not the current one", c.Attempt, c.Task)
+	}
+	n := s.namespaces[t.Namespace]
+	if n != nil && (n.tasks[0] != t || n.Epoch != c.Epoch || n.Version != c.Base) {
+		// The attempt is current but what it built on is not: run it again
+		// from what is committed, blaming nobody.
+		s.release(n)
+		return refuse(Stale, "namespace %s is at epoch %d version %d, the attempt began from epoch %d version %d", n.Name, n.Epoch, n.Version, c.Epoch, c.Base)
+	}
+	if r := s.completeAllowed(c, n); r.Code != OK {
+		c = &Complete{Status: Permanent, Cause: r.Detail, Outcome: c.Outcome, Took: c.Took}
+	}
+	s.measure(s.worker(t.Worker), c.Took)
+	e := Effect{Kind: Settled, Task: t, Worker: t.Worker, Incarnation: t.Incarnation, Attempt: t.Attempt, Space: t.Namespace}
+	if n != nil {
+		if c.Status == Success {
+			s.change(n, &c.Change)
+		}
+		e.Version = n.Version
+	}
+	s.emit(e)
+	switch c.Status {
+	case Success:
+		s.finish(t, Succeeded, c.Outcome)
+	case Stopped:
+		s.finish(t, Cancelled, c.Outcome)
+	default:
+		t.Failures++
+		t.blame(c.Cause)
+		if c.Status == Failure && t.Failures <= t.Retries && !t.Cancelling {
+			s.requeueFrom(t)
+		} else {
+			s.finish(t, Failed, c.Outcome)
+		}
+	}
+	return Result{Code: OK, Order: t.Order}
+}
+
+// completeAllowed says why a report of a current attempt cannot be applied as
+// it is; the attempt then counts as failed for that reason.
+func (s *State) completeAllowed(c *Complete, n *Namespace) Result {
+	switch {
+	case c.Status < Success || c.Status > Stopped:
+		return refuse(Invalid, "the worker reported an unknown status")
+	case len(c.Outcome) > MaxOutcome:
+		c.Outcome = nil
+		return refuse(Limit, "the outcome is over the limit of %d bytes", MaxOutcome)
+	case c.Status != Success:
+		return Result{Code: OK}
+	case n == nil && !c.Change.Empty():
+		return refuse(Invalid, "a private task reported a change of a namespace")
+	case !c.Change.valid():
+		return refuse(Limit, "the change of the namespace is malformed or over the limit of %d bytes", MaxChangeBytes)
+	}
+	if n == nil {
+		return Result{Code: OK}
+	}
+	return s.changeFits(n, &c.Change)
+}
+
+func (s *State) changeFits(n *Namespace, c *Change) Result {
+	if n.Items+uint64(len(c.Put)) > MaxItems && len(c.Put) > 0 {
+		return refuse(Limit, "namespace %s has %d items, the limit is %d", n.Name, n.Items, MaxItems)
+	}
+	if n.Bytes+uint64(c.Size()) > MaxNamespaceBytes {
+		return refuse(Limit, "namespace %s holds %d bytes, the limit is %d", n.Name, n.Bytes, MaxNamespaceBytes)
+	}
+	return Result{Code: OK}
+}
+
+// change applies a change to a namespace's items. An empty one is no new
+// version.
+func (s *State) change(n *Namespace, c *Change) {
+	if c.Empty() {
+		return
+	}
+	n.Version++
+	n.Changed = s.Clock
+	for _, k := range c.Delete {
+		if old := s.rec.Get(itemKey(n.Name, k)); old != nil {
+			s.rec.Delete(itemKey(n.Name, k))
+			n.Items--
+			n.Bytes -= uint64(len(k) + len(itemValue(old)))
+			n.Cleared = n.Version
+		}
+	}
+	for _, it := range c.Put {
+		key := itemKey(n.Name, it.Key)
+		if old := s.rec.Get(key); old != nil {
+			n.Bytes -= uint64(len(it.Key) + len(itemValue(old)))
+		} else {
+			n.Items++
+		}
+		n.Bytes += uint64(len(it.Key) + len(it.Value))
+		s.rec.Put(key, append(wire.AppendUint([]byte{recordVersion}, n.Version), it.Value...))
+	}
+	s.touchSpace(n)
+}
+
+func itemValue(rec []byte) []byte {
+	if rec == nil {
+		return nil
+	}
+	_, v := splitItem(rec)
+	return v
+}
+
+func splitItem(rec []byte) (version uint64, value []byte) {
+	r := wire.NewReader(rec)
+	if r.Byte() != recordVersion {
+		panic(&VersionError{"item record", rec[0], recordVersion})
+	}
+	version = r.Uint()
+	return version, r.Rest()
+}
+
+// unassign takes a running task from its worker. It leaves the namespace's
+// queue alone but for the count of running ones.
+func (s *State) unassign(t *Task) {
+	w := s.worker(t.Worker)
+	delete(w.tasks, t.ID)
+	s.running--
+	if t.Namespace == "" {
+		w.load--
+		return
+	}
+	n := s.namespaces[t.Namespace]
+	if n.running--; n.running == 0 {
+		w.load--
+	}
+}
+
+// takeBack makes a running task queued again, where it was in its namespace.
+// The caller offers it for placement.
+func (s *State) takeBack(t *Task) {
+	s.unassign(t)
+	t.State = Queued
+	s.touch(t)
+}
+
+// void is takeBack of an attempt whose worker does not know yet.
+func (s *State) void(t *Task) {
+	s.emit(Effect{Kind: Voided, Task: t, Worker: t.Worker, Incarnation: t.Incarnation, Attempt: t.Attempt, Space: t.Namespace})
+	s.takeBack(t)
+}
+
+// requeueFrom puts a running task back in line, and with it those of its
+// namespace that were to run after it.
+func (s *State) requeueFrom(t *Task) {
+	if t.Namespace == "" {
+		s.takeBack(t)
+		s.ready.push(unit{task: t})
+		return
+	}
+	n := s.namespaces[t.Namespace]
+	for n.running > 0 && n.tasks[n.running-1] != t {
+		s.void(n.tasks[n.running-1])
+	}
+	s.takeBack(t)
+	s.offerSpace(n)
+}
+
+// release voids everything a namespace has running and its placement.
+func (s *State) release(n *Namespace) {
+	for n.running > 0 {
+		s.void(n.tasks[n.running-1])
+	}
+	n.Worker, n.Incarnation = "", 0
+	s.touchSpace(n)
+	s.offerSpace(n)
+}
+
+// finish makes a task final: its record moves from the live to the retained,
+// and what hangs on its end follows in the same entry.
+func (s *State) finish(t *Task, st TaskState, outcome []byte) {
+	if t.State == Running {
+		s.unassign(t)
+	}
+	s.leave(t)
+	t.State, t.Outcome, t.Finished = st, outcome, s.Clock
+	switch st {
+	case Succeeded:
+		s.Succeeded++
+	case Failed:
+		s.Failed++
+	default:
+		s.Cancelled++
+	}
+	delete(s.tasks, t.ID)
+	if t.stored {
+		s.rec.Delete("q/" + t.ID)
+	}
+	rec := t.append(nil)
+	s.rec.Put("t/"+t.ID, rec)
+	s.retain('t', t.ID, len(rec))
+	s.emit(Effect{Kind: Ended, Task: t})
+	if t.Job != "" {
+		s.countJob(s.jobs[t.Job], t)
+	}
+}
+
+// leave takes a task out of every queue.
+func (s *State) leave(t *Task) {
+	if t.Namespace == "" {
+		switch {
+		case t.inQueue < 0:
+		case t.NotBefore > s.Clock:
+			s.delayed.remove(t)
+		default:
+			s.ready.remove(unit{task: t})
+		}
+		return
+	}
+	n := s.namespaces[t.Namespace]
+	if t.inQueue >= 0 {
+		s.delayed.remove(t)
+		n.delayed--
+	}
+	s.ready.remove(unit{space: n})
+	for i, x := range n.tasks {
+		if x != t {
+			continue
+		}
+		if i == 0 {
+			n.tasks[0] = nil
+			n.tasks = n.tasks[1:]
+		} else {
+			n.tasks = append(n.tasks[:i], n.tasks[i+1:]...)
+		}
+		break
+	}
+	s.offerSpace(n)
+	s.abandon(n)
+}
+
+// abandon forgets a namespace nothing was made of and nothing waits for.
+func (s *State) abandon(n *Namespace) {
+	if len(n.tasks) == 0 && n.delayed == 0 && !n.Exists() && !n.gone {
+		s.removeSpace(n)
+	}
+}
+
+func (s *State) removeSpace(n *Namespace) {
+	s.ready.remove(unit{space: n})
+	n.gone = true
+	delete(s.namespaces, n.Name)
+	s.rec.Delete("n/" + n.Name)
+	s.emit(Effect{Kind: Forgotten, Space: n.Name})
+}
+
+// retain notes a finished task ('t') or job ('h') and drops the oldest ones
+// over the limits, at most two a call so that an entry's work is bounded.
+func (s *State) retain(kind byte, id string, size int) {
+	b := append([]byte{recordVersion, kind}, wire.AppendUint(wire.AppendInt(nil, s.Clock), uint64(size))...)
+	s.rec.Put(finKey(s.FinHi), append(b, id...))
+	s.FinHi++
+	s.FinBytes += uint64(size)
+	for range 2 {
+		if !s.expire() {
+			return
+		}
+	}
+}
+
+func (s *State) expire() bool {
+	if s.FinLo == s.FinHi {
+		return false
+	}
+	r := wire.NewReader(s.rec.Get(finKey(s.FinLo)))
+	r.Byte()
+	kind, at, size := r.Byte(), r.Int(), r.Uint()
+	if s.FinHi-s.FinLo <= MaxFinished && s.FinBytes <= MaxFinishedBytes && at+Retention > s.Clock {
+		return false
+	}
+	s.rec.Delete(finKey(s.FinLo))
+	s.rec.Delete(string([]byte{kind, '/'}) + string(r.Rest()))
+	s.FinLo++
+	s.FinBytes -= size
+	return true
+}
+
+// ---- cancelling, giving back ----
+
+func (s *State) cancel(c *Cancel) Result {
+	t := s.tasks[c.ID]
+	if t == nil {
+		if s.rec.Get("t/"+c.ID) != nil {
+			return Result{Code: Duplicate, Detail: "the task is finished"}
+		}
+		return refuse(NotFound, "there is no task %s", c.ID)
+	}
+	s.stop(t)
+	return Result{Code: OK, Order: t.Order}
+}
+
+func (s *State) stop(t *Task) {
+	if t.State == Queued {
+		s.finish(t, Cancelled, nil)
+		return
+	}
+	if !t.Cancelling {
+		t.Cancelling = true
+		s.touch(t)
+		s.emit(Effect{Kind: Stop, Task: t, Worker: t.Worker, Incarnation: t.Incarnation, Attempt: t.Attempt})
+	}
+}
+
+func (s *State) giveBack(c *Return) Result {
+	w := s.worker(c.Worker)
+	if w == nil || w.Incarnation != c.Incarnation {
+		return refuse(Stale, "incarnation %d of worker %s is not the current one", c.Incarnation, c.Worker)
+	}
+	w.Average = max(w.Average, lookahead) // it had more than it could begin: give it nothing ahead
+	s.touchWorker(w)
+	for _, a := range c.Attempts {
+		t := w.tasks[a.Task]
+		switch {
+		case t == nil || t.Attempt != a.Number:
+		case t.Cancelling:
+			s.finish(t, Cancelled, nil)
+		default:
+			s.requeueFrom(t)
+		}
+	}
+	return Result{Code: OK}
+}
+
+func (s *State) found(c *Found) Result {
+	switch {
+	case !ValidName(c.Cluster):
+		return refuse(Invalid, "a cluster id is not a name: %q", c.Cluster)
+	case s.cluster != "":
+		return Result{Code: Duplicate, Detail: s.cluster}
+	}
+	s.cluster = c.Cluster
+	return Result{Code: OK}
+}
+
+// ---- jobs ----
+
+func (s *State) openJob(c *OpenJob) Result {
+	if s.Job(c.ID) != nil {
+		return Result{Code: Duplicate}
+	}
+	switch {
+	case !ValidName(c.ID) || (c.Fold != "" && !ValidName(c.Fold)):
+		return refuse(Invalid, "a job id or namespace is not a name: %q, %q", c.ID, c.Fold)
+	case len(c.Body) > MaxBodyBytes:
+		return refuse(Limit, "the job's body has %d bytes, the limit is %d", len(c.Body), MaxBodyBytes)
+	case len(s.jobs) >= MaxJobs:
+		return refuse(Limit, "%d jobs are open, which is the limit", len(s.jobs))
+	}
+	j := &Job{ID: c.ID, Body: bytes.Clone(c.Body), Fold: c.Fold, Created: s.Clock}
+	s.jobs[c.ID] = j
+	s.touchJob(j)
+	return Result{Code: OK}
+}
+
+func (s *State) sealJob(c *SealJob) Result {
+	j := s.jobs[c.ID]
+	switch {
+	case j == nil && s.rec.Get("h/"+c.ID) != nil:
+		return Result{Code: Duplicate}
+	case j == nil:
+		return refuse(NotFound, "there is no job %s", c.ID)
+	case j.Total != c.Total:
+		return refuse(Conflict, "job %s has %d tasks, not %d", c.ID, j.Total, c.Total)
+	}
+	j.Sealed = true
+	s.touchJob(j)
+	s.endJob(j)
+	return Result{Code: OK}
+}
+
+func (s *State) cancelJob(c *CancelJob) Result {
+	j := s.jobs[c.ID]
+	if j == nil {
+		if s.rec.Get("h/"+c.ID) != nil {
+			return Result{Code: Duplicate, Detail: "the job is finished"}
+		}
+		return refuse(NotFound, "there is no job %s", c.ID)
+	}
+	j.Sealed, j.Cancelled = true, true
+	s.touchJob(j)
+	for _, t := range s.liveWhere(func(t *Task) bool { return t.Job == c.ID }) {
+		s.stop(t)
+	}
+	s.endJob(j)
+	return Result{Code: OK}
+}
+
+// countJob follows the end of one of a job's tasks.
+func (s *State) countJob(j *Job, t *Task) {
+	if j == nil {
+		return // the job was finished by force and its last tasks follow
+	}
+	s.touchJob(j)
+	switch {
+	case t.FoldOf != "" && t.State == Succeeded:
+		j.Folded++
+		j.LastFold = t.ID
+	case t.FoldOf != "":
+		j.FoldFailed++
+	case t.State == Succeeded:
+		j.Succeeded++
+		if j.Fold != "" && !j.Cancelled {
+			j.Folds++
+			s.admit(&Task{ID: foldID(t.ID), Namespace: j.Fold, Job: j.ID, FoldOf: t.ID, Kind: Run, Timeout: t.Timeout, Retries: t.Retries, Priority: t.Priority, inQueue: -1})
+		}
+	default:
+		j.Failed++
+	}
+	if t.State != Succeeded && j.FirstError == "" {
+		j.FirstError = t.ID
+	}
+	s.endJob(j)
+}
+
+// foldID is the id of the task that folds the results of task id. Clients
+// cannot make one: their names have no '/'.
+func foldID(id string) string { return id + "/fold" }
+
+func (s *State) endJob(j *Job) {
+	if !j.Sealed || j.Finished != 0 || j.Succeeded+j.Failed < j.Total || j.Folded+j.FoldFailed < j.Folds {
+		return
+	}
+	j.Finished = max(s.Clock, 1)
+	delete(s.jobs, j.ID)
+	if j.stored {
+		s.rec.Delete("j/" + j.ID)
+	}
+	rec := j.append(nil)
+	s.rec.Put("h/"+j.ID, rec)
+	s.retain('h', j.ID, len(rec))
+	s.emit(Effect{Kind: JobEnded, Job: j})
+}
+
+// ---- tasks that Step carries out itself ----
+
+// carryOut runs the Patch or Drop at the head of a namespace.
+func (s *State) carryOut(n *Namespace) {
+	t := n.tasks[0]
+	t.Attempt, t.Started = 1, s.Clock
+	if t.Kind == Drop {
+		s.clear(n)
+		s.finish(t, Succeeded, nil)
+		return
+	}
+	cause := s.patch(n, t.Body)
+	if cause == "" {
+		s.finish(t, Succeeded, nil)
+		return
+	}
+	t.Failures++
+	t.blame(cause)
+	s.finish(t, Failed, nil)
+}
+
+// patch applies an encoded Change if its conditions hold, or says why not.
+func (s *State) patch(n *Namespace, body []byte) (cause string) {
+	c, err := DecodeChange(body)
+	if err != nil || !c.valid() {
+		return "the patch is malformed or over the limits"
+	}
+	if r := s.changeFits(n, &c); r.Code != OK {
+		return r.Detail
+	}
+	if c.At != 0 && c.At != n.Version+1 {
+		return CauseConflict
+	}
+	for _, it := range c.Require {
+		rec := s.rec.Get(itemKey(n.Name, it.Key))
+		if (rec == nil) != (it.Value == nil) || !bytes.HasPrefix(itemValue(rec), it.Value) {
+			return CauseConflict
+		}
+	}
+	s.change(n, &c)
+	return ""
+}
+
+// CauseConflict is the cause of a patch that failed because an item was not as
+// the patch required: make it again from the newer state.
+const CauseConflict = "conflict: the namespace was changed meanwhile"
+
+// clear removes a namespace's items; the namespace itself goes when its last
+// task leaves.
+func (s *State) clear(n *Namespace) {
+	prefix := itemKey(n.Name, "")
+	var keys []string
+	s.rec.Scan(prefix, "", func(k string, _ []byte) bool {
+		keys = append(keys, k)
+		return true
+	})
+	for _, k := range keys {
+		s.rec.Delete(k)
+	}
+	n.Version, n.Items, n.Bytes, n.Cleared = 0, 0, 0, 0
+	n.Worker, n.Incarnation = "", 0
+	s.touchSpace(n)
+	s.emit(Effect{Kind: Forgotten, Space: n.Name})
+}
+
+// ValidName tells whether s may name a namespace, task, job or worker: 1 to
+// MaxIDBytes of letters, digits, '.', '_' and '-', not beginning with '.' or '-'.
+func ValidName(s string) bool {
+	if s == "" || len(s) > MaxIDBytes || s[0] == '.' || s[0] == '-' {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-') {
+			return false
+		}
+	}
+	return true
+}
+
+// splitRetained reads a retention record: what finished, and its id.
+func splitRetained(rec []byte) (kind byte, id string) {
+	r := wire.NewReader(rec)
+	r.Byte()
+	kind = r.Byte()
+	r.Int()
+	r.Uint()
+	return kind, string(r.Rest())
+}
