@@ -1,0 +1,81 @@
+package cell
+
+import (
+	"go/token"
+	"go/types"
+	"strings"
+)
+
+const runsLater = "it runs code after the cell has returned"
+
+// notMembers are the members of allowed packages that cells may not use, with the reason.
+var notMembers = map[string]string{
+	"time.AfterFunc":                    runsLater,
+	"context.AfterFunc":                 runsLater,
+	"sync.WaitGroup.Go":                 "the interpreter cannot stop what it starts: use Add, go and Done",
+	"fmt.Scan":                          "a cell has no standard input",
+	"fmt.Scanf":                         "a cell has no standard input",
+	"fmt.Scanln":                        "a cell has no standard input",
+	"sync/atomic.Pointer":               "the interpreter does not have it",
+	"sync.OnceFunc":                     "the interpreter does not have it",
+	"text/template.ParseFS":             "a cell has no files",
+	"text/template.ParseGlob":           "a cell has no files",
+	"text/template.ParseFiles":          "a cell has no files",
+	"text/template.Template.ParseFS":    "a cell has no files",
+	"text/template.Template.ParseGlob":  "a cell has no files",
+	"text/template.Template.ParseFiles": "a cell has no files",
+}
+
+func whyNotPackage(path string) string {
+	switch {
+	case path == "os" || strings.HasPrefix(path, "os/") || path == "path/filepath" || path == "io/fs" || path == "io/ioutil" || path == "embed":
+		return "a cell has no files and no processes"
+	case path == "net" || strings.HasPrefix(path, "net/"):
+		return "a cell has no network"
+	case path == "unsafe" || path == "reflect" || path == "syscall" || path == "plugin" || path == "C" ||
+		path == "runtime" || strings.HasPrefix(path, "runtime/") || strings.HasPrefix(path, "debug/"):
+		return "it reaches the memory or the process of the worker"
+	case path == "log" || strings.HasPrefix(path, "log/"):
+		return `it acts on the whole process: use farm.Logf of package "farm"`
+	case strings.Contains(path, "."):
+		return "cells can import standard packages only"
+	}
+	return "it is not in the list of packages for cells"
+}
+
+// farmSource is what cells see of package farm. The bodies are in the engine's host.
+const farmSource = `package farm
+
+// TaskID is the id of the task that runs this cell.
+func TaskID() string
+
+// Attempt is 1 for the first try of the task.
+func Attempt() int
+
+// Namespace is the name of the namespace, "" in a private one.
+func Namespace() string
+
+// Arg is the argument of the task with that name, "" when there is none.
+func Arg(name string) string
+
+// Args are all arguments of the task.
+func Args() map[string]string
+
+// Progress tells how far the task is.
+func Progress(done, total int)
+
+// Logf writes a line to the log of the task.
+func Logf(format string, args ...any)
+`
+
+// farmPackage is the type information of package farm.
+func farmPackage() *types.Package {
+	fset := token.NewFileSet()
+	f := mustParse(fset, "farm.go", farmSource)
+	conf := types.Config{IgnoreFuncBodies: true}
+	pkg, err := conf.Check("farm", fset, f, nil)
+	if err != nil {
+		panic(err) // the source is a constant
+	}
+	return pkg
+}

@@ -1,0 +1,691 @@
+package cell
+
+import (
+	"go/ast"
+	"go/token"
+	"go/types"
+	"slices"
+)
+
+// stmts is one walk over the statements of a function.
+type stmts struct {
+	l      *lowerer
+	caught map[types.Object]bool
+	sig    *types.Signature    // of the function
+	loops  int                 // loops around, within the function
+	labels map[ast.Stmt]string // of loops
+}
+
+// statements lowers the statements of all functions in n.
+func (l *lowerer) statements(n ast.Node, caught map[types.Object]bool) {
+	s := &stmts{l: l, caught: caught, labels: map[ast.Stmt]string{}}
+	switch n := n.(type) {
+	case *ast.FuncDecl:
+		var sig *types.Signature
+		if f, ok := l.info.Defs[n.Name].(*types.Func); ok {
+			sig = f.Signature()
+		}
+		s.body(n.Body, sig)
+	default:
+		s.literals(n)
+	}
+}
+
+func (s *stmts) body(b *ast.BlockStmt, sig *types.Signature) {
+	if b == nil {
+		return
+	}
+	inner := &stmts{l: s.l, sig: sig, caught: s.caught, labels: s.labels}
+	b.List = inner.list(b.List)
+}
+
+// literals lowers the function literals in an expression or simple statement.
+func (s *stmts) literals(n ast.Node) {
+	if n == nil {
+		return
+	}
+	ast.Inspect(n, func(n ast.Node) bool {
+		if f, ok := n.(*ast.FuncLit); ok {
+			sig, _ := s.l.typeOf(f).(*types.Signature)
+			s.body(f.Body, sig)
+			return false
+		}
+		return true
+	})
+}
+
+func (s *stmts) list(in []ast.Stmt) []ast.Stmt {
+	var out []ast.Stmt
+	for _, st := range in {
+		out = append(out, s.stmt(st)...)
+	}
+	return out
+}
+
+func (s *stmts) stmt(st ast.Stmt) []ast.Stmt {
+	switch x := st.(type) {
+	case *ast.BlockStmt:
+		x.List = s.list(x.List)
+	case *ast.LabeledStmt:
+		s.labels[x.Stmt] = x.Label.Name
+		r := s.stmt(x.Stmt)
+		// What comes before a loop stays before its label.
+		x.Stmt = r[len(r)-1]
+		return append(r[:len(r)-1:len(r)-1], x)
+	case *ast.IfStmt:
+		return s.ifStmt(x)
+	case *ast.ForStmt:
+		return s.forStmt(x)
+	case *ast.RangeStmt:
+		return s.rangeStmt(x)
+	case *ast.SwitchStmt:
+		return s.switchStmt(x)
+	case *ast.TypeSwitchStmt:
+		return s.typeSwitch(x)
+	case *ast.SelectStmt:
+		return s.selectStmt(x)
+	case *ast.DeferStmt:
+		s.literals(x.Call)
+		return s.deferStmt(x)
+	case *ast.GoStmt:
+		s.literals(x.Call)
+		return s.goStmt(x)
+	case *ast.ReturnStmt:
+		s.literals(x)
+		return s.returnStmt(x)
+	case *ast.AssignStmt:
+		s.literals(x)
+		return s.assignStmt(x)
+	case *ast.DeclStmt:
+		s.literals(x)
+		return s.declStmt(x)
+	default:
+		s.literals(st)
+	}
+	return []ast.Stmt{st}
+}
+
+// fresh says that a variable defined by id needs a place of its own in each iteration.
+func (s *stmts) fresh(id *ast.Ident) bool {
+	o := s.l.info.Defs[id]
+	return s.loops > 0 && o != nil && id.Name != "_" && s.caught[o]
+}
+
+// assignStmt gives captured variables of loop bodies a place of their own in each iteration: only the
+// plain definition x := y makes one in the interpreter.
+func (s *stmts) assignStmt(x *ast.AssignStmt) []ast.Stmt {
+	if x.Tok != token.DEFINE {
+		list := s.assignOrder(x)
+		if list[len(list)-1] != ast.Stmt(x) {
+			return list
+		}
+		return s.throughTemps(list)
+	}
+	var after []ast.Stmt
+	for i, lhs := range x.Lhs {
+		id, ok := lhs.(*ast.Ident)
+		if !ok || !s.fresh(id) {
+			continue
+		}
+		t := s.l.temp(id.Pos())
+		after = append(after, define(use(id), use(t)))
+		x.Lhs[i] = t
+	}
+	return append([]ast.Stmt{x}, after...)
+}
+
+// assignOrder makes multiple assignments whose left sides have operands safe: Go evaluates those
+// operands before it assigns anything.
+func (s *stmts) assignOrder(x *ast.AssignStmt) []ast.Stmt {
+	if x.Tok != token.ASSIGN || len(x.Lhs) < 2 {
+		return []ast.Stmt{x}
+	}
+	var before []ast.Stmt
+	if len(x.Lhs) == len(x.Rhs) {
+		if after := s.splitNil(x); after != nil {
+			return append(s.assignOrder(x), after...)
+		}
+	}
+	for i, lhs := range x.Lhs {
+		ix, ok := ast.Unparen(lhs).(*ast.IndexExpr)
+		if !ok {
+			continue
+		}
+		if tv := s.l.info.Types[ix.Index]; tv.Value != nil || s.l.types[ix.Index] != nil {
+			continue
+		}
+		t := s.l.temp(ix.Index.Pos())
+		before = append(before, define(t, ix.Index))
+		y := *ix
+		y.Index = use(t)
+		x.Lhs[i] = &y
+	}
+	return append(before, x)
+}
+
+// throughTemps assigns the results of calls, receives and other expressions with several values by way
+// of new variables: the interpreter has them write to the place of the variable itself, too early (the
+// called function sees its own result there) or to another place (pointers go stale).
+func (s *stmts) throughTemps(list []ast.Stmt) []ast.Stmt {
+	x := list[len(list)-1].(*ast.AssignStmt)
+	if x.Tok == token.ASSIGN && len(x.Rhs) > 1 {
+		for i, r := range x.Rhs {
+			if _, ok := ast.Unparen(r).(*ast.CompositeLit); ok {
+				t := s.l.temp(r.Pos())
+				list = slices.Insert(list, len(list)-1, define(t, r))
+				x.Rhs[i] = use(t)
+			}
+		}
+	}
+	if x.Tok != token.ASSIGN || len(x.Rhs) != 1 || !s.indirect(x) {
+		return list
+	}
+	list = list[:len(list)-1]
+	temps := make([]ast.Expr, len(x.Lhs))
+	var after []ast.Stmt
+	some := false
+	for i, lhs := range x.Lhs {
+		if id, ok := lhs.(*ast.Ident); ok && id.Name == "_" {
+			temps[i] = lhs
+			continue
+		}
+		some = true
+		t := s.l.temp(lhs.Pos())
+		temps[i] = t
+		after = append(after, assign(lhs, use(t)))
+	}
+	if !some {
+		return append(list, x)
+	}
+	y := *x
+	y.Lhs, y.Tok = temps, token.DEFINE
+	return append(append(list, &y), after...)
+}
+
+func (s *stmts) indirect(x *ast.AssignStmt) bool {
+	if len(x.Lhs) > 1 {
+		return true
+	}
+	switch r := ast.Unparen(x.Rhs[0]).(type) {
+	case *ast.CallExpr:
+		tv := s.l.info.Types[r.Fun]
+		if tv.IsType() || tv.IsBuiltin() {
+			return false
+		}
+	case *ast.UnaryExpr:
+		return r.Op == token.ARROW
+	case *ast.CompositeLit, *ast.FuncLit:
+		return true
+	default:
+		return false
+	}
+	id, ok := x.Lhs[0].(*ast.Ident)
+	if !ok {
+		return true
+	}
+	v, ok := s.l.info.Uses[id].(*types.Var)
+	return !ok || s.caught[v] || v.Parent() == s.l.pkg.Scope()
+}
+
+// splitNil takes the nils out of a multiple assignment: the interpreter has no type for them there.
+func (s *stmts) splitNil(x *ast.AssignStmt) []ast.Stmt {
+	var after []ast.Stmt
+	var lhs, rhs []ast.Expr
+	for i, r := range x.Rhs {
+		if s.l.info.Types[r].IsNil() {
+			after = append(after, assign(x.Lhs[i], r))
+			continue
+		}
+		lhs, rhs = append(lhs, x.Lhs[i]), append(rhs, r)
+	}
+	if len(lhs) == 0 {
+		x.Lhs, x.Rhs = after[0].(*ast.AssignStmt).Lhs, after[0].(*ast.AssignStmt).Rhs
+		return after[1:]
+	}
+	if len(after) > 0 {
+		x.Lhs, x.Rhs = lhs, rhs
+	}
+	return after
+}
+
+func (s *stmts) declStmt(x *ast.DeclStmt) []ast.Stmt {
+	g, ok := x.Decl.(*ast.GenDecl)
+	if !ok || g.Tok != token.VAR {
+		if ok && g.Tok == token.CONST {
+			return nil // folded
+		}
+		return []ast.Stmt{x}
+	}
+	var after []ast.Stmt
+	for _, sp := range g.Specs {
+		vs := sp.(*ast.ValueSpec)
+		for i, id := range vs.Names {
+			if !s.fresh(id) {
+				continue
+			}
+			t := s.l.temp(id.Pos())
+			after = append(after, define(use(id), use(t)))
+			vs.Names[i] = t
+		}
+	}
+	return append([]ast.Stmt{x}, after...)
+}
+
+// lift takes the init statement of an if or switch out in front when it has to become several.
+func (s *stmts) lift(init *ast.Stmt, st ast.Stmt) []ast.Stmt {
+	if *init == nil {
+		return []ast.Stmt{st}
+	}
+	r := s.stmt(*init)
+	if len(r) == 1 {
+		*init = r[0]
+		return []ast.Stmt{st}
+	}
+	*init = nil
+	return []ast.Stmt{&ast.BlockStmt{Lbrace: st.Pos(), List: append(r, st), Rbrace: st.End()}}
+}
+
+func (s *stmts) ifStmt(x *ast.IfStmt) []ast.Stmt {
+	s.literals(x.Cond)
+	x.Body.List = s.list(x.Body.List)
+	if x.Else != nil {
+		r := s.stmt(x.Else)
+		if len(r) == 1 {
+			x.Else = r[0]
+		} else {
+			x.Else = &ast.BlockStmt{Lbrace: x.Else.Pos(), List: r, Rbrace: x.Else.End()}
+		}
+		if _, isIf := x.Else.(*ast.IfStmt); !isIf {
+			if _, isBlock := x.Else.(*ast.BlockStmt); !isBlock {
+				x.Else = &ast.BlockStmt{Lbrace: x.Else.Pos(), List: []ast.Stmt{x.Else}, Rbrace: x.Else.End()}
+			}
+		}
+	}
+	return s.lift(&x.Init, x)
+}
+
+func (s *stmts) clauses(b *ast.BlockStmt) {
+	for _, c := range b.List {
+		switch c := c.(type) {
+		case *ast.CaseClause:
+			for _, e := range c.List {
+				s.literals(e)
+			}
+			c.Body = s.list(c.Body)
+		case *ast.CommClause:
+			s.literals(c.Comm)
+			c.Body = s.list(c.Body)
+		}
+	}
+}
+
+// switchStmt compares an interface with constants outright: the interpreter finds no match otherwise.
+func (s *stmts) switchStmt(x *ast.SwitchStmt) []ast.Stmt {
+	s.literals(x.Tag)
+	s.clauses(x.Body)
+	if x.Tag == nil {
+		return s.lift(&x.Init, x)
+	}
+	t := s.l.typeOf(x.Tag)
+	if t == nil || !types.IsInterface(t) {
+		return s.lift(&x.Init, x)
+	}
+	tag := s.l.temp(x.Tag.Pos())
+	for _, c := range x.Body.List {
+		c := c.(*ast.CaseClause)
+		for i, e := range c.List {
+			et := s.l.typeOf(e)
+			if et != nil && !types.IsInterface(et) && et != types.Typ[types.UntypedNil] {
+				e = call1("any", e, e.Pos())
+			}
+			c.List[i] = &ast.BinaryExpr{X: use(tag), OpPos: e.Pos(), Op: token.EQL, Y: e}
+		}
+	}
+	var pre []ast.Stmt
+	if x.Init != nil {
+		pre = s.stmt(x.Init)
+	}
+	pre = append(pre, define(tag, x.Tag))
+	x.Init, x.Tag = nil, nil
+	return s.around(pre, x)
+}
+
+// around puts statements before one that may have a label: breaks out of it must keep working, so the
+// label stays with it. Callers get the statement last.
+func (s *stmts) around(pre []ast.Stmt, st ast.Stmt) []ast.Stmt {
+	return append(pre, st)
+}
+
+func (s *stmts) typeSwitch(x *ast.TypeSwitchStmt) []ast.Stmt {
+	if a, ok := x.Assign.(*ast.AssignStmt); ok {
+		for _, c := range x.Body.List {
+			c := c.(*ast.CaseClause)
+			o := s.l.info.Implicits[c]
+			if o != nil && s.loops > 0 && s.caught[o] {
+				id := a.Lhs[0].(*ast.Ident)
+				t := s.l.temp(id.Pos())
+				c.Body = []ast.Stmt{define(t, use(id)), &ast.BlockStmt{Lbrace: c.Pos(), Rbrace: c.End(),
+					List: append([]ast.Stmt{define(use(id), use(t))}, c.Body...)}}
+			}
+		}
+	}
+	s.clauses(x.Body)
+	return s.lift(&x.Init, x)
+}
+
+// selectStmt brings sends and receives into the forms that work: values of the exact type, receives
+// into new variables.
+func (s *stmts) selectStmt(x *ast.SelectStmt) []ast.Stmt {
+	var pre []ast.Stmt
+	for _, c := range x.Body.List {
+		c := c.(*ast.CommClause)
+		switch comm := c.Comm.(type) {
+		case *ast.SendStmt:
+			ch, ok := s.l.typeOf(comm.Chan).Underlying().(*types.Chan)
+			text, writes := "", false
+			if ok {
+				text, writes = s.l.typeExprOf(ch.Elem())
+			}
+			if !writes {
+				continue
+			}
+			t := s.l.temp(comm.Value.Pos())
+			pre = append(pre, varOf(t, text, comm.Value))
+			comm.Value = use(t)
+		case *ast.AssignStmt:
+			var body []ast.Stmt
+			for i, lhs := range comm.Lhs {
+				if id, ok := lhs.(*ast.Ident); ok && id.Name == "_" {
+					continue
+				}
+				t := s.l.temp(lhs.Pos())
+				if comm.Tok == token.DEFINE {
+					body = append(body, define(use(lhs.(*ast.Ident)), use(t)))
+				} else {
+					body = append(body, assign(lhs, use(t)))
+				}
+				comm.Lhs[i] = t
+			}
+			if len(body) > 0 {
+				comm.Tok = token.DEFINE
+			}
+			c.Body = append(body, c.Body...)
+		}
+	}
+	s.clauses(x.Body)
+	return s.around(pre, x)
+}
+
+// varOf is var name T = value.
+func varOf(name *ast.Ident, typ string, v ast.Expr) ast.Stmt {
+	x := mustParseExpr(typ, name.Pos())
+	return &ast.DeclStmt{Decl: &ast.GenDecl{Tok: token.VAR, TokPos: name.Pos(), Specs: []ast.Spec{
+		&ast.ValueSpec{Names: []*ast.Ident{name}, Type: x, Values: []ast.Expr{v}}}}}
+}
+
+// returnStmt takes receives out of a return.
+func (s *stmts) returnStmt(x *ast.ReturnStmt) []ast.Stmt {
+	var pre []ast.Stmt
+	for i, r := range x.Results {
+		if u, ok := ast.Unparen(r).(*ast.UnaryExpr); ok && u.Op == token.ARROW {
+			t := s.l.temp(r.Pos())
+			pre = append(pre, define(t, u))
+			x.Results[i] = use(t)
+		}
+	}
+	return append(pre, x)
+}
+
+// callParts evaluates the function and the arguments of a call now, for a defer or go.
+func (s *stmts) callParts(c *ast.CallExpr) []ast.Stmt {
+	var pre []ast.Stmt
+	now := func(x ast.Expr) ast.Expr {
+		t, u := s.l.temp(x.Pos()), s.l.temp(x.Pos())
+		pre = append(pre, define(t, x), define(u, use(t)))
+		return use(u)
+	}
+	if n, ok := ast.Unparen(c.Fun).(*ast.SelectorExpr); ok {
+		if sel := s.l.info.Selections[n]; sel != nil && sel.Kind() == types.MethodVal {
+			x, _ := s.l.receiver(n, sel)
+			c.Fun = &ast.SelectorExpr{X: now(x), Sel: n.Sel}
+		}
+	}
+	for i, a := range c.Args {
+		tv := s.l.info.Types[a]
+		_, lit := a.(*ast.BasicLit)
+		switch {
+		case tv.IsNil() || tv.IsType() || tv.Value != nil || lit:
+		default:
+			if t, ok := s.l.typeOf(a).(*types.Tuple); ok && t.Len() != 1 {
+				s.l.refuse(a.Pos(), "defer or go of a call with the results of another call as arguments", "the interpreter cannot run it: put them in variables")
+			}
+			c.Args[i] = now(a)
+		}
+	}
+	return pre
+}
+
+func (s *stmts) isBuiltin(c *ast.CallExpr) bool {
+	id, ok := ast.Unparen(c.Fun).(*ast.Ident)
+	if !ok {
+		return false
+	}
+	_, ok = s.l.info.Uses[id].(*types.Builtin)
+	return ok
+}
+
+// deferStmt evaluates the arguments of a deferred call at the defer: the interpreter reads them when it
+// calls.
+func (s *stmts) deferStmt(x *ast.DeferStmt) []ast.Stmt {
+	return append(s.callParts(x.Call), x)
+}
+
+// goStmt counts the goroutine, and makes a panic in it an error of the cell rather than the end of the
+// process.
+func (s *stmts) goStmt(x *ast.GoStmt) []ast.Stmt {
+	pos := x.Pos()
+	pre := s.callParts(x.Call)
+	if _, lit := x.Call.Fun.(*ast.FuncLit); lit {
+		t, u := s.l.temp(pos), s.l.temp(pos)
+		pre = append(pre, define(t, x.Call.Fun), define(u, use(t)))
+		x.Call.Fun = use(u)
+	}
+	const guard = `func() {
+	if __r := recover(); __r != nil { __host.GoPanic(__r) }
+	__host.GoEnd()
+}()`
+	g := mustParseExpr(guard, pos).(*ast.CallExpr)
+	body := &ast.BlockStmt{Lbrace: pos, Rbrace: pos, List: []ast.Stmt{
+		&ast.DeferStmt{Defer: pos, Call: g}, &ast.ExprStmt{X: x.Call}}}
+	x.Call = &ast.CallExpr{Fun: &ast.FuncLit{Type: &ast.FuncType{Func: pos, Params: &ast.FieldList{Opening: pos, Closing: pos}}, Body: body}, Lparen: pos, Rparen: pos}
+	return append(pre, &ast.ExprStmt{X: hostCall("GoStart")}, x)
+}
+
+// forStmt gives each iteration its own copy of captured loop variables.
+func (s *stmts) forStmt(x *ast.ForStmt) []ast.Stmt {
+	s.literals(x.Init)
+	s.literals(x.Cond)
+	s.literals(x.Post)
+	var vars []*ast.Ident
+	if a, ok := x.Init.(*ast.AssignStmt); ok && a.Tok == token.DEFINE {
+		for _, lhs := range a.Lhs {
+			if id, ok := lhs.(*ast.Ident); ok && s.l.info.Defs[id] != nil && s.caught[s.l.info.Defs[id]] {
+				vars = append(vars, id)
+			}
+		}
+	}
+	s.loops++
+	x.Body.List = s.list(x.Body.List)
+	s.loops--
+	for _, id := range vars {
+		s.perIteration(x, id)
+	}
+	return []ast.Stmt{x}
+}
+
+func (s *stmts) perIteration(x *ast.ForStmt, id *ast.Ident) {
+	o := s.l.info.Defs[id]
+	outer := s.l.temp(id.Pos())
+	inner := ident(id.Name, id.Pos())
+	for _, part := range []ast.Node{x.Init, x.Cond, x.Post} {
+		if part == nil || part == ast.Expr(nil) {
+			continue
+		}
+		ast.Inspect(part, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.FuncLit:
+				if mentions(n)[inner.Name] {
+					s.l.refuse(n.Pos(), "a function literal in the head of a for that captures its variable", "the interpreter cannot run it")
+				}
+				return false
+			case *ast.Ident:
+				if n != id && s.l.info.Uses[n] == o {
+					n.Name = outer.Name
+				}
+			}
+			return true
+		})
+	}
+	id.Name = outer.Name
+	back := func() ast.Stmt { return assign(use(outer), use(inner)) }
+	x.Body.List = slices.Concat([]ast.Stmt{define(use(inner), use(outer))},
+		beforeContinue(x.Body.List, s.labels[x], back), []ast.Stmt{back()})
+}
+
+// beforeContinue puts a statement before each continue of the loop whose body list is.
+func beforeContinue(list []ast.Stmt, label string, make func() ast.Stmt) []ast.Stmt {
+	var walk func(st ast.Stmt, nested bool) ast.Stmt
+	lists := func(in []ast.Stmt, nested bool) {
+		for i := range in {
+			in[i] = walk(in[i], nested)
+		}
+	}
+	walk = func(st ast.Stmt, nested bool) ast.Stmt {
+		switch x := st.(type) {
+		case *ast.BranchStmt:
+			if x.Tok == token.CONTINUE && (x.Label == nil && !nested || x.Label != nil && x.Label.Name == label) {
+				return &ast.BlockStmt{Lbrace: x.Pos(), List: []ast.Stmt{make(), x}, Rbrace: x.End()}
+			}
+		case *ast.BlockStmt:
+			lists(x.List, nested)
+		case *ast.IfStmt:
+			lists(x.Body.List, nested)
+			if x.Else != nil {
+				x.Else = walk(x.Else, nested)
+			}
+		case *ast.LabeledStmt:
+			x.Stmt = walk(x.Stmt, nested)
+		case *ast.ForStmt:
+			lists(x.Body.List, true)
+		case *ast.RangeStmt:
+			lists(x.Body.List, true)
+		case *ast.SwitchStmt:
+			lists(x.Body.List, nested)
+		case *ast.TypeSwitchStmt:
+			lists(x.Body.List, nested)
+		case *ast.SelectStmt:
+			lists(x.Body.List, nested)
+		case *ast.CaseClause:
+			lists(x.Body, nested)
+		case *ast.CommClause:
+			lists(x.Body, nested)
+		}
+		return st
+	}
+	lists(list, false)
+	return list
+}
+
+func (s *stmts) rangeStmt(x *ast.RangeStmt) []ast.Stmt {
+	s.literals(x.X)
+	t := s.l.typeOf(x.X)
+	s.loops++
+	x.Body.List = s.list(x.Body.List)
+	s.loops--
+	switch u := t.Underlying().(type) {
+	case *types.Basic:
+		if u.Info()&types.IsInteger != 0 {
+			return s.rangeInt(x, t)
+		}
+	case *types.Signature:
+		return s.rangeFunc(x, u)
+	}
+	if x.Tok != token.DEFINE {
+		return s.rangeAssign(x)
+	}
+	var head []ast.Stmt
+	own := func(e ast.Expr) ast.Expr {
+		id, ok := e.(*ast.Ident)
+		if !ok || id.Name == "_" || !s.caught[s.l.info.Defs[id]] {
+			return e
+		}
+		t := s.l.temp(id.Pos())
+		head = append(head, define(use(id), use(t)))
+		return t
+	}
+	if x.Key != nil {
+		x.Key = own(x.Key)
+	}
+	if x.Value != nil {
+		x.Value = own(x.Value)
+	}
+	x.Body.List = append(head, x.Body.List...)
+	return []ast.Stmt{x}
+}
+
+// rangeAssign ranges into new variables and assigns those: the interpreter makes new places for the
+// variables it ranges into, and pointers to them go stale.
+func (s *stmts) rangeAssign(x *ast.RangeStmt) []ast.Stmt {
+	var head []ast.Stmt
+	into := func(e ast.Expr) ast.Expr {
+		if id, ok := e.(*ast.Ident); ok && id.Name == "_" || e == nil {
+			return e
+		}
+		t := s.l.temp(e.Pos())
+		head = append(head, assign(e, use(t)))
+		return t
+	}
+	x.Key, x.Value = into(x.Key), into(x.Value)
+	if len(head) > 0 {
+		x.Tok = token.DEFINE
+	}
+	x.Body.List = append(head, x.Body.List...)
+	return []ast.Stmt{x}
+}
+
+// rangeInt is a counting loop.
+func (s *stmts) rangeInt(x *ast.RangeStmt, t types.Type) []ast.Stmt {
+	pos := x.Pos()
+	if key, ok := x.Key.(*ast.Ident); ok && x.Tok == token.DEFINE && s.l.info.Defs[key] != nil {
+		t = s.l.info.Defs[key].Type()
+	} else if x.Key != nil && x.Tok == token.ASSIGN {
+		if kt := s.l.typeOf(x.Key); kt != nil {
+			t = kt
+		}
+	}
+	text, ok := s.l.typeExprOf(types.Default(t))
+	if !ok {
+		s.l.refuse(pos, "range over an integer of this type", "the interpreter cannot run it")
+		return []ast.Stmt{x}
+	}
+	n, i := s.l.temp(pos), s.l.temp(pos)
+	var head []ast.Stmt
+	if id, ok := x.Key.(*ast.Ident); x.Key != nil && !(ok && id.Name == "_") {
+		if x.Tok == token.DEFINE {
+			head = append(head, define(use(id), use(i)))
+		} else {
+			head = append(head, assign(x.Key, use(i)))
+		}
+	}
+	conv := func(e ast.Expr) ast.Expr {
+		return &ast.CallExpr{Fun: &ast.ParenExpr{X: mustParseExpr(text, pos)}, Lparen: pos, Args: []ast.Expr{e}, Rparen: pos}
+	}
+	f := &ast.ForStmt{
+		For:  pos,
+		Init: define(i, conv(&ast.BasicLit{Kind: token.INT, Value: "0", ValuePos: pos})),
+		Cond: &ast.BinaryExpr{X: use(i), OpPos: pos, Op: token.LSS, Y: use(n)},
+		Post: &ast.IncDecStmt{X: use(i), TokPos: pos, Tok: token.INC},
+		Body: &ast.BlockStmt{Lbrace: x.Body.Lbrace, List: append(head, x.Body.List...), Rbrace: x.Body.Rbrace},
+	}
+	return []ast.Stmt{define(n, conv(x.X)), f}
+}

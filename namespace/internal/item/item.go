@@ -1,0 +1,172 @@
+// Package item encodes the items of a namespace. The form is documented in package namespace. It
+// neither checks Go source nor looks into encoded values.
+package item
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// ErrCorrupt is returned for bytes that are not in the documented form.
+var ErrCorrupt = errors.New("namespace: corrupt item")
+
+const (
+	format      = 1
+	kindOwn     = 1
+	kindShared  = 2
+	maxOrdinal  = 1 << 30
+	maxPartners = 1 << 20
+)
+
+// Prefixes of the keys.
+const (
+	ImportPrefix = "i/"
+	DeclPrefix   = "d/"
+	VarPrefix    = "v/"
+)
+
+// Decl is a declaration.
+type Decl struct {
+	Ordinal int
+	Kind    byte
+	Source  string
+}
+
+// Var is a variable. It has its own value, or it shares the memory of Owner.
+type Var struct {
+	Type   string
+	Owner  string   // "" when the value is here
+	Shares []string // with a value: the other variables of the unit, sorted
+	Data   []byte   // the encoded unit; not copied when parsed
+}
+
+func str(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// Import encodes an import.
+func Import(path string) []byte { return str([]byte{format}, path) }
+
+// Encode encodes a declaration.
+func (d Decl) Encode() []byte {
+	b := binary.AppendUvarint([]byte{format}, uint64(d.Ordinal))
+	return str(append(b, d.Kind), d.Source)
+}
+
+// Encode encodes a variable.
+func (v Var) Encode() []byte {
+	b := make([]byte, 0, 16+len(v.Type)+len(v.Data))
+	b = append(b, format)
+	if v.Owner != "" {
+		return str(str(append(b, kindShared), v.Type), v.Owner)
+	}
+	b = str(append(b, kindOwn), v.Type)
+	b = binary.AppendUvarint(b, uint64(len(v.Shares)))
+	for _, n := range v.Shares {
+		b = str(b, n)
+	}
+	return append(b, v.Data...)
+}
+
+// reader reads the parts of an item; the first fault sticks.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func open(b []byte) *reader {
+	r := &reader{b: b}
+	r.bad = r.byte() != format
+	return r
+}
+
+func (r *reader) byte() byte {
+	if r.bad || len(r.b) == 0 {
+		r.bad = true
+		return 0
+	}
+	c := r.b[0]
+	r.b = r.b[1:]
+	return c
+}
+
+func (r *reader) uint(limit uint64) int {
+	n, w := binary.Uvarint(r.b)
+	if r.bad || w <= 0 || n > limit {
+		r.bad = true
+		return 0
+	}
+	r.b = r.b[w:]
+	return int(n)
+}
+
+func (r *reader) bytes() []byte {
+	n := r.uint(uint64(len(r.b)))
+	if r.bad || n > len(r.b) {
+		r.bad = true
+		return nil
+	}
+	s := r.b[:n]
+	r.b = r.b[n:]
+	return s
+}
+
+func (r *reader) end(key string) error {
+	if r.bad || len(r.b) != 0 {
+		return fmt.Errorf("%w: %s", ErrCorrupt, key)
+	}
+	return nil
+}
+
+// ParseImport decodes an import; key is for the error.
+func ParseImport(key string, b []byte) (string, error) {
+	r := open(b)
+	p := string(r.bytes())
+	return p, r.end(key)
+}
+
+// ParseDecl decodes a declaration.
+func ParseDecl(key string, b []byte) (Decl, error) {
+	r := open(b)
+	d := Decl{Ordinal: r.uint(maxOrdinal), Kind: r.byte()}
+	d.Source = string(r.bytes())
+	return d, r.end(key)
+}
+
+// ParseVar decodes a variable.
+func ParseVar(key string, b []byte) (Var, error) {
+	r := open(b)
+	kind := r.byte()
+	v := Var{Type: string(r.bytes())}
+	switch kind {
+	case kindShared:
+		v.Owner = string(r.bytes())
+		r.bad = r.bad || v.Owner == ""
+		return v, r.end(key)
+	case kindOwn:
+		n := r.uint(maxPartners)
+		for i := 0; i < n && !r.bad; i++ {
+			v.Shares = append(v.Shares, string(r.bytes()))
+		}
+		v.Data, r.b = r.b, nil
+		return v, r.end(key)
+	}
+	return v, fmt.Errorf("%w: %s", ErrCorrupt, key)
+}
+
+// VarHeader gives the bytes of the type of a variable, without decoding the rest.
+func VarHeader(b []byte) []byte {
+	r := open(b)
+	r.byte()
+	return r.bytes()
+}
+
+// Split cuts a key into its prefix and name.
+func Split(key string) (prefix, name string, err error) {
+	if len(key) < 3 || key[1] != '/' || !strings.Contains("idv", key[:1]) {
+		return "", "", fmt.Errorf("%w: key %q", ErrCorrupt, key)
+	}
+	return key[:2], key[2:], nil
+}

@@ -1,0 +1,89 @@
+package live
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	ns "farm/namespace"
+)
+
+// contextAfter gives a context that ends once the cell runs.
+func contextAfter(t *testing.T, c *Context) (context.Context, context.CancelFunc) {
+	t.Helper()
+	return context.WithTimeout(t.Context(), 50*time.Millisecond)
+}
+
+func benchRun(b *testing.B, c *Context, src string) ns.Result {
+	r, err := c.Run(b.Context(), ns.Run{Source: src})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return r
+}
+
+// BenchmarkWarmIncrement is n++ in a live namespace.
+func BenchmarkWarmIncrement(b *testing.B) {
+	c := New(Options{})
+	benchRun(b, c, "n := 0")
+	for b.Loop() {
+		benchRun(b, c, "n++")
+	}
+}
+
+// BenchmarkPrivateCell is one small cell in a fresh private namespace each time.
+func BenchmarkPrivateCell(b *testing.B) {
+	c := New(Options{})
+	for b.Loop() {
+		if err := c.Restore(nil); err != nil {
+			b.Fatal(err)
+		}
+		benchRun(b, c, "n := 1\nn + 1")
+	}
+}
+
+// BenchmarkSwitch turns between two namespaces of equal shape and runs n++ in each.
+func BenchmarkSwitch(b *testing.B) {
+	c := New(Options{})
+	var items [2]ns.Items
+	for i := range items {
+		c.Restore(nil)
+		benchRun(b, c, "n := 0\nm := map[string]int{}\nfunc f() int { return n }")
+		items[i] = c.Items().Clone()
+	}
+	i := 0
+	for b.Loop() {
+		if err := c.Restore(items[i]); err != nil {
+			b.Fatal(err)
+		}
+		r := benchRun(b, c, "n++")
+		r.Delta.Apply(items[i])
+		i = 1 - i
+	}
+}
+
+// BenchmarkCall is a loaded function called with many inputs; the figure is for one input.
+func BenchmarkCall(b *testing.B) {
+	c := New(Options{})
+	r := ns.Run{Source: "func double(x int) int { return 2 * x }", Call: "double", Discard: true}
+	for range 1000 {
+		r.Inputs = append(r.Inputs, []byte("21"))
+	}
+	for b.Loop() {
+		if _, err := c.Run(b.Context(), r); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/input")
+}
+
+// BenchmarkNewSource is a cell never seen before: check, load and run.
+func BenchmarkNewSource(b *testing.B) {
+	c := New(Options{})
+	benchRun(b, c, "n := 0")
+	i := 0
+	for b.Loop() {
+		i++
+		benchRun(b, c, "n += "+time.Duration(i).String()[:1]+"\n_ = \""+time.Duration(i).String()+"\"")
+	}
+}

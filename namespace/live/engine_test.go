@@ -1,0 +1,131 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	ns "farm/namespace"
+	"farm/namespace/cell"
+	"farm/namespace/internal/cases"
+)
+
+// bare runs cells on engines alone: values stay in the interpreter and are never encoded, so cells can
+// keep channels and functions. It is how the language is tested apart from the codec.
+type bare struct {
+	comp *cell.Compiler
+	env  *cell.Env
+	l    *loaded
+}
+
+func newBare(t *testing.T) *bare {
+	b := &bare{comp: cell.NewCompiler()}
+	var err error
+	if b.env, err = b.comp.Env(nil, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	b.l = b.engine(t)
+	return b
+}
+
+func (b *bare) engine(t *testing.T) *loaded {
+	l, err := newLoaded(Options{Stdout: io.Discard, Stderr: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func (b *bare) run(t *testing.T, src string) (out string, err error) {
+	u, err := b.comp.Compile(b.env, src)
+	if err != nil {
+		return "", err
+	}
+	if !b.l.fits(u) { // another engine, with the values moved over as they are
+		old := b.l
+		b.l = b.engine(t)
+		if err := b.l.load(u); err != nil {
+			return "", runError(err)
+		}
+		for n, s := range b.l.vars {
+			if o := old.vars[n]; o != nil && o.v.Type().ConvertibleTo(s.v.Type()) {
+				s.v.Set(o.v.Convert(s.v.Type()))
+			}
+		}
+	}
+	if err := b.l.load(u); err != nil {
+		return "", runError(err)
+	}
+	before := map[string]reflect.Value{}
+	for n, s := range b.l.vars {
+		before[n] = reflect.New(s.v.Type()).Elem()
+		before[n].Set(s.v)
+	}
+	defer func() {
+		for n, v := range before {
+			if err != nil {
+				b.l.vars[n].v.Set(v)
+			}
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	b.l.host.begin(&ns.TaskInfo{})
+	if err := b.l.eng.Run(ctx, u.Func); err != nil {
+		return "", runError(err)
+	}
+	if err := b.l.host.finish(); err != nil {
+		return "", err
+	}
+	b.env = u.Env
+	var list []any
+	for _, v := range u.Out {
+		list = append(list, b.l.vars[v.Name].v.Interface())
+	}
+	if len(list) == 1 {
+		return fmt.Sprint(list[0]), nil
+	}
+	return fmt.Sprint(list), nil
+}
+
+func TestEngineCases(t *testing.T) {
+	// Values of a type whose methods change cannot be moved to another engine without the codec.
+	needCodec := map[string]bool{"method redefinition": true, "method added later": true}
+	for _, c := range cases.All {
+		if needCodec[c.Name] {
+			continue
+		}
+		t.Run(c.Name, func(t *testing.T) {
+			b := newBare(t)
+			for i, src := range c.Cells {
+				got, err := b.run(t, src)
+				if err := compare(c.Want[i], got, err); err != nil {
+					t.Errorf("cell %d:\n%s\n%v", i, src, err)
+				}
+			}
+		})
+	}
+}
+
+func compare(want, got string, err error) error {
+	if text, ok := strings.CutPrefix(want, "ERR:"); ok {
+		if err == nil {
+			return fmt.Errorf("no error, want %q", text)
+		}
+		if !strings.Contains(err.Error(), text) {
+			return fmt.Errorf("error %q, want %q", err, text)
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("error %w, want %q", err, want)
+	}
+	if want != "" && got != want {
+		return fmt.Errorf("got %q, want %q", got, want)
+	}
+	return nil
+}

@@ -1,0 +1,189 @@
+package live
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"reflect"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	ns "farm/namespace"
+	"farm/namespace/cell"
+)
+
+// goroutineGrace is how long goroutines of a cell may take to end once it has returned.
+const goroutineGrace = 100 * time.Millisecond
+
+// host is what code of one engine can call natively: package farm, and the helpers of lowered code.
+// Its functions may be called from any goroutine.
+type host struct {
+	progress func(done, total int)
+	stderr   io.Writer
+	task     atomic.Pointer[ns.TaskInfo]
+
+	mu       sync.Mutex
+	ended    bool // the body reached its end
+	running  int  // goroutines of the code
+	idle     chan struct{}
+	panicked []any // values of panics in goroutines
+}
+
+func newHost(opt Options) *host {
+	h := &host{progress: opt.Progress, stderr: opt.Stderr, idle: make(chan struct{}, 1)}
+	h.task.Store(&ns.TaskInfo{})
+	return h
+}
+
+func (h *host) packages() map[string]map[string]any {
+	return map[string]map[string]any{
+		"farm": {
+			"TaskID":    func() string { return h.task.Load().ID },
+			"Attempt":   func() int { return h.task.Load().Attempt },
+			"Namespace": func() string { return h.task.Load().Namespace },
+			"Arg":       func(name string) string { return h.task.Load().Args[name] },
+			"Args": func() map[string]string {
+				m := maps.Clone(h.task.Load().Args)
+				if m == nil {
+					m = map[string]string{}
+				}
+				return m
+			},
+			"Progress": func(done, total int) {
+				if h.progress != nil {
+					h.progress(done, total)
+				}
+			},
+			"Logf": func(format string, args ...any) { fmt.Fprintf(h.stderr, format+"\n", args...) },
+		},
+		cell.HostPath: {
+			"End":     h.end,
+			"GoStart": h.goStart,
+			"GoEnd":   h.goEnd,
+			"GoPanic": h.goPanic,
+			"Recover": recovered,
+			"Chain":   chain,
+			"Clear":   func(v any) { reflect.ValueOf(v).Clear() },
+		},
+	}
+}
+
+// runtimeError is a run-time error of interpreted code, where Go has a runtime.Error.
+type runtimeError string
+
+func (e runtimeError) Error() string { return "runtime error: " + string(e) }
+
+// recovered turns the texts that stand for run-time errors in the interpreter into errors.
+func recovered(v any) any {
+	switch x := v.(type) {
+	case string:
+		if strings.HasPrefix(x, "reflect: ") && strings.Contains(x, "index out of range") {
+			return runtimeError("index out of range")
+		}
+	case *reflect.ValueError:
+		return runtimeError("invalid memory address or nil pointer dereference")
+	}
+	return v
+}
+
+// chain gives an error and all it wraps, depth first, each as the interpreter had it.
+var dbg = func(any) {}
+func chain(err error) (out []any) {
+	if err == nil {
+		return nil
+	}
+	dbg(err); dbg(interpreted(err))
+	out = append(out, interpreted(err))
+	switch x := err.(type) {
+	case interface{ Unwrap() error }:
+		out = append(out, chain(x.Unwrap())...)
+	case interface{ Unwrap() []error }:
+		for _, e := range x.Unwrap() {
+			out = append(out, chain(e)...)
+		}
+	}
+	return out
+}
+
+// interpreted gives the value inside the wrapper that the interpreter makes for native code.
+func interpreted(err error) any {
+	v := reflect.ValueOf(err)
+	if v.Kind() == reflect.Pointer {
+		v = v.Elem()
+	}
+	if v.Kind() == reflect.Struct {
+		if f := v.FieldByName("IValue"); f.IsValid() && f.CanInterface() {
+			return f.Interface()
+		}
+	}
+	return err
+}
+
+// begin prepares for a run.
+func (h *host) begin(t *ns.TaskInfo) {
+	h.task.Store(t)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ended, h.running, h.panicked = false, 0, nil
+}
+
+func (h *host) end() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ended = true
+}
+
+func (h *host) goStart() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.running++
+}
+
+func (h *host) goEnd() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.running--; h.running == 0 {
+		select {
+		case h.idle <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (h *host) goPanic(v any) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.panicked = append(h.panicked, v)
+}
+
+// finish says why a run that returned did not succeed: its goroutines go on or one panicked, or it did
+// not reach its end.
+func (h *host) finish() error {
+	deadline := time.Time{}
+	for {
+		h.mu.Lock()
+		running, ended, panicked := h.running, h.ended, h.panicked
+		h.mu.Unlock()
+		switch {
+		case len(panicked) > 0:
+			return &ns.PanicError{Value: panicText(panicked[0]), Stack: []string{"in a goroutine of the cell"}}
+		case !ended:
+			return &ns.ExitError{}
+		case running == 0:
+			return nil
+		}
+		if deadline.IsZero() {
+			deadline = time.Now().Add(goroutineGrace)
+		}
+		wait := time.Until(deadline)
+		if wait <= 0 {
+			return &ns.GoroutineError{Count: running}
+		}
+		select {
+		case <-h.idle:
+		case <-time.After(wait):
+		}
+	}
+}

@@ -1,0 +1,245 @@
+// Package live runs cells: a Context is a namespace loaded into an interpreter.
+//
+// A Context is a cache of a namespace and can be thrown away at any time; the items are the truth. It
+// belongs in a process that may die, because code can end its process (see package yaegi). It never
+// talks to a network or disk, and knows nothing of tasks beyond what a cell may ask.
+//
+// What makes it fast: a checked cell is kept by (definitions it was checked against, source), a loaded
+// function by its content, and a variable is decoded only when code that can touch it runs and the
+// engine does not hold that value already. Turning to another namespace is therefore a change of a few
+// pointers, unless a name means something else there; then another interpreter takes over.
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+
+	ns "farm/namespace"
+	"farm/namespace/cell"
+)
+
+// Limits of what a context keeps. All of it can be made again.
+const (
+	maxEngines = 4        // interpreters at a time
+	maxLoads   = 500      // loads after which an interpreter is replaced: it never forgets and slows down
+	maxUnits   = 2000     // checked cells
+	maxEnvs    = 500      // environments
+	maxParsed  = 64 << 20 // bytes of source a compiler may have taken in before it is replaced
+)
+
+// Options of a Context.
+type Options struct {
+	Stdout, Stderr io.Writer // what cells print; nil discards
+	Limits         ns.Limits
+	// Progress, when set, is called by farm.Progress, from any goroutine of the cell.
+	Progress func(done, total int)
+}
+
+// Context is a live namespace. Its methods are not safe for concurrent use.
+type Context struct {
+	opt Options
+	lim ns.Limits
+
+	items ns.Items
+	sum   sum // of the definitions in items
+	env   *cell.Env
+
+	comp    *cell.Compiler
+	envs    map[sum]*cell.Env
+	units   map[unitKey]*unit
+	engines []*loaded // most recently used first
+}
+
+// New makes a context of the empty namespace. It is cheap: interpreters are made when needed.
+func New(opt Options) *Context {
+	opt.Stdout, opt.Stderr = orDiscard(opt.Stdout), orDiscard(opt.Stderr)
+	c := &Context{opt: opt, lim: opt.Limits.WithDefaults(), items: ns.Items{}}
+	c.reset()
+	return c
+}
+
+// reset drops all that can be made again.
+func (c *Context) reset() {
+	c.comp = cell.NewCompiler()
+	c.envs, c.units, c.engines, c.env = map[sum]*cell.Env{}, map[unitKey]*unit{}, nil, nil
+}
+
+// Restore makes the context the namespace items. The map is not kept, its values are. It returns
+// ns.ErrCorrupt, and is then the empty namespace.
+func (c *Context) Restore(items ns.Items) error {
+	c.items, c.sum, c.env = maps.Clone(items), sumOf(items), nil
+	if c.items == nil {
+		c.items = ns.Items{}
+	}
+	return c.settle()
+}
+
+// Update brings the context to the namespace that d makes of it, as when it was changed from outside.
+// It returns ns.ErrCorrupt, and is then the empty namespace.
+func (c *Context) Update(d ns.Delta) error {
+	c.apply(d)
+	return c.settle()
+}
+
+// settle finds the environment of the items. Values are not looked at until code needs them.
+func (c *Context) settle() error {
+	if len(c.envs) > maxEnvs || len(c.units) > maxUnits || c.comp.Size() > maxParsed {
+		c.reset()
+	}
+	if c.env = c.envs[c.sum]; c.env != nil {
+		return nil
+	}
+	env, err := ns.Env(c.comp, c.items)
+	if err != nil {
+		c.items, c.sum = ns.Items{}, sum{}
+		c.env, _ = ns.Env(c.comp, nil)
+		return err
+	}
+	c.env, c.envs[c.sum] = env, env
+	return nil
+}
+
+func (c *Context) apply(d ns.Delta) {
+	for k, v := range d.Put {
+		if old, ok := c.items[k]; ok {
+			c.sum.remove(k, old)
+		}
+		c.sum.add(k, v)
+		c.items[k] = v
+	}
+	for _, k := range d.Delete {
+		if old, ok := c.items[k]; ok {
+			c.sum.remove(k, old)
+			delete(c.items, k)
+		}
+	}
+}
+
+// Rollback takes the values back to the last good items. Run has done so itself when it failed; it is
+// for a caller that lost faith in between. Interpreters are thrown away.
+func (c *Context) Rollback() error {
+	c.engines = nil
+	return c.settle()
+}
+
+// Items is the namespace as it is now. The caller must not change it; the next call may.
+func (c *Context) Items() ns.Items { return c.items }
+
+// Close lets go of the interpreters. The context can be used again.
+func (c *Context) Close() { c.engines = nil }
+
+// Run runs a cell, or calls of a function. The result's delta is already applied. On error nothing has
+// changed; the error is one of those of package namespace, or that of ctx when it ended first.
+func (c *Context) Run(ctx context.Context, r ns.Run) (ns.Result, error) {
+	if err := c.checkRun(r); err != nil {
+		return ns.Result{}, err
+	}
+	if err := c.settle(); err != nil {
+		return ns.Result{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return ns.Result{}, err
+	}
+	main, call, err := c.compile(r)
+	if err != nil {
+		return ns.Result{}, err
+	}
+	l, err := c.engineFor(main, call)
+	if err != nil {
+		return ns.Result{}, err
+	}
+	t := &tx{c: c, l: l, run: r, fresh: map[string]bool{}, touched: map[string]cell.Var{}, env: c.env}
+	res, err := t.do(ctx, main, call)
+	if err != nil || r.Discard {
+		t.undo()
+	}
+	if err != nil && t.broken {
+		c.drop(l)
+	}
+	if err != nil {
+		return ns.Result{}, err
+	}
+	return res, nil
+}
+
+func (c *Context) checkRun(r ns.Run) error {
+	if len(r.Source) > c.lim.Source {
+		return &ns.LimitError{What: "source", Limit: int64(c.lim.Source), Got: int64(len(r.Source))}
+	}
+	if len(r.Inputs) > c.lim.Inputs {
+		return &ns.LimitError{What: "inputs", Limit: int64(c.lim.Inputs), Got: int64(len(r.Inputs))}
+	}
+	return nil
+}
+
+// compile checks the cell and the call of a run, each nil when there is none.
+func (c *Context) compile(r ns.Run) (main, call *unit, err error) {
+	env := c.env
+	if r.Source != "" || r.Call == "" {
+		if main, err = c.unit(unitKey{env: env.Hash(), src: r.Source}, env); err != nil {
+			return nil, nil, err
+		}
+		env = main.Env
+	}
+	if r.Call != "" {
+		call, err = c.unit(unitKey{env: env.Hash(), call: r.Call}, env)
+	}
+	return main, call, err
+}
+
+// engineFor gives an engine in which the units are loaded.
+func (c *Context) engineFor(units ...*unit) (*loaded, error) {
+	fits := func(l *loaded) bool {
+		for _, u := range units {
+			if u != nil && !l.fits(u.Unit) {
+				return false
+			}
+		}
+		return l.eng.Loads() < maxLoads
+	}
+	at := -1
+	for i, l := range c.engines {
+		if fits(l) {
+			at = i
+			break
+		}
+	}
+	if at < 0 {
+		l, err := newLoaded(c.opt)
+		if err != nil {
+			return nil, err
+		}
+		c.engines = append(c.engines, l)
+		at = len(c.engines) - 1
+	}
+	l := c.engines[at]
+	copy(c.engines[1:at+1], c.engines[:at])
+	c.engines[0] = l
+	c.engines = c.engines[:min(len(c.engines), maxEngines)]
+	for _, u := range units {
+		if u == nil {
+			continue
+		}
+		if err := l.load(u.Unit); err != nil {
+			c.drop(l)
+			return nil, runError(err)
+		}
+	}
+	return l, nil
+}
+
+func (c *Context) drop(l *loaded) {
+	for i, e := range c.engines {
+		if e == l {
+			c.engines = append(c.engines[:i:i], c.engines[i+1:]...)
+			return
+		}
+	}
+}
+
+var errBug = errors.New("namespace/live: inconsistent state")
+
+func bug(f string, a ...any) error { return fmt.Errorf("%w: %s", errBug, fmt.Sprintf(f, a...)) }

@@ -1,0 +1,372 @@
+package live
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	ns "farm/namespace"
+	"farm/namespace/internal/cases"
+)
+
+func run(t *testing.T, c *Context, src string) (ns.Result, error) {
+	t.Helper()
+	return c.Run(t.Context(), ns.Run{Source: src})
+}
+
+func mustRun(t *testing.T, c *Context, src string) ns.Result {
+	t.Helper()
+	r, err := run(t, c, src)
+	if err != nil {
+		t.Fatalf("%s: %v", src, err)
+	}
+	return r
+}
+
+// unkept says that a cell failed because a variable cannot be kept. Some cases, made for engines, keep
+// channels and functions between cells.
+func unkept(err error) bool {
+	_, ok := errors.AsType[*ns.UnserializableError](err)
+	return ok
+}
+
+// TestWarmEqualsRestored runs every case twice: in one context, and restored in a fresh context before
+// each cell. Results, errors and items must be equal after each cell.
+func TestWarmEqualsRestored(t *testing.T) {
+	for _, cs := range cases.All {
+		t.Run(cs.Name, func(t *testing.T) {
+			warm := New(Options{})
+			items := ns.Items{}
+			for i, src := range cs.Cells {
+				cold := New(Options{})
+				if err := cold.Restore(items); err != nil {
+					t.Fatalf("cell %d: restore: %v", i, err)
+				}
+				before := maps.Clone(warm.Items())
+				wr, werr := run(t, warm, src)
+				cr, cerr := run(t, cold, src)
+				if fmt.Sprint(werr) != fmt.Sprint(cerr) {
+					t.Errorf("cell %d:\n%s\nwarm: %v\ncold: %v", i, src, werr, cerr)
+				}
+				if string(wr.JSON) != string(cr.JSON) || string(wr.Value) != string(cr.Value) {
+					t.Errorf("cell %d:\n%s\nwarm: %s\ncold: %s", i, src, wr.JSON, cr.JSON)
+				}
+				sameItems(t, warm.Items(), cold.Items())
+				if werr != nil {
+					sameItems(t, warm.Items(), before)
+				}
+				want, isErr := strings.CutPrefix(cs.Want[i], "ERR:")
+				if isErr && (werr == nil || !strings.Contains(werr.Error(), want)) && !unkept(werr) {
+					t.Errorf("cell %d:\n%s\nerror %v, want %q", i, src, werr, want)
+				}
+				if !isErr && werr != nil {
+					if unkept(werr) {
+						t.Logf("cell %d ends the case: %v", i, werr)
+						return
+					}
+					t.Errorf("cell %d:\n%s\n%v", i, src, werr)
+				}
+				wr.Delta.Apply(items)
+				sameItems(t, items, warm.Items())
+			}
+		})
+	}
+}
+
+func sameItems(t *testing.T, a, b ns.Items) {
+	t.Helper()
+	for _, k := range slices.Sorted(maps.Keys(a)) {
+		if string(a[k]) != string(b[k]) {
+			t.Errorf("item %s differs: %q, %q", k, a[k], b[k])
+		}
+	}
+	if len(a) != len(b) {
+		t.Errorf("items differ: %v, %v", slices.Sorted(maps.Keys(a)), slices.Sorted(maps.Keys(b)))
+	}
+}
+
+func TestResults(t *testing.T) {
+	c := New(Options{})
+	for _, x := range []struct{ src, json, typ string }{
+		{"n := 20\nn", "20", "int"},
+		{"n + 1", "21", "int"},
+		{`"a" + "b"`, `"ab"`, "string"},
+		{"[]int{1, 2}", "[1,2]", "[]int"},
+		{`map[string]int{"b": 1, "a": 2}`, `{"a":2,"b":1}`, "map[string]int"},
+		{"x := 1", "", ""},
+		{"import \"fmt\"\nfmt.Println(n)", "", ""},
+		{"fmt.Sscan(\"7\", &n)", "[1,null]", "(int, error)"},
+		{"n", "7", "int"},
+		{"type P struct{ A int; b string }\nP{1, \"x\"}", `{"A":1,"b":"x"}`, "P"},
+		{"func() {}", "", "func()"},
+		{"for i := 0; i < 2; i++ { n++ }", "", ""},
+	} {
+		r := mustRun(t, c, x.src)
+		if string(r.JSON) != x.json || r.Type != x.typ {
+			t.Errorf("%s: %s of type %q, want %s of type %q", x.src, r.JSON, r.Type, x.json, x.typ)
+		}
+	}
+}
+
+func TestDeltaShipsOnlyWhatChanged(t *testing.T) {
+	c := New(Options{})
+	mustRun(t, c, "a := 1\nb := []int{1, 2}\nfunc get() int { return a }")
+	r := mustRun(t, c, "a++\nget() + len(b)")
+	if len(r.Delta.Put) != 1 || r.Delta.Put["v/a"] == nil || len(r.Delta.Delete) != 0 {
+		t.Errorf("delta %v", r.Delta)
+	}
+	if r := mustRun(t, c, "get()"); !r.Delta.Empty() {
+		t.Errorf("delta of a read: %v", r.Delta)
+	}
+}
+
+func TestTransaction(t *testing.T) {
+	for _, x := range []struct {
+		name, src string
+		check     func(error) bool
+	}{
+		{"compile", "n = 5\nnope()", func(err error) bool { e, ok := errors.AsType[*ns.CompileError](err); return ok && len(e.Msgs) == 1 }},
+		{"not allowed", "import \"os\"\nn = 5", func(err error) bool { _, ok := errors.AsType[*ns.NotAllowedError](err); return ok }},
+		{"panic", "n = 5\nxs = append(xs, 9)\nxs[0] = 100\npanic(\"boom\")", func(err error) bool { e, ok := errors.AsType[*ns.PanicError](err); return ok && e.Value == "boom" }},
+		{"panic in a function", "func f() { n = 6; xs[7]++ }\nf()", func(err error) bool {
+			e, ok := errors.AsType[*ns.PanicError](err)
+			return ok && strings.Contains(e.Value, "out of range") && len(e.Stack) > 0
+		}},
+		{"panic in a goroutine", "n = 7\nd := 0\nc := make(chan int)\ngo func() { defer close(c); n = 1 / d }()\n<-c\nc = nil", func(err error) bool { _, ok := errors.AsType[*ns.PanicError](err); return ok }},
+		{"channel", "n = 8\nch := make(chan int)", func(err error) bool {
+			e, ok := errors.AsType[*ns.UnserializableError](err)
+			return ok && e.Variable == "ch"
+		}},
+		{"goroutine", "n = 9\ngo func() { for { n++ } }()", func(err error) bool { _, ok := errors.AsType[*ns.GoroutineError](err); return ok }},
+		{"value limit", "n = 10\nbig := make([]byte, 2<<20)", func(err error) bool { _, ok := errors.AsType[*ns.LimitError](err); return ok }},
+		{"source limit", "n = 11 //" + strings.Repeat("x", ns.DefaultMaxSource), func(err error) bool { _, ok := errors.AsType[*ns.LimitError](err); return ok }},
+		{"result limit", "n = 12\nmake([]byte, 1<<17)", func(err error) bool { _, ok := errors.AsType[*ns.LimitError](err); return ok }},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			c := New(Options{})
+			mustRun(t, c, "n := 1\nxs := make([]int, 2, 10)")
+			before := maps.Clone(c.Items())
+			_, err := run(t, c, x.src)
+			if !x.check(err) {
+				t.Fatalf("error %T: %v", err, err)
+			}
+			sameItems(t, before, c.Items())
+			if r := mustRun(t, c, "n*100 + xs[0] + len(xs)"); string(r.JSON) != "102" {
+				t.Errorf("after a failed cell: %s", r.JSON)
+			}
+		})
+	}
+}
+
+func TestCancel(t *testing.T) {
+	c := New(Options{})
+	mustRun(t, c, "n := 1")
+	ctx, cancel := contextAfter(t, c)
+	defer cancel()
+	_, err := c.Run(ctx, ns.Run{Source: "n = 2\nfor { n++ }"})
+	if !errors.Is(err, ctx.Err()) || err == nil {
+		t.Fatalf("error %v", err)
+	}
+	if r := mustRun(t, c, "n"); string(r.JSON) != "1" {
+		t.Errorf("after a cancelled cell: %s", r.JSON)
+	}
+}
+
+func TestCall(t *testing.T) {
+	c := New(Options{})
+	prog := `
+import "errors"
+total := 0
+type P struct { Name string; Age int }
+func double(x int) int { return 2 * x }
+func older(p P, by int) P { p.Age += by; return p }
+func odd(x int) (int, error) { if x%2 == 0 { return 0, errors.New("even") }; return x, nil }
+func boom(x int) int { if x == 1 { panic("one") }; return x }
+func add(x int) { total += x }
+func none() string { return "called" }
+func sum(xs ...int) (t int) { for _, x := range xs { t += x }; return }
+`
+	for _, x := range []struct {
+		fn      string
+		inputs  string
+		want    string
+		discard bool
+	}{
+		{"double", "[1,2,3]", `[{"json":2},{"json":4},{"json":6}]`, true},
+		{"older", `[[{"Name":"a","Age":1},5]]`, `[{"json":{"Name":"a","Age":6}}]`, true},
+		{"odd", "[1,2]", `[{"json":1},{"error":"even"}]`, true},
+		{"boom", "[0,1,2]", `[{"json":0},{"error":"panic: one`, true},
+		{"none", "[]", `[{"json":"called"}]`, true},
+		{"sum", "[[1,2,3]]", `[{"json":6}]`, true},
+		{"double", `["x"]`, `[{"error":`, true},
+		{"add", "[1,2,3]", `[{"json":null},{"json":null},{"json":null}]`, false},
+	} {
+		var inputs []json.RawMessage
+		if err := json.Unmarshal([]byte(x.inputs), &inputs); err != nil {
+			t.Fatal(err)
+		}
+		r, err := c.Run(t.Context(), ns.Run{Source: prog, Call: x.fn, Inputs: inputs, Discard: x.discard})
+		if err != nil {
+			t.Errorf("%s: %v", x.fn, err)
+			continue
+		}
+		got, _ := json.Marshal(r.Results)
+		if !strings.HasPrefix(string(got), x.want) {
+			t.Errorf("%s: %s, want %s", x.fn, got, x.want)
+		}
+		if x.discard && (len(c.Items()) != 0 || !r.Delta.Empty()) {
+			t.Errorf("%s: a discarded run left items", x.fn)
+		}
+	}
+	if r := mustRun(t, c, "total"); string(r.JSON) != "6" {
+		t.Errorf("total is %s", r.JSON)
+	}
+	before := maps.Clone(c.Items())
+	_, err := c.Run(t.Context(), ns.Run{Call: "boom", Inputs: []json.RawMessage{[]byte("0"), []byte("1")}})
+	if e, ok := errors.AsType[*ns.CallError](err); !ok || e.Input != 1 {
+		t.Errorf("error %v", err)
+	}
+	sameItems(t, before, c.Items())
+	if _, err := c.Run(t.Context(), ns.Run{Call: "nosuch"}); err == nil {
+		t.Error("a call of no function succeeded")
+	}
+}
+
+// TestCompiledOnce proves that the same cell, private or not, is not compiled again.
+func TestCompiledOnce(t *testing.T) {
+	c := New(Options{})
+	src := "n := 5\nfunc f() int { return n * 2 }\nf()"
+	for range 3 {
+		if err := c.Restore(nil); err != nil {
+			t.Fatal(err)
+		}
+		if r := mustRun(t, c, src); string(r.JSON) != "10" {
+			t.Fatalf("result %s", r.JSON)
+		}
+	}
+	if len(c.engines) != 1 || c.engines[0].eng.Loads() != 1 || len(c.units) != 1 {
+		t.Errorf("%d engines, %d loads, %d units", len(c.engines), c.engines[0].eng.Loads(), len(c.units))
+	}
+	for range 5 {
+		mustRun(t, c, "n++")
+	}
+	if l := c.engines[0].eng.Loads(); l != 2 {
+		t.Errorf("%d loads", l)
+	}
+	if r := mustRun(t, c, "n"); string(r.JSON) != "10" {
+		t.Errorf("n is %s", r.JSON)
+	}
+}
+
+// TestSwitchNamespaces proves that two namespaces that use the same engine do not see each other, with
+// equal and with different definitions.
+func TestSwitchNamespaces(t *testing.T) {
+	a, b, d := New(Options{}), New(Options{}), New(Options{})
+	mustRun(t, a, "n := 1\nfunc f() int { return n }")
+	mustRun(t, b, "n := 50\nfunc f() int { return n }")
+	mustRun(t, d, "n := \"s\"\nfunc f() string { return n + n }")
+	c := New(Options{})
+	state := map[string]ns.Items{"a": a.Items().Clone(), "b": b.Items().Clone(), "d": d.Items().Clone()}
+	want := map[string]string{"a": "1", "b": "50", "d": `"ss"`}
+	for range 3 {
+		for _, n := range []string{"a", "b", "d"} {
+			if err := c.Restore(state[n]); err != nil {
+				t.Fatal(err)
+			}
+			if r := mustRun(t, c, "f()"); string(r.JSON) != want[n] {
+				t.Errorf("%s: %s, want %s", n, r.JSON, want[n])
+			}
+			if n == "d" {
+				continue
+			}
+			mustRun(t, c, "n++")
+			state[n] = c.Items().Clone()
+			want[n] = fmt.Sprint(must(fmt.Sscan(want[n], new(int))), "")
+			var v int
+			fmt.Sscan(string(mustRun(t, c, "n").JSON), &v)
+			want[n] = fmt.Sprint(v)
+		}
+	}
+	if want["a"] != "4" || want["b"] != "53" {
+		t.Errorf("a is %s, b is %s", want["a"], want["b"])
+	}
+	if len(c.engines) != 2 {
+		t.Errorf("%d engines", len(c.engines))
+	}
+}
+
+func must(n int, err error) int { return n }
+
+func TestUpdateFromOutside(t *testing.T) {
+	c := New(Options{})
+	mustRun(t, c, "n := 1\nfunc f() int { return n * 10 }")
+	d, err := ns.SetJSON(c.Items(), "n", []byte("7"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Update(d); err != nil {
+		t.Fatal(err)
+	}
+	if r := mustRun(t, c, "f()"); string(r.JSON) != "70" {
+		t.Errorf("after a set: %s", r.JSON)
+	}
+	d, err = ns.SetJSON(c.Items(), "fresh", []byte(`{"a":[1,2]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Update(d); err != nil {
+		t.Fatal(err)
+	}
+	if r := mustRun(t, c, `fresh["a"].([]int)[1]`); string(r.JSON) != "2" {
+		t.Errorf("a new variable: %s", r.JSON)
+	}
+}
+
+// TestSharedMemory proves that variables that share memory do so after a restore.
+func TestSharedMemory(t *testing.T) {
+	c := New(Options{})
+	mustRun(t, c, "x := 5\np := &x\nxs := []int{1, 2, 3}\nys := xs[1:]")
+	cold := New(Options{})
+	if err := cold.Restore(c.Items()); err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, cold, "*p = 9\nys[0] = 20")
+	if r := mustRun(t, cold, "x*1000 + xs[1]"); string(r.JSON) != "9020" {
+		t.Errorf("shared memory: %s", r.JSON)
+	}
+	if _, _, err := ns.GetJSON(cold.Items(), "p"); err != nil {
+		t.Error(err)
+	}
+	if j, typ, err := ns.GetJSON(cold.Items(), "ys"); err != nil || string(j) != "[20,3]" || typ != "[]int" {
+		t.Errorf("ys is %s of type %s: %v", j, typ, err)
+	}
+	if _, err := ns.SetJSON(cold.Items(), "x", []byte("1")); !errors.Is(err, ns.ErrNeedsEngine) {
+		t.Errorf("set of a shared variable: %v", err)
+	}
+}
+
+func TestFarmPackage(t *testing.T) {
+	var out, errOut strings.Builder
+	var progress []int
+	c := New(Options{Stdout: &out, Stderr: &errOut, Progress: func(done, total int) { progress = append(progress, done, total) }})
+	task := ns.TaskInfo{ID: "t1", Namespace: "lab", Attempt: 2, Args: map[string]string{"k": "v"}}
+	r, err := c.Run(t.Context(), ns.Run{Task: task, Source: `
+import ("farm"; "fmt")
+fmt.Println("hello")
+farm.Logf("at %d", 3)
+farm.Progress(1, 4)
+fmt.Sprint(farm.TaskID(), farm.Namespace(), farm.Attempt(), farm.Arg("k"), farm.Arg("none"), len(farm.Args()))`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(r.JSON) != `"t1lab2v1"` && string(r.JSON) != `"t1 lab 2 v 1"` && !strings.Contains(string(r.JSON), "t1lab") {
+		t.Errorf("result %s", r.JSON)
+	}
+	if out.String() != "hello\n" || errOut.String() != "at 3\n" || len(progress) != 2 {
+		t.Errorf("output %q, %q, progress %v", out.String(), errOut.String(), progress)
+	}
+}
