@@ -1,0 +1,130 @@
+package fsm
+
+import (
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/hashicorp/raft"
+
+	"farm/internal/wire"
+	"farm/scheduler"
+)
+
+// position says how far in the log a state is.
+type position struct {
+	Applied uint64 // index of the last command or configuration applied
+	Term    uint64 // of that entry
+	Policy  uint64 // version of the placement rules
+
+	ChainIndex uint64 // the last command entry
+	Chain      [sha256.Size]byte
+
+	Configuration      raft.Configuration
+	ConfigurationIndex uint64
+
+	// Raft counts entries that it never shows to the state machine. When it
+	// takes or installs a snapshot it says up to which index and term the
+	// state answers for. Local to a replica.
+	CoverIndex, CoverTerm uint64
+}
+
+// reached is the index and term up to which nothing is missing.
+func (p *position) reached() (index, term uint64) {
+	if p.CoverIndex > p.Applied {
+		return p.CoverIndex, p.CoverTerm
+	}
+	return p.Applied, p.Term
+}
+
+// link adds an entry to the rolling hash over all command entries.
+func (p *position) link(index uint64, data []byte) {
+	h := sha256.New()
+	h.Write(p.Chain[:])
+	h.Write(wire.AppendUint(nil, index))
+	h.Write(data)
+	h.Sum(p.Chain[:0])
+	p.ChainIndex = index
+}
+
+// meta is the one record, written with every batch of records, that says what
+// the file holds.
+type meta struct {
+	position
+	totals
+}
+
+const metaVersion = 1
+
+func (m *meta) encode() []byte {
+	b := m.appendShared([]byte{metaVersion})
+	b = wire.AppendUint(b, m.CoverIndex)
+	return wire.AppendUint(b, m.CoverTerm)
+}
+
+func decodeMeta(b []byte) (*meta, error) {
+	r := wire.NewReader(b)
+	if v := r.Byte(); v > metaVersion {
+		return nil, newerFormat("the state's meta record", uint64(v), metaVersion)
+	}
+	m := &meta{}
+	m.readShared(r)
+	m.CoverIndex, m.CoverTerm = r.Uint(), r.Uint()
+	return m, r.Done()
+}
+
+// appendShared appends what is the same on every replica at the same index.
+func (m *meta) appendShared(b []byte) []byte {
+	b = wire.AppendUint(b, m.Applied)
+	b = wire.AppendUint(b, m.Term)
+	b = wire.AppendUint(b, m.Policy)
+	b = wire.AppendUint(b, m.ChainIndex)
+	b = append(b, m.Chain[:]...)
+	b = wire.AppendUint(b, m.ConfigurationIndex)
+	b = appendConfiguration(b, m.Configuration)
+	b = wire.AppendUint(b, m.Count)
+	b = wire.AppendUint(b, m.Bytes)
+	for _, v := range m.Sum {
+		b = wire.AppendUint(b, v)
+	}
+	return b
+}
+
+func (m *meta) readShared(r *wire.Reader) {
+	m.Applied, m.Term, m.Policy, m.ChainIndex = r.Uint(), r.Uint(), r.Uint(), r.Uint()
+	for i := range m.Chain {
+		m.Chain[i] = r.Byte()
+	}
+	m.ConfigurationIndex = r.Uint()
+	m.Configuration = readConfiguration(r)
+	m.Count, m.Bytes = r.Uint(), r.Uint()
+	for i := range m.Sum {
+		m.Sum[i] = r.Uint()
+	}
+}
+
+func appendConfiguration(b []byte, c raft.Configuration) []byte {
+	b = wire.AppendUint(b, uint64(len(c.Servers)))
+	for _, s := range c.Servers {
+		b = wire.AppendUint(b, uint64(s.Suffrage))
+		b = wire.AppendString(b, string(s.ID))
+		b = wire.AppendString(b, string(s.Address))
+	}
+	return b
+}
+
+func readConfiguration(r *wire.Reader) (c raft.Configuration) {
+	for range r.Count() {
+		c.Servers = append(c.Servers, raft.Server{
+			Suffrage: raft.ServerSuffrage(r.Uint()), ID: raft.ServerID(r.String()), Address: raft.ServerAddress(r.String())})
+	}
+	return c
+}
+
+// checkPolicy refuses a state whose tasks were placed by rules this build does
+// not have: it would place them differently from the other replicas.
+func checkPolicy(p uint64) error {
+	if p > scheduler.PolicyVersion {
+		return fmt.Errorf("placement rules: %w", newerFormat("the state", p, scheduler.PolicyVersion))
+	}
+	return nil
+}
