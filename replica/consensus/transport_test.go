@@ -1,0 +1,150 @@
+package consensus
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+)
+
+func newTestTransport(t *testing.T) *acks {
+	t.Helper()
+	n, err := newTransport("127.0.0.1:0", hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.Close() })
+	return &acks{transport: n, address: n.LocalAddr() + "|the.api:1", poke: func() {}, peers: map[raft.ServerID]ack{}}
+}
+
+// Heartbeats must reach raft's main loop like every other message.
+func TestHeartbeatsGoThroughTheMainLoop(t *testing.T) {
+	from, to := newTestTransport(t), newTestTransport(t)
+	to.SetHeartbeatHandler(func(rpc raft.RPC) {
+		t.Error("a heartbeat took the fast path")
+		rpc.Respond(&raft.AppendEntriesResponse{}, nil)
+	})
+	received := make(chan struct{})
+	go func() {
+		select {
+		case rpc := <-to.Consumer():
+			rpc.Respond(&raft.AppendEntriesResponse{Term: 3, Success: true}, nil)
+		case <-time.After(patience):
+		}
+		close(received)
+	}()
+	heartbeat := &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte("a"), Addr: []byte("a")}, Term: 3, Leader: []byte("a")}
+	var resp raft.AppendEntriesResponse
+	if err := from.AppendEntries("b", to.LocalAddr(), heartbeat, &resp); err != nil || !resp.Success {
+		t.Errorf("%v, %+v", err, resp)
+	}
+	<-received
+}
+
+func TestStreamClosesItsConnections(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stream{Listener: l, conns: map[*conn]struct{}{}}
+	out, err := s.Dial(raft.ServerAddress(l.Addr().String()+"|ignored:9"), time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := s.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []net.Conn{out, in} {
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("reading after Close: %v", err)
+		}
+		_ = c.Close()
+	}
+	if len(s.conns) != 0 || s.inbound != 0 {
+		t.Errorf("%d connections are remembered, %d inbound", len(s.conns), s.inbound)
+	}
+	if _, err := s.Dial(raft.ServerAddress(l.Addr().String()), time.Second); err == nil {
+		t.Error("Dial after Close")
+	}
+}
+
+func TestStreamRefusesTooManyConnections(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stream{Listener: l, conns: map[*conn]struct{}{}}
+	defer s.Close()
+	s.inbound = maxInbound - 1
+	accepted := make(chan net.Conn, 2)
+	go func() {
+		for {
+			c, err := s.Accept()
+			if err != nil {
+				close(accepted)
+				return
+			}
+			accepted <- c
+		}
+	}()
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	dial()
+	last := <-accepted
+	if _, err := dial().Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("a connection too many: %v, want it closed", err)
+	}
+	_ = last.Close()
+	dial()
+	<-accepted // there is room again
+}
+
+type recorder struct {
+	slog.Handler
+	records []slog.Record
+}
+
+func (r *recorder) Enabled(context.Context, slog.Level) bool { return true }
+func (r *recorder) Handle(_ context.Context, x slog.Record) error {
+	r.records = append(r.records, x)
+	return nil
+}
+
+func TestLoggerMapsLevels(t *testing.T) {
+	r := &recorder{}
+	log := newLogger(slog.New(r), slog.LevelInfo)
+	log.Trace("a")
+	log.Debug("b")
+	log.Info("c")
+	log.Warn("d", "servers", hclog.Fmt("%d of %s", 3, "five"))
+	log.With("k", "v").Error("e")
+	var levels []slog.Level
+	var attrs []string
+	for _, x := range r.records {
+		levels = append(levels, x.Level)
+		x.Attrs(func(a slog.Attr) bool { attrs = append(attrs, a.String()); return true })
+	}
+	if !slices.Equal(levels, []slog.Level{slog.LevelInfo, slog.LevelWarn, slog.LevelError}) {
+		t.Errorf("levels %v", levels)
+	}
+	if !slices.Equal(attrs, []string{"servers=3 of five", "k=v"}) {
+		t.Errorf("attributes %q", attrs)
+	}
+}

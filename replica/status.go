@@ -1,0 +1,57 @@
+package replica
+
+import (
+	"context"
+	"sync"
+
+	"farm/api"
+	"farm/scheduler"
+)
+
+// status asks every member about itself and adds what the state knows.
+func (n *Node) status(ctx context.Context) *api.Status {
+	v := &api.Status{}
+	v.Leader, _, v.Term = n.raft.Leader()
+	servers := n.raft.Servers()
+	v.Nodes = make([]*api.NodeInfo, len(servers))
+	var wg sync.WaitGroup
+	for i, s := range servers {
+		wg.Go(func() {
+			raft, addr := splitAddress(s.Address)
+			info, err := n.peers.info(ctx, addr, true)
+			if err != nil || info.Id != s.ID {
+				info = &api.NodeInfo{Id: s.ID, Raft: raft, Api: addr, Role: "unknown"}
+			}
+			info.Voter = s.Voter
+			v.Nodes[i] = info
+		})
+	}
+	wg.Wait()
+	attached := n.dispatch.attached()
+	n.fsm.View(func(s *scheduler.State) {
+		c := s.Counts()
+		v.Queued, v.Running, v.Succeeded, v.Failed, v.Cancelled = c.Queued, c.Running, c.Succeeded, c.Failed, c.Cancelled
+		for _, w := range s.Workers() {
+			state := "away"
+			switch {
+			case w.Drain:
+				state = "draining"
+			case attached[w.ID]:
+				state = "ready"
+			}
+			v.Workers = append(v.Workers, &api.WorkerInfo{Id: w.ID, Node: w.Node, Slots: w.Slots, Busy: uint32(w.Busy()), State: state, Assigned: uint32(w.Assigned())})
+		}
+	})
+	return v
+}
+
+// attached lists the workers whose stream is up.
+func (d *dispatcher) attached() map[string]bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := map[string]bool{}
+	for id, x := range d.sessions {
+		out[id] = x.broken.IsZero()
+	}
+	return out
+}

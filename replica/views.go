@@ -1,0 +1,70 @@
+package replica
+
+import (
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"farm/api"
+	"farm/scheduler"
+)
+
+// taskView is a task as clients see it.
+func taskView(t *scheduler.Task) *api.Task {
+	v := &api.Task{Id: t.ID, Namespace: t.Namespace, Job: t.Job, State: t.State.String(), Attempt: t.Attempt, Worker: t.Worker,
+		Submitted: t.Submitted, Started: t.Started, Finished: t.Finished, Causes: t.Causes, Order: t.Order}
+	var o api.Outcome
+	if err := proto.Unmarshal(t.Outcome, &o); err != nil {
+		v.Error = &api.TaskError{Kind: "internal", Message: "the stored outcome cannot be read"}
+		return v
+	}
+	v.Value, v.Type, v.Results = o.Value, o.Type, o.Results
+	v.Stdout, v.Stderr, v.StdoutCut, v.StderrCut = o.Stdout, o.Stderr, o.StdoutCut, o.StderrCut
+	v.Error = o.Error
+	if v.Error == nil {
+		v.Error = impliedError(t)
+	}
+	return v
+}
+
+// impliedError is the error of a task that ended without a worker's report.
+func impliedError(t *scheduler.Task) *api.TaskError {
+	last := ""
+	if len(t.Causes) > 0 {
+		_, last, _ = strings.Cut(t.Causes[len(t.Causes)-1], ": ")
+	}
+	switch {
+	case t.State == scheduler.Cancelled:
+		return &api.TaskError{Kind: "cancelled", Message: "cancelled"}
+	case t.State != scheduler.Failed:
+		return nil
+	case t.Losses > scheduler.MaxLosses:
+		return &api.TaskError{Kind: "lost", Message: last}
+	case last == scheduler.CauseConflict:
+		return &api.TaskError{Kind: "conflict", Message: last}
+	}
+	return &api.TaskError{Kind: "internal", Message: last}
+}
+
+func jobView(j *scheduler.Job) *api.Job {
+	v := &api.Job{Id: j.ID, Total: j.Total, Succeeded: j.Succeeded, Failed: j.Failed, Folds: j.Folds, Folded: j.Folded,
+		FoldFailed: j.FoldFailed, LastFold: j.LastFold, FirstError: j.FirstError, Created: j.Created, Finished: j.Finished}
+	switch {
+	case j.Finished != 0 && j.Cancelled:
+		v.State = "cancelled"
+	case j.Finished != 0 && j.Failed+j.FoldFailed > 0:
+		v.State = "failed"
+	case j.Finished != 0:
+		v.State = "succeeded"
+	case j.Sealed:
+		v.State = "running"
+	default:
+		v.State = "open"
+	}
+	return v
+}
+
+func spaceView(n *scheduler.Namespace) *api.Namespace {
+	return &api.Namespace{Name: n.Name, Version: n.Version, Epoch: n.Epoch, Worker: n.Worker, Items: n.Items, Bytes: n.Bytes,
+		Queue: uint64(n.Queue()), Created: n.Created, Changed: n.Changed}
+}

@@ -1,0 +1,135 @@
+package replica
+
+import (
+	"strings"
+	"sync"
+
+	"farm/scheduler"
+)
+
+// waiters remembers who waits for the end of which task or job. It is told of
+// ends by the apply path of this node, whether it leads or not: an end seen
+// anywhere is an end everywhere.
+type waiters struct {
+	mu sync.Mutex
+	by map[string][]*waiter
+	n  int
+}
+
+type waiter struct {
+	key    string
+	stream *stream
+	then   func(*scheduler.Task)
+	gone   bool
+}
+
+// jobKey is the key of a job's end; a task id cannot begin with '/'.
+func jobKey(id string) string { return "/" + id }
+
+// add registers then, to be called once with the task when it ends, on the
+// apply path: it must not block, and may keep the task, which is final. For a
+// job the task is nil.
+func (ws *waiters) add(key string, s *stream, then func(*scheduler.Task)) *waiter {
+	w := &waiter{key: key, stream: s, then: then}
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if ws.by == nil {
+		ws.by = map[string][]*waiter{}
+	}
+	ws.by[key] = append(ws.by[key], w)
+	ws.n++
+	return w
+}
+
+// drop withdraws a waiter and tells whether it had not been called.
+func (ws *waiters) drop(w *waiter) bool {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if w.gone {
+		return false
+	}
+	w.gone = true
+	ws.n--
+	list := ws.by[w.key]
+	for i, x := range list {
+		if x == w {
+			list = append(list[:i], list[i+1:]...)
+			break
+		}
+	}
+	if len(list) == 0 {
+		delete(ws.by, w.key)
+	} else {
+		ws.by[w.key] = list
+	}
+	return true
+}
+
+// ended calls those who wait for key.
+func (ws *waiters) ended(key string, t *scheduler.Task) {
+	ws.mu.Lock()
+	list := ws.by[key]
+	delete(ws.by, key)
+	for _, w := range list {
+		w.gone = true
+	}
+	ws.n -= len(list)
+	ws.mu.Unlock()
+	for _, w := range list {
+		w.then(t)
+	}
+}
+
+// hangUp forgets what a stream that has ended waited for.
+func (ws *waiters) hangUp(s *stream) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	for key, list := range ws.by {
+		kept := list[:0]
+		for _, w := range list {
+			if w.stream == s {
+				w.gone = true
+				ws.n--
+				continue
+			}
+			kept = append(kept, w)
+		}
+		if len(kept) == 0 {
+			delete(ws.by, key)
+		} else {
+			ws.by[key] = kept
+		}
+	}
+}
+
+// keys lists what is waited for.
+func (ws *waiters) keys() []string {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	out := make([]string, 0, len(ws.by))
+	for key := range ws.by {
+		out = append(out, key)
+	}
+	return out
+}
+
+// sweep calls those whose task or job ended unseen: a snapshot that another
+// node sends skips the entries in which things end.
+func (ws *waiters) sweep(view func(func(*scheduler.State))) {
+	for _, key := range ws.keys() {
+		var t *scheduler.Task
+		over := false
+		view(func(s *scheduler.State) {
+			if id, isJob := strings.CutPrefix(key, jobKey("")); isJob {
+				j := s.Job(id)
+				over = j == nil || j.Finished != 0
+				return
+			}
+			t = s.Task(key)
+			over = t != nil && t.State.Final()
+		})
+		if over {
+			ws.ended(key, t)
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"time"
+
+	"farm/api"
+)
+
+// Stream is one conversation with the leader. Send and Recv are called from
+// one goroutine each. After an error of either, or when the context given to
+// the Dialer ends, both must return soon.
+type Stream interface {
+	Send(*api.FromWorker) error
+	Recv() (*api.ToWorker, error)
+	CloseSend() error
+}
+
+// Dialer opens a stream to the node that leads. It is called again after each
+// break, with a growing delay. The stream lives no longer than ctx.
+type Dialer func(ctx context.Context) (Stream, error)
+
+// Delays between attempts to reach the leader.
+const (
+	dialDelayMin = 50 * time.Millisecond
+	dialDelayMax = time.Second
+)
+
+// Defaults of Limits.
+const (
+	DefaultMemoryBytes  = 1 << 30                // bytes of memory of one child
+	DefaultStackBytes   = 128 << 20              // bytes of stack of one goroutine of a child
+	DefaultTimeout      = 10 * time.Minute       // of an attempt that names none
+	DefaultOutputBytes  = 64 << 10               // bytes kept of each of stdout and stderr of an attempt
+	DefaultGrace        = 500 * time.Millisecond // between asking a child to stop and killing it
+	DefaultHandBack     = 100 * time.Millisecond // how long an attempt waits for a slot before it is given back
+	DefaultDrainTimeout = 10 * time.Second       // how long running attempts may go on after Run's context ended
+	DefaultCacheBytes   = 1 << 30                // bytes of namespaces kept
+	DefaultRecycleBytes = 256 << 20              // resident bytes at which an idle child is replaced
+	DefaultStartTimeout = 30 * time.Second       // for a child to say that it is ready
+)
+
+// Limits bounds what attempts may use. A zero field means its default.
+type Limits struct {
+	MemoryBytes  int64         // of one child
+	StackBytes   int           // of one goroutine of a child
+	Timeout      time.Duration // of an attempt that names none
+	OutputBytes  int           // kept of each of stdout and stderr of an attempt
+	Grace        time.Duration // between asking a child to stop and killing it
+	HandBack     time.Duration // how long an attempt waits for a slot before it is given back
+	DrainTimeout time.Duration // how long running attempts may go on after Run's context ended
+	CacheBytes   int64         // of namespaces kept in memory
+	RecycleBytes int64         // resident memory at which an idle child is replaced
+	StartTimeout time.Duration // for a child to say that it is ready
+}
+
+func orDefault[T int | int64 | time.Duration](p *T, d T) {
+	if *p <= 0 {
+		*p = d
+	}
+}
+
+func (l Limits) withDefaults() Limits {
+	orDefault(&l.MemoryBytes, DefaultMemoryBytes)
+	orDefault(&l.StackBytes, DefaultStackBytes)
+	orDefault(&l.Timeout, DefaultTimeout)
+	orDefault(&l.OutputBytes, DefaultOutputBytes)
+	orDefault(&l.Grace, DefaultGrace)
+	orDefault(&l.HandBack, DefaultHandBack)
+	orDefault(&l.DrainTimeout, DefaultDrainTimeout)
+	orDefault(&l.CacheBytes, DefaultCacheBytes)
+	orDefault(&l.RecycleBytes, DefaultRecycleBytes)
+	orDefault(&l.StartTimeout, DefaultStartTimeout)
+	return l
+}
+
+// Config says what a Worker is. ID and Dial are required.
+type Config struct {
+	ID   string // name of the worker, unique in the farm
+	Node string // the node it lives in, empty for a process of its own
+	// Incarnation must grow with each start of the worker; default: the time.
+	Incarnation uint64
+	Slots       int // attempts that run at a time; default: the number of CPUs
+	Dial        Dialer
+	// Contexts is how many child processes are kept, 20 to 30 MB each; default
+	// 4 a slot, at least 16. Never fewer than Slots.
+	Contexts int
+	// Command starts a child; default: this executable, without arguments. Its
+	// main must begin with Child.
+	Command []string
+	Limits  Limits
+	Logger  *slog.Logger // default: discards
+}
+
+// ErrConfig is returned by New, wrapped, when a Config cannot be used.
+var ErrConfig = errors.New("worker: bad configuration")
+
+func (c Config) withDefaults() (Config, error) {
+	if c.ID == "" || c.Dial == nil {
+		return c, fmt.Errorf("%w: ID and Dial are required", ErrConfig)
+	}
+	if c.Incarnation == 0 {
+		c.Incarnation = uint64(time.Now().UnixNano())
+	}
+	orDefault(&c.Slots, runtime.NumCPU())
+	orDefault(&c.Contexts, max(4*c.Slots, 16))
+	c.Contexts = max(c.Contexts, c.Slots)
+	if len(c.Command) == 0 {
+		exe, err := os.Executable()
+		if err != nil {
+			return c, fmt.Errorf("%w: %w", ErrConfig, err)
+		}
+		c.Command = []string{exe}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.Limits = c.Limits.withDefaults()
+	return c, nil
+}
+
+// Stats is a worker at one moment.
+type Stats struct {
+	Connected bool
+	Running   int // attempts
+	Waiting   int // attempts not begun
+	Unsettled int // attempts reported, the leader's answer not known yet
+	Spaces    int // namespaces kept
+	SpaceSize int64
+	Children  int // child processes alive
+	Idle      int // of them, running nothing
+
+	// Since New.
+	Succeeded, Failed, Returned uint64 // attempts
+	Started, Died               uint64 // children
+	Kept, Updated, Restored     uint64 // attempts begun on a context as it was, brought up to date, loaded
+}

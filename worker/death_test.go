@@ -1,0 +1,108 @@
+package worker
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"farm/api"
+)
+
+// Whatever ends a child is that attempt's failure, with its cause, and the
+// next attempt runs.
+func TestCauses(t *testing.T) {
+	l := start(t, func(c *Config) { c.Limits.MemoryBytes = 512 << 20 })
+	l.onReport = settle
+	for _, tc := range []struct{ name, source, kind, message string }{
+		{"exit", "exit 3", kindExit, "the cell ended its process with exit status 3"},
+		{"signal", "signal 15", kindCrash, "signal 15"},
+		{"sigkill", "signal 9", kindCrash, "signal 9"},
+		{"panic", "panic boom", kindCrash, "panic: boom"},
+		{"stack", "stack", kindCrash, "stack overflow: a goroutine's stack exceeded 128 MiB"},
+		{"memory", "memory", kindMemory, "out of memory: limit 512 MiB"},
+		{"timeout", "wait", kindTimeout, "timed out after 100ms"},
+		{"heedless", "sleep 60s", kindTimeout, "timed out after 100ms"},
+		{"garbage", "garbage", kindCrash, "closed its connection"},
+		{"short", "short", kindExit, "exit status 0"},
+		{"close", "close", kindCrash, "closed its connection"},
+		{"failure", "fail panic boom", kindPanic, "boom"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			a := l.private(tc.name, tc.source)
+			if tc.kind == kindTimeout {
+				a.GetAssign().Timeout = int64(100 * time.Millisecond)
+			}
+			l.say(a, l.private(tc.name+"-next", "value 1"))
+			c := l.report(tc.name, 1)
+			if c.Ending != api.Ending_FAILURE || c.Outcome.Error.GetKind() != tc.kind || !strings.Contains(c.Outcome.Error.GetMessage(), tc.message) {
+				t.Errorf("ending %v, error %v, stderr %q", c.Ending, c.Outcome.Error, c.Outcome.Stderr)
+			}
+			if !strings.HasPrefix(c.Cause, tc.kind) {
+				t.Errorf("cause %q", c.Cause)
+			}
+			if n := l.report(tc.name+"-next", 1); n.Ending != api.Ending_SUCCESS || string(n.Outcome.Value) != "1" {
+				t.Errorf("the next attempt: %v", n)
+			}
+		})
+	}
+	l.say(l.private("bad", "fail compile 1:1: no"))
+	if c := l.report("bad", 1); c.Ending != api.Ending_PERMANENT {
+		t.Errorf("a compile error: %v", c)
+	}
+}
+
+// What a child started dies with it.
+func TestKillsTheGroup(t *testing.T) {
+	l := start(t, nil)
+	l.say(l.private("a", "spawn"))
+	pid, err := strconv.Atoi(string(l.report("a", 1).Outcome.Value))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if syscall.Kill(pid, 0) != nil {
+		t.Fatal("the grandchild is not there")
+	}
+	l.end()
+	l.poll("the grandchild to die", func(Stats) bool { return !runs(pid) })
+}
+
+// runs tells whether a process is there and not a zombie.
+func runs(pid int) bool {
+	b := statOf(pid)
+	return b != "" && !strings.Contains(b, ") Z ")
+}
+
+// A child killed from outside costs the attempt it ran and no other.
+func TestKilledChild(t *testing.T) {
+	l := start(t, nil)
+	l.onReport = settle
+	l.say(l.in("s", 1, "a", "append x 1\npid", loadOf(0, 0)))
+	pid, _ := strconv.Atoi(string(l.report("a", 1).Outcome.Value))
+	l.say(l.in("s", 1, "b", "wait", nil), l.private("p", "sleep 300ms\nvalue 1"))
+	l.awaitBegan("b")
+	l.awaitBegan("p")
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if c := l.report("b", 1); c.Ending != api.Ending_FAILURE || c.Base != 1 || !strings.Contains(c.Cause, "signal 9") {
+		t.Errorf("the killed one: %v", c)
+	}
+	if c := l.report("p", 1); c.Ending != api.Ending_SUCCESS {
+		t.Errorf("its neighbour: %v", c)
+	}
+	l.say(l.in("s", 1, "c", "append x 2", nil))
+	if c := l.report("c", 1); item(c, "v/x") != "12" || c.Base != 1 {
+		t.Errorf("the next in the namespace: %v", c)
+	}
+}
+
+func statOf(pid int) string {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}

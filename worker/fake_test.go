@@ -1,0 +1,169 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// fakeArg makes a child of the test binary that runs the script engine below
+// instead of package live: cells cannot do what it does.
+const fakeArg = "script-child"
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == fakeArg && os.Getenv(childEnv) != "" {
+		os.Exit(serve(func(h host) engine { return &script{h: h, items: map[string][]byte{}} }))
+	}
+	Child()
+	os.Exit(m.Run())
+}
+
+// script runs cells of one command a line. The namespace is its items.
+type script struct {
+	h     host
+	items map[string][]byte
+}
+
+func (s *script) restore(items map[string][]byte) error {
+	if _, bad := items["v/broken"]; bad {
+		return fmt.Errorf("broken items")
+	}
+	if s.items = maps.Clone(items); s.items == nil {
+		s.items = map[string][]byte{}
+	}
+	return nil
+}
+
+func (s *script) update(c change) error {
+	maps.Copy(s.items, c.put)
+	for _, k := range c.del {
+		delete(s.items, k)
+	}
+	return nil
+}
+
+func (s *script) run(ctx context.Context, o *order) *answer {
+	a := &answer{change: change{put: map[string][]byte{}}}
+	if o.call != "" {
+		a.value = []byte(strconv.Quote(o.call))
+		a.results = o.inputs
+	}
+	if o.set != "" {
+		a.change.put["v/"+o.set] = o.value
+	}
+	for line := range strings.Lines(o.source) {
+		verb, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if f := s.do(ctx, verb, rest, a); f != nil {
+			return &answer{failure: f, spent: ctx.Err() != nil}
+		}
+	}
+	if o.namespace != "" {
+		_ = s.update(a.change)
+	}
+	return a
+}
+
+func (s *script) do(ctx context.Context, verb, rest string, a *answer) *failure {
+	switch verb {
+	case "append": // key text
+		k, text, _ := strings.Cut(rest, " ")
+		a.change.put["v/"+k] = append(append([]byte(nil), s.items["v/"+k]...), text...)
+	case "del":
+		a.change.del = append(a.change.del, "v/"+rest)
+	case "value":
+		a.value, a.typ = []byte(rest), "any"
+	case "get":
+		a.value, _ = json.Marshal(string(s.items["v/"+rest]))
+	case "pid":
+		a.value = []byte(strconv.Itoa(os.Getpid()))
+	case "print":
+		fmt.Fprint(s.h.stdout, rest)
+	case "eprint":
+		fmt.Fprint(s.h.stderr, rest)
+	case "progress":
+		s.h.progress(3, 3)
+	case "wait":
+		<-ctx.Done()
+		return &failure{kind: kindCancelled}
+	case "fail":
+		kind, message, _ := strings.Cut(rest, " ")
+		return &failure{kind: kind, message: message, permanent: kind == kindCompile}
+	case "spawn": // something that outlives the child, if it can
+		cmd := exec.Command("/bin/sleep", "1000")
+		if err := cmd.Start(); err != nil {
+			return &failure{kind: kindInternal, message: err.Error()}
+		}
+		a.value = []byte(strconv.Itoa(cmd.Process.Pid))
+	default:
+		hostile(verb, rest)
+	}
+	return nil
+}
+
+// hostile is what ends a child or makes it useless.
+func hostile(verb, rest string) {
+	n, _ := strconv.Atoi(rest)
+	switch verb {
+	case "sleep": // not to be stopped
+		d, _ := time.ParseDuration(rest)
+		time.Sleep(d)
+	case "exit":
+		os.Exit(n)
+	case "signal":
+		_ = syscall.Kill(os.Getpid(), syscall.Signal(n))
+		time.Sleep(time.Minute)
+	case "panic":
+		go func() { panic(rest) }()
+		time.Sleep(time.Minute)
+	case "stack":
+		fmt.Println(recurse(1))
+	case "memory":
+		var keep [][]byte
+		for {
+			b := make([]byte, 16<<20)
+			for i := 0; i < len(b); i += 4096 {
+				b[i] = 1
+			}
+			keep = append(keep, b)
+		}
+	case "garbage":
+		_, _ = syscall.Write(childFD, []byte(strings.Repeat("\xff", 100)))
+	case "short": // a frame that never ends
+		_, _ = syscall.Write(childFD, []byte{100, 0, 0, 0, frameAnswer, 1, 2, 3})
+		os.Exit(0)
+	case "close":
+		for fd := range 10 {
+			_ = syscall.Close(fd)
+		}
+		time.Sleep(time.Minute)
+	case "flood":
+		b := []byte(strings.Repeat("x", 1000))
+		for ; n > 0; n -= len(b) {
+			_, _ = os.Stdout.Write(b[:min(n, len(b))])
+			_, _ = os.Stderr.Write(b[:min(n, len(b))])
+		}
+	case "leave":
+		go func() {
+			for {
+				_, _ = os.Stdout.WriteString("leftover ")
+				time.Sleep(100 * time.Microsecond)
+			}
+		}()
+	default:
+		panic("script: " + verb)
+	}
+}
+
+func recurse(n int) int {
+	var pad [1000]byte
+	pad[n%1000] = byte(n)
+	return recurse(n+1) + int(pad[(n+1)%1000])
+}

@@ -1,0 +1,185 @@
+package worker
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"farm/api"
+)
+
+// Limits of a report. The scheduler has the same or larger ones: a report over
+// them would cost the attempt a less clear reason.
+const (
+	maxOutcome  = 480 << 10 // bytes of the parts of an outcome
+	maxChange   = 1 << 20   // bytes of keys and values put
+	maxCause    = 512       // bytes of a cause
+	maxErrorLen = 16 << 10  // bytes of an error's message
+	maxStack    = 64        // lines of an error's stack
+)
+
+// written is what an attempt wrote.
+type written struct{ stdout, stderr capture }
+
+// finish takes the end of an attempt from the child that ran it.
+func (w *Worker) finish(c *child, a *attempt, e ending, out written) {
+	r := w.verdict(a, e, out)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c.p.reset()
+	c.busy = false
+	w.running--
+	if e.death != nil || e.answer != nil && e.answer.spent {
+		w.retire(c)
+	}
+	s := a.space
+	if s != nil {
+		s.running = nil
+	}
+	if a.state == gone {
+		w.release(c) // it may have run on what was taken back
+	} else {
+		w.report(c, a, r)
+	}
+	if s != nil {
+		w.count(s)
+		w.join(s)
+	}
+	w.evict()
+	w.dispatch()
+	w.replenish()
+	w.poke()
+}
+
+// verdict makes the report of an attempt, but for what only the lock shows.
+func (w *Worker) verdict(a *attempt, e ending, out written) *api.Complete {
+	r := &api.Complete{Task: a.task, Attempt: a.attempt, Epoch: a.epoch, Base: a.base, Took: w.now() - a.began}
+	r.Outcome = &api.Outcome{
+		Stdout: out.stdout.kept, StdoutCut: out.stdout.total > int64(len(out.stdout.kept)),
+		Stderr: out.stderr.kept, StderrCut: out.stderr.total > int64(len(out.stderr.kept)),
+	}
+	f := w.failureOf(a, e)
+	if f == nil {
+		f = fill(r, e.answer)
+	}
+	if f == nil {
+		r.Ending = api.Ending_SUCCESS
+		return r
+	}
+	r.Ending = endingOf(f)
+	r.Cause = clip(f.kind+": "+f.message, maxCause)
+	r.Outcome.Error = &api.TaskError{Kind: f.kind, Message: clip(f.message, maxErrorLen), Stack: f.stack[:min(len(f.stack), maxStack)]}
+	return r
+}
+
+func endingOf(f *failure) api.Ending {
+	switch {
+	case f.kind == kindCancelled:
+		return api.Ending_STOPPED
+	case f.permanent:
+		return api.Ending_PERMANENT
+	}
+	return api.Ending_FAILURE
+}
+
+// failureOf is why the attempt failed, nil if it did not.
+func (w *Worker) failureOf(a *attempt, e ending) *failure {
+	switch {
+	case a.work == nil:
+		return &failure{kind: kindInternal, message: "the task's body cannot be read", permanent: true}
+	case e.answer != nil && e.answer.failure == nil:
+		return nil
+	case e.reason == stopped:
+		return &failure{kind: kindCancelled, message: "cancelled"}
+	case e.reason == timedOut:
+		return &failure{kind: kindTimeout, message: fmt.Sprintf("timed out after %v", a.timeout(w.cfg.Limits.Timeout))}
+	case e.death != nil:
+		return e.death.describe(w.cfg.Limits)
+	case e.answer == nil:
+		return &failure{kind: kindInternal, message: "ended by the worker"}
+	case e.answer.failure.kind == kindCancelled:
+		return &failure{kind: kindInternal, message: "the child stopped unasked"}
+	}
+	return e.answer.failure
+}
+
+// fill puts what a successful attempt made into its report, if it is allowed.
+func fill(r *api.Complete, a *answer) *failure {
+	o := r.Outcome
+	o.Value, o.Type, o.Results = a.value, a.typ, a.results
+	if n := outcomeSize(o); n > maxOutcome {
+		o.Value, o.Type, o.Results = nil, "", nil
+		return &failure{kind: kindLimit, message: fmt.Sprintf("result and output: %d bytes is over the limit of %d", n, maxOutcome)}
+	}
+	n := 0
+	for _, k := range slices.Sorted(maps.Keys(a.change.put)) {
+		v := a.change.put[k]
+		n += len(k) + len(v)
+		r.Put = append(r.Put, &api.Item{Key: k, Value: v})
+	}
+	r.Delete = a.change.del
+	if n > maxChange {
+		r.Put, r.Delete = nil, nil
+		return &failure{kind: kindLimit, message: fmt.Sprintf("change of the namespace: %d bytes is over the limit of %d", n, maxChange)}
+	}
+	return nil
+}
+
+// report notes the end of an attempt and tells the leader. A success moves the
+// namespace on; the next attempt does not wait for the leader's answer.
+func (w *Worker) report(c *child, a *attempt, r *api.Complete) {
+	w.reports++
+	a.state, a.child, a.report, a.counter = reported, nil, r, w.reports
+	s := a.space
+	switch {
+	case r.Ending != api.Ending_SUCCESS:
+		w.stats.Failed++
+	default:
+		w.stats.Succeeded++
+	}
+	if s == nil {
+		r.Put, r.Delete = nil, nil
+		w.out.report(r)
+		return
+	}
+	s.chain = append(s.chain, a)
+	switch {
+	case r.Ending == api.Ending_FAILURE:
+		s.paused = a
+	case r.Ending == api.Ending_SUCCESS && len(r.Put)+len(r.Delete) > 0:
+		w.advance(c, a, r)
+	}
+	w.out.report(r)
+}
+
+// advance makes a namespace what a successful attempt made of it.
+func (w *Worker) advance(c *child, a *attempt, r *api.Complete) {
+	s := a.space
+	ch := change{put: make(map[string][]byte, len(r.Put)), del: r.Delete}
+	for _, it := range r.Put {
+		ch.put[it.Key] = it.Value
+	}
+	a.undo = &undo{change: s.change(ch), version: s.version}
+	s.version++
+	s.stamp, s.patch = w.stamp(), nil
+	if c.space == s {
+		c.stamp, c.shape = s.stamp, s.shape
+	}
+}
+
+// clip shortens text for people.
+func clip(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	const more = "..."
+	return s[:limit-len(more)] + more
+}
+
+// job is an attempt on its way to a child.
+type job struct {
+	attempt *attempt
+	order   *order
+	timeout time.Duration
+}

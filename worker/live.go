@@ -1,0 +1,299 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"farm/namespace"
+	"farm/namespace/cell"
+	"farm/namespace/live"
+)
+
+// liveEngine is the engine that children use: package live, with what orders
+// need beyond it.
+type liveEngine struct {
+	c *live.Context
+
+	// A fold's program that the namespace is known to have, "" when unknown.
+	folding string
+	// What a fold's program declares, by its source; dropped when it grows.
+	programs map[string]*program
+}
+
+// maxPrograms is how many analysed programs a child keeps.
+const maxPrograms = 64
+
+func newLiveEngine(h host) engine {
+	e := &liveEngine{
+		c:        live.New(live.Options{Stdout: h.stdout, Stderr: h.stderr, Progress: h.progress}),
+		programs: map[string]*program{},
+	}
+	// The first cell pays for the interpreter and its symbols: not the user's.
+	_, _ = e.c.Run(context.Background(), namespace.Run{Source: "1", Discard: true})
+	return e
+}
+
+func (e *liveEngine) restore(items map[string][]byte) error {
+	e.folding = ""
+	return e.c.Restore(items)
+}
+
+func (e *liveEngine) update(c change) error {
+	e.folding = ""
+	return e.c.Update(namespace.Delta{Put: c.put, Delete: c.del})
+}
+
+func (e *liveEngine) run(ctx context.Context, o *order) *answer {
+	if o.set != "" {
+		return e.set(ctx, o)
+	}
+	if o.fold && len(o.inputs) == 0 {
+		return &answer{}
+	}
+	r := namespace.Run{
+		Task:    namespace.TaskInfo{ID: o.task, Namespace: o.namespace, Attempt: int(o.attempt), Args: o.args},
+		Source:  o.source,
+		Call:    o.call,
+		Discard: o.namespace == "",
+	}
+	for _, in := range o.inputs {
+		r.Inputs = append(r.Inputs, in)
+	}
+	if o.fold {
+		r.Source = e.missing(o)
+	}
+	e.folding = ""
+	res, err := e.c.Run(ctx, r)
+	if err != nil {
+		return failed(ctx, o, err)
+	}
+	if o.fold {
+		e.folding = o.source
+	}
+	return succeeded(o, res)
+}
+
+func succeeded(o *order, res namespace.Result) *answer {
+	a := &answer{value: res.JSON, typ: res.Type, change: change{put: res.Delta.Put, del: res.Delta.Delete}}
+	for i, r := range res.Results {
+		if r.Error != "" {
+			return &answer{failure: &failure{kind: kindCall, message: inputMessage(o, i, r.Error)}}
+		}
+		a.results = append(a.results, r.JSON)
+	}
+	if o.fold && len(a.results) > 0 {
+		a.value, a.results = a.results[len(a.results)-1], nil
+	}
+	return a
+}
+
+func inputMessage(o *order, i int, why string) string {
+	return fmt.Sprintf("input %d: %s", o.first+uint64(i), why)
+}
+
+// failed puts an error of package live into the words of a task's error. What
+// stopped in the middle of something leaves a child that is not used again.
+func failed(ctx context.Context, o *order, err error) *answer {
+	f := &failure{kind: kindInternal, message: err.Error()}
+	a := &answer{failure: f}
+	var (
+		compile    *namespace.CompileError
+		notAllowed *namespace.NotAllowedError
+		limit      *namespace.LimitError
+		call       *namespace.CallError
+		panicked   *namespace.PanicError
+		exited     *namespace.ExitError
+		kept       *namespace.UnserializableError
+		goroutine  *namespace.GoroutineError
+	)
+	if errors.As(err, &panicked) {
+		f.stack = panicked.Stack
+	}
+	switch {
+	case ctx.Err() != nil:
+		f.kind, a.spent = kindCancelled, true
+	case errors.As(err, &goroutine):
+		f.kind, a.spent = kindGoroutine, true
+	case errors.As(err, &compile):
+		f.kind, f.permanent = kindCompile, true
+	case errors.As(err, &notAllowed):
+		f.kind, f.permanent = kindNotAllowed, true
+	case errors.As(err, &call):
+		f.kind, f.permanent = kindCall, call.Input < 0
+		if call.Input >= 0 {
+			f.message = inputMessage(o, call.Input, call.Err.Error())
+		}
+	case errors.As(err, &limit):
+		f.kind, f.permanent = kindLimit, limit.What == "source" || limit.What == "inputs"
+	case panicked != nil:
+		f.kind, f.message = kindPanic, panicked.Value
+	case errors.As(err, &exited):
+		f.kind = kindExit
+	case errors.As(err, &kept):
+		f.kind = kindUnserializable
+	default:
+		a.spent = true
+	}
+	return a
+}
+
+// set gives a variable a JSON value: on the items where that can be done, else
+// by a function with a parameter of the variable's type, which is then removed
+// again.
+func (e *liveEngine) set(ctx context.Context, o *order) *answer {
+	d, err := namespace.SetJSON(e.c.Items(), o.set, o.value)
+	switch {
+	case err == nil:
+		if err := e.update(change{d.Put, d.Delete}); err != nil {
+			return broken(err)
+		}
+		return &answer{change: change{d.Put, d.Delete}}
+	case !errors.Is(err, namespace.ErrNeedsEngine):
+		return &answer{failure: &failure{kind: kindConflict, message: err.Error(), permanent: true}}
+	}
+	vars, bad := namespace.List(e.c.Items())
+	if bad != nil {
+		return broken(bad)
+	}
+	i := slices.IndexFunc(vars, func(v namespace.VarInfo) bool { return v.Name == o.set })
+	if i < 0 { // a new one whose type JSON does not tell
+		return &answer{failure: &failure{kind: kindConflict, message: err.Error(), permanent: true}}
+	}
+	return e.assign(ctx, o, vars[i].Type)
+}
+
+func (e *liveEngine) assign(ctx context.Context, o *order, typ string) *answer {
+	fn := "farmSet"
+	for n := 0; e.declares(fn); n++ {
+		fn = fmt.Sprintf("farmSet%d", n)
+	}
+	e.folding = ""
+	res, err := e.c.Run(ctx, namespace.Run{
+		Task:   namespace.TaskInfo{ID: o.task, Namespace: o.namespace, Attempt: int(o.attempt)},
+		Source: fmt.Sprintf("func %s(v %s) { %s = v }", fn, typ, o.set),
+		Call:   fn,
+		Inputs: []json.RawMessage{o.value},
+	})
+	if err != nil {
+		a := failed(ctx, o, err)
+		if a.failure.kind == kindCall {
+			a.failure.kind, a.failure.permanent = kindConflict, true
+			a.failure.message = "the value does not fit: " + a.failure.message
+		}
+		return a
+	}
+	delete(res.Delta.Put, "d/"+fn)
+	if err := e.update(change{del: []string{"d/" + fn}}); err != nil {
+		return broken(err)
+	}
+	return &answer{change: change{res.Delta.Put, res.Delta.Delete}}
+}
+
+func (e *liveEngine) declares(name string) bool {
+	items := e.c.Items()
+	for _, prefix := range []string{"d/", "v/", "i/"} {
+		if _, ok := items[prefix+name]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// program is what a fold's program declares.
+type program struct {
+	imports map[string]string // local name -> path
+	decls   map[string]string // key -> source
+	order   []string          // keys, as they were written
+	vars    []string
+}
+
+// missing gives what of a fold's program is to be run before its function is
+// called: nothing where the namespace has it; all of it where none of its
+// variables are there; only its declarations where they are, so that they are
+// not set back to where they began.
+func (e *liveEngine) missing(o *order) string {
+	if e.folding == o.source {
+		return ""
+	}
+	p := e.analyse(o.source)
+	if p == nil { // it does not stand alone: let it be checked where it is to run
+		if e.declares(o.call) {
+			return ""
+		}
+		return o.source
+	}
+	decls, err := namespace.Declarations(e.c.Items())
+	if err != nil {
+		return o.source
+	}
+	equal, found := 0, 0
+	for _, d := range decls {
+		src, declared := p.decls[d.Key]
+		if d.Kind == "import" {
+			src, declared = p.imports[d.Key]
+		}
+		if declared && src == d.Source {
+			equal++
+		}
+		if declared && d.Kind != "import" {
+			found++
+		}
+	}
+	vars := 0
+	for _, v := range p.vars {
+		if e.declares(v) {
+			vars++
+		}
+	}
+	switch {
+	case equal == len(p.decls)+len(p.imports) && vars == len(p.vars):
+		return ""
+	case vars == 0 && (len(p.vars) > 0 || found == 0):
+		return o.source
+	}
+	return p.declarations()
+}
+
+func (p *program) declarations() string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(p.imports)) {
+		fmt.Fprintf(&b, "import %s %q\n", name, p.imports[name])
+	}
+	for _, k := range p.order {
+		b.WriteString(p.decls[k])
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// analyse reads what a program declares, nil when it does not compile alone.
+func (e *liveEngine) analyse(source string) *program {
+	if p, ok := e.programs[source]; ok {
+		return p
+	}
+	if len(e.programs) >= maxPrograms {
+		clear(e.programs)
+	}
+	e.programs[source] = nil
+	c := cell.NewCompiler()
+	env, err := namespace.Env(c, nil)
+	if err != nil {
+		return nil
+	}
+	u, err := c.Compile(env, source)
+	if err != nil {
+		return nil
+	}
+	p := &program{imports: u.Env.Imports, decls: map[string]string{}, vars: slices.Sorted(maps.Keys(u.Env.Vars))}
+	for _, d := range u.Env.Decls {
+		p.decls[d.Key] = d.Source
+		p.order = append(p.order, d.Key)
+	}
+	e.programs[source] = p
+	return p
+}

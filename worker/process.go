@@ -1,0 +1,301 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"farm/internal/wire"
+
+	"golang.org/x/sys/unix"
+)
+
+// interruption is why an attempt is ended from outside, the strongest last.
+type interruption int
+
+const (
+	none     interruption = iota
+	timedOut              // ask, then kill
+	stopped               // ask, then kill
+	unwanted              // kill
+)
+
+// process is a child as its worker sees it. exchange and close are called by
+// one goroutine, interrupt by any.
+type process struct {
+	cmd    *exec.Cmd
+	dead   *death // set when it is
+	conn   *os.File
+	sink   *sink
+	grace  time.Duration
+	denied []string // measures of confinement the system did not allow
+	buf    []byte
+
+	mu     sync.Mutex
+	reason interruption
+	armed  bool // an exchange is under way
+}
+
+// forkChild must be called on a thread that lives as long as the child may.
+func forkChild(command []string, l Limits) (*process, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	theirs := os.NewFile(uintptr(pair[1]), "child")
+	defer theirs.Close()
+	if err := unix.SetNonblock(pair[0], true); err != nil {
+		_ = unix.Close(pair[0])
+		return nil, err
+	}
+	p := &process{conn: os.NewFile(uintptr(pair[0]), "protocol"), grace: l.Grace}
+	p.cmd = exec.Command(command[0], command[1:]...)
+	// Cells see the same clock zone on every worker, and a dying runtime
+	// says why without the stacks of the interpreter.
+	p.cmd.Env = []string{childEnv + "=" + strconv.FormatInt(l.MemoryBytes, 10) + "," + strconv.Itoa(l.StackBytes), "TZ=UTC", "GOTRACEBACK=none"}
+	p.cmd.ExtraFiles = []*os.File{theirs}
+	p.cmd.SysProcAttr = childAttr()
+	p.cmd.Dir = "/"
+	if err := p.startWithPipes(l.OutputBytes); err != nil {
+		_ = p.conn.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *process) startWithPipes(keep int) error {
+	outR, outW, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer outW.Close()
+	errR, errW, err := os.Pipe()
+	if err != nil {
+		_ = outR.Close()
+		return err
+	}
+	defer errW.Close()
+	p.cmd.Stdout, p.cmd.Stderr = outW, errW
+	if p.sink, err = newSink(outR, errR, keep); err == nil {
+		err = p.cmd.Start()
+	}
+	if err != nil {
+		_ = outR.Close()
+		_ = errR.Close()
+		if p.sink != nil {
+			p.sink.close()
+		}
+	}
+	return err
+}
+
+// becomeReady waits until the child is. After an error the child is gone.
+func (p *process) becomeReady(l Limits) error {
+	err := p.awaitReady(l.StartTimeout)
+	if err == nil {
+		return nil
+	}
+	d := p.lost(err)
+	p.close()
+	return fmt.Errorf("worker: a child did not become ready: %w (%s)", err, d.describe(l).message)
+}
+
+func (p *process) awaitReady(timeout time.Duration) error {
+	_ = p.conn.SetReadDeadline(time.Now().Add(timeout))
+	t, body, err := readFrame(p.conn, maxUp)
+	if err != nil {
+		return err
+	}
+	r := wire.NewReader(body)
+	if p.denied = readStrings(r); t != frameReady || r.Done() != nil {
+		return errFrame
+	}
+	return nil
+}
+
+// ending is how an exchange ended: with an answer, or with the death of the
+// child, or, with neither, by an interruption before it began.
+type ending struct {
+	answer *answer
+	death  *death
+	reason interruption
+}
+
+// exchange sends an order and waits for its end, at most for timeout and the
+// grace after it. progress is called on the way. A child that did not simply
+// answer is dead when exchange returns.
+func (p *process) exchange(o *order, timeout time.Duration, progress func(done, total int64)) ending {
+	b, err := endFrame(o.append(startFrame(p.buf[:0], frameOrder)))
+	if err != nil {
+		return ending{answer: &answer{failure: &failure{kind: kindLimit, message: err.Error(), permanent: true}}}
+	}
+	if p.buf = b; cap(b) > maxKeptBuffer {
+		p.buf = nil
+	}
+	if r := p.arm(time.Now().Add(timeout)); r != none {
+		return ending{reason: r}
+	}
+	if _, err := p.conn.Write(b); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return ending{death: p.lost(err), reason: p.disarm()}
+	}
+	asked := false
+	for {
+		a, err := p.readAnswer(progress)
+		switch {
+		case err == nil:
+			a.spent = a.spent || asked // the cancel may still be on its way
+			return ending{answer: a, reason: p.disarm()}
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return ending{death: p.lost(err), reason: p.disarm()}
+		case asked || p.why() == unwanted:
+			return ending{death: p.kill(), reason: p.disarm()}
+		}
+		asked = true
+		p.ask()
+	}
+}
+
+// arm sets the deadline of an exchange, unless it was interrupted already.
+func (p *process) arm(deadline time.Time) interruption {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reason == none {
+		p.armed = true
+		_ = p.conn.SetDeadline(deadline)
+	}
+	return p.reason
+}
+
+// past is a deadline that is over: it wakes whoever reads.
+var past = time.Unix(1, 0)
+
+func (p *process) disarm() interruption {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.armed = false
+	return p.reason
+}
+
+// reset forgets an interruption that came too late.
+func (p *process) reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reason = none
+}
+
+func (p *process) why() interruption {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reason == none {
+		p.reason = timedOut
+	}
+	return p.reason
+}
+
+// interrupt ends the exchange under way, or the next one unless reset comes
+// first.
+func (p *process) interrupt(r interruption) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r <= p.reason {
+		return
+	}
+	p.reason = r
+	if p.armed {
+		_ = p.conn.SetDeadline(past)
+	}
+}
+
+// ask sends a cancel and gives the child its grace.
+func (p *process) ask() {
+	p.mu.Lock()
+	if p.reason != unwanted {
+		_ = p.conn.SetDeadline(time.Now().Add(p.grace))
+	}
+	p.mu.Unlock()
+	b, _ := endFrame(startFrame(nil, frameCancel))
+	_, _ = p.conn.Write(b) // when it does not get through, the grace ends
+}
+
+// readAnswer reads frames until the answer.
+func (p *process) readAnswer(progress func(done, total int64)) (*answer, error) {
+	for {
+		t, body, err := readFrame(p.conn, maxUp)
+		if err != nil {
+			return nil, err
+		}
+		switch t {
+		case frameAnswer:
+			return readAnswer(body)
+		case frameProgress:
+			r := wire.NewReader(body)
+			done, total := r.Int(), r.Int()
+			if err := r.Done(); err != nil {
+				return nil, err
+			}
+			progress(done, total)
+		default:
+			return nil, errFrame
+		}
+	}
+}
+
+// lost is for a child whose connection failed with err: it has died, or is
+// killed for breaking the connection.
+func (p *process) lost(err error) *death {
+	ended := false
+	if !errors.Is(err, errFrame) && !errors.Is(err, wire.ErrCorrupt) {
+		ended = ends(p.cmd.Process.Pid, deathWait)
+	}
+	d := p.kill()
+	d.broke = !ended
+	return d
+}
+
+// deathWait is how long a child that closed its connection may take to end.
+const deathWait = 200 * time.Millisecond
+
+// kill kills the child with all it started and waits for its end. The group is
+// killed before the child is reaped: until then its number is its own.
+func (p *process) kill() *death {
+	if p.dead != nil {
+		return p.dead
+	}
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	_ = p.cmd.Process.Kill()
+	err := p.cmd.Wait()
+	p.dead = &death{}
+	var exit *exec.ExitError
+	switch ws, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); {
+	case ok:
+		p.dead.status = ws
+	case err != nil && !errors.As(err, &exit):
+		p.dead.other = err
+	}
+	p.dead.words = p.sink.lastWords()
+	return p.dead
+}
+
+// close lets go of a dead child.
+func (p *process) close() {
+	_ = p.conn.Close()
+	p.sink.close()
+}
+
+// resident is the child's resident memory in bytes, 0 when it cannot be told.
+func (p *process) resident() int64 {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/statm")
+	if err != nil {
+		return 0
+	}
+	var size, pages int64
+	if _, err := fmt.Sscan(string(b), &size, &pages); err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
+}

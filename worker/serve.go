@@ -1,0 +1,259 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"farm/internal/wire"
+)
+
+// The child's side.
+
+const (
+	childEnv = "FARM_CONTEXT_CHILD" // marks a child; its value is the limits: memory,stack in bytes
+	childFD  = 3                    // the protocol's descriptor in a child
+
+	// watchAfter is how long an order runs before the child listens for a
+	// cancel: short orders are not worth a second goroutine.
+	watchAfter = 2 * time.Millisecond
+	// progressEvery is the least time between two reports of progress.
+	progressEvery = 50 * time.Millisecond
+)
+
+// Exit statuses of a child that ends by itself, in a range cells hardly use.
+const (
+	exitOrphan   = 0   // the worker is gone
+	exitProtocol = 121 // what the worker sent could not be read
+)
+
+// engine is a live context as the child needs it. It is used by one goroutine
+// at a time. An error of restore or update means that it cannot be used again.
+type engine interface {
+	restore(items map[string][]byte) error
+	update(c change) error
+	run(ctx context.Context, o *order) *answer
+}
+
+// host is what an engine may call.
+type host struct {
+	stdout, stderr io.Writer
+	progress       func(done, total int) // safe for concurrent use
+}
+
+// Child serves one context and never returns if this process was started by a
+// Worker as a child; otherwise it returns at once. It must come first in main,
+// and in TestMain of tests that run a Worker.
+func Child() {
+	if os.Getenv(childEnv) != "" {
+		os.Exit(serve(newLiveEngine))
+	}
+}
+
+// serve answers orders until the worker goes away. The result is the exit
+// status of the process.
+func serve(start func(host) engine) int {
+	memory, stack := parseChildEnv(os.Getenv(childEnv))
+	os.Clearenv()
+	denied := confine(memory, stack)
+	p := &port{f: os.NewFile(childFD, "protocol"), frames: make(chan frame)}
+	e := start(host{stdout: os.Stdout, stderr: os.Stderr, progress: p.progress})
+	if err := p.send(frameReady, func(b []byte) []byte { return appendStrings(b, denied) }); err != nil {
+		return exitOrphan
+	}
+	for {
+		f := p.next()
+		switch {
+		case errors.Is(f.err, errFrame):
+			return exitProtocol
+		case f.err != nil:
+			return exitOrphan
+		case f.t == frameCancel:
+			continue // it crossed with the answer
+		case f.t != frameOrder:
+			return exitProtocol
+		}
+		o, err := readOrder(f.body)
+		if err != nil {
+			return exitProtocol
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		p.begin(cancel)
+		a := perform(ctx, e, o)
+		p.end()
+		cancel()
+		if err := p.send(frameAnswer, a.append); err != nil {
+			return exitOrphan
+		}
+	}
+}
+
+func parseChildEnv(s string) (memory int64, stack int) {
+	m, st, _ := strings.Cut(s, ",")
+	memory, err := strconv.ParseInt(m, 10, 64)
+	if err != nil || memory <= 0 {
+		memory = DefaultMemoryBytes
+	}
+	stack, err = strconv.Atoi(st)
+	if err != nil || stack <= 0 {
+		stack = DefaultStackBytes
+	}
+	return memory, stack
+}
+
+// perform carries out one order. A panic of the engine itself costs this child.
+func perform(ctx context.Context, e engine, o *order) (a *answer) {
+	defer func() {
+		if r := recover(); r != nil {
+			a = broken(fmt.Errorf("the engine panicked: %v\n%s", r, debug.Stack()))
+		}
+	}()
+	var err error
+	switch o.mode {
+	case restore:
+		err = e.restore(o.items)
+	case update:
+		err = e.update(o.change)
+	}
+	if err != nil {
+		return broken(fmt.Errorf("the namespace could not be loaded: %w", err))
+	}
+	return e.run(ctx, o)
+}
+
+// broken is the answer of a child that is of no use any more.
+func broken(err error) *answer {
+	return &answer{spent: true, failure: &failure{kind: kindInternal, message: err.Error()}}
+}
+
+// port is the child's end of the protocol. While an order runs nobody reads,
+// until it has taken watchAfter: then a watcher does, for a cancel.
+type port struct {
+	f *os.File
+
+	mu       sync.Mutex // guards the following
+	cancel   context.CancelFunc
+	watching bool
+	timer    *time.Timer
+
+	frames chan frame // what the watcher read when it was not a cancel
+
+	sending sync.Mutex // one frame at a time; guards the following
+	buf     []byte
+	last    time.Time // of the last progress sent
+}
+
+type frame struct {
+	t    byte
+	body []byte
+	err  error
+}
+
+func (p *port) read() frame {
+	t, body, err := readFrame(p.f, maxDown)
+	return frame{t, body, err}
+}
+
+// next waits for a frame between two orders.
+func (p *port) next() frame {
+	p.mu.Lock()
+	watching := p.watching
+	p.mu.Unlock()
+	if !watching {
+		return p.read()
+	}
+	f := <-p.frames
+	p.mu.Lock()
+	p.watching = false
+	p.mu.Unlock()
+	return f
+}
+
+func (p *port) begin(cancel context.CancelFunc) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cancel = cancel
+	if p.timer == nil {
+		p.timer = time.AfterFunc(watchAfter, p.watch)
+	} else {
+		p.timer.Reset(watchAfter)
+	}
+}
+
+func (p *port) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cancel = nil
+	p.timer.Stop()
+}
+
+// watch reads until something other than a cancel comes, for whoever calls
+// next. When the worker is gone there is nobody to work for.
+func (p *port) watch() {
+	p.mu.Lock()
+	if p.cancel == nil || p.watching {
+		p.mu.Unlock()
+		return
+	}
+	p.watching = true
+	p.mu.Unlock()
+	for {
+		f := p.read()
+		if f.err != nil {
+			os.Exit(exitOrphan)
+		}
+		if f.t != frameCancel {
+			p.frames <- f
+			return
+		}
+		p.mu.Lock()
+		if p.cancel != nil {
+			p.cancel()
+		}
+		p.mu.Unlock()
+	}
+}
+
+func (p *port) send(t byte, body func([]byte) []byte) error {
+	p.sending.Lock()
+	defer p.sending.Unlock()
+	return p.sendLocked(t, body)
+}
+
+func (p *port) sendLocked(t byte, body func([]byte) []byte) error {
+	b, err := endFrame(body(startFrame(p.buf[:0], t)))
+	if err != nil {
+		return err
+	}
+	if p.buf = b; cap(b) > maxKeptBuffer {
+		p.buf = nil
+	}
+	_, err = p.f.Write(b)
+	return err
+}
+
+// maxKeptBuffer is the size in bytes up to which a frame's buffer is reused.
+const maxKeptBuffer = 64 << 10
+
+// progress tells the worker how far the code is, not more often than
+// progressEvery except for the end.
+func (p *port) progress(done, total int) {
+	p.sending.Lock()
+	defer p.sending.Unlock()
+	now := time.Now()
+	if now.Sub(p.last) < progressEvery && done != total {
+		return
+	}
+	p.last = now
+	// An error shows when the answer is sent.
+	_ = p.sendLocked(frameProgress, func(b []byte) []byte {
+		return wire.AppendInt(wire.AppendInt(b, int64(done)), int64(total))
+	})
+}
