@@ -1,0 +1,68 @@
+# farm's chores. "make help" prints the comments that begin with two signs.
+# Needed: Go, git, make; a C compiler for the race detector. Everything else is
+# a Go module pinned in go.mod or tools/go.mod and fetched by the go command.
+
+GO     ?= go
+# The race detector makes tests slower: the packages where goroutines meet.
+RACE   ?= ./fsm/... ./replica/... ./worker/... ./tasks/... ./internal/...
+# What "make bench" and "make chaos" pass on, for example BENCH=--json, CHAOS="-run All".
+BENCH  ?=
+CHAOS  ?=
+LINT   := $(GO) tool -modfile=tools/go.mod golangci-lint
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## print what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build the farm command into bin/farm
+	$(GO) build -o bin/farm ./cmd/farm
+
+.PHONY: deps
+deps: # the Go modules of go.mod, into the module cache
+	$(GO) mod download
+
+.PHONY: test
+test: deps ## vet, then run every test
+	$(GO) vet ./...
+	$(GO) test ./...
+
+.PHONY: test-race
+test-race: ## run the tests of the concurrent packages with the race detector
+	$(GO) test -race $(RACE)
+
+.PHONY: lint
+lint: ## golangci-lint, gofmt included, with .golangci.yml; the first time builds it
+	$(LINT) run
+
+.PHONY: generate
+generate: ## write the generated files anew: protobuf, type data, example texts
+	$(GO) generate ./...
+
+# Compares the checkout before and after, so it works with changes not committed.
+.PHONY: check-generate
+check-generate: ## fail when "make generate" changes anything
+	@state() { git diff --binary; git ls-files -o --exclude-standard | while IFS= read -r f; do echo "$$f $$(git hash-object "$$f")"; done; }; \
+	  before=$$(state | git hash-object --stdin); \
+	  $(MAKE) generate; \
+	  after=$$(state | git hash-object --stdin); \
+	  if [ "$$before" != "$$after" ]; then git status --short; echo "generated files are stale: run make generate and commit"; exit 1; fi
+
+.PHONY: bench
+bench: build ## measure farm on this machine: BENCH="--seconds 5 --json"
+	bin/farm bench $(BENCH)
+
+.PHONY: chaos
+chaos: ## kill real nodes and check the promises
+	$(GO) test -count=1 -v ./chaos $(CHAOS)
+
+.PHONY: examples
+examples: build ## run the examples on a farm of their own, in a temporary folder
+	FARM=$(CURDIR)/bin/farm sh examples/run.sh
+
+.PHONY: clean
+clean: ## remove what was built; .farm, which holds data, stays
+	rm -rf bin
+	$(GO) clean -testcache

@@ -1,0 +1,40 @@
+#!/bin/sh
+# Runs every example on a local farm of its own in a temporary folder, and
+# removes both.
+#
+#   FARM   the command to run, farm unless set; an absolute path or in PATH
+set -eu
+FARM=${FARM:-farm}
+export FARM
+here=$(cd "$(dirname "$0")" && pwd)
+dir=$(mktemp -d)
+cd "$dir"
+
+"$FARM" dev >dev.log 2>&1 &
+dev=$!
+stop() {
+	kill "$dev" 2>/dev/null || :
+	wait "$dev" 2>/dev/null || :
+	rm -rf "$dir"
+}
+trap stop EXIT
+trap 'exit 130' INT TERM
+
+# farm dev writes this file when its nodes are ready.
+tries=0
+until [ -s .farm/cluster.json ]; do
+	tries=$((tries + 1))
+	if [ "$tries" -gt 300 ] || ! kill -0 "$dev" 2>/dev/null; then
+		echo "farm dev did not start:" >&2
+		cat dev.log >&2
+		exit 1
+	fi
+	sleep 0.1
+done
+
+echo "== wordcount"
+"$FARM" map --call Count --fold total:Merge --in "$here/wordcount/texts.jsonl" "$here/wordcount/wordcount.go"
+echo "== pi"
+"$FARM" map --call Samples --fold pi:Add --in "$here/pi/seeds.jsonl" "$here/pi/pi.go"
+echo "== contexts"
+sh "$here/contexts/run.sh"

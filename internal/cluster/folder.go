@@ -1,0 +1,207 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Errors of Start and Attach.
+var (
+	// ErrInUse is returned when another process runs a farm in the folder.
+	ErrInUse = errors.New("another farm is running in this folder")
+	// ErrNotRunning is returned when no process runs a farm in the folder.
+	ErrNotRunning = errors.New("no farm is running in this folder")
+	// ErrNodes is returned when the folder holds a farm of another size.
+	ErrNodes = errors.New("the folder holds a farm of another size")
+	// ErrPort is returned when a port of the folder's nodes is taken.
+	ErrPort = errors.New("a port of this farm is in use")
+)
+
+// Node is where one node is found.
+type Node struct {
+	ID   string `json:"id"`
+	Raft string `json:"raft"`
+	API  string `json:"api"`
+}
+
+// ready is cluster.json.
+type ready struct {
+	Addrs []string `json:"addrs"`
+	PIDs  []int    `json:"pids"`
+}
+
+// Ports: the first farm on a machine gets them from firstPort on, two a node;
+// others somewhere in [lowPort, highPort), which is below the ports that
+// outgoing connections take, so that they are still free at the next start.
+const (
+	firstPort         = 7400
+	lowPort, highPort = 10_000, 32_000
+	portTries         = 100
+	maxNodes          = 9
+	pollEvery         = 20 * time.Millisecond
+)
+
+// lockFile opens path and locks it without waiting; ErrInUse when it is locked.
+func lockFile(path string, how int) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, ErrInUse
+		}
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return f, nil
+}
+
+// waitLock is lockFile, waiting until ctx ends.
+func waitLock(ctx context.Context, path string, how int) (*os.File, error) {
+	for {
+		f, err := lockFile(path, how)
+		if !errors.Is(err, ErrInUse) {
+			return f, err
+		}
+		if err := sleep(ctx, pollEvery); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Attached is the use of a farm that another process runs.
+type Attached struct {
+	Addrs []string
+	users *os.File
+}
+
+// Release says that the farm is not used any more.
+func (a *Attached) Release() { a.users.Close() }
+
+// Attach uses the farm that another process runs in dir, waiting while it
+// starts. ErrNotRunning when there is none.
+func Attach(ctx context.Context, dir string) (*Attached, error) {
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "lock")); errors.Is(err, fs.ErrNotExist) {
+			return nil, ErrNotRunning
+		}
+		// A process that is stopping its farm holds this one exclusively.
+		users, err := waitLock(ctx, filepath.Join(dir, "users"), unix.LOCK_SH)
+		if err != nil {
+			return nil, err
+		}
+		lock, err := lockFile(filepath.Join(dir, "lock"), unix.LOCK_SH)
+		if err == nil {
+			lock.Close()
+			users.Close()
+			return nil, ErrNotRunning
+		}
+		if !errors.Is(err, ErrInUse) {
+			users.Close()
+			return nil, err
+		}
+		var r ready
+		if err := readJSON(filepath.Join(dir, "cluster.json"), &r); err == nil && len(r.Addrs) > 0 {
+			return &Attached{Addrs: r.Addrs, users: users}, nil
+		}
+		users.Close()
+		if err := sleep(ctx, pollEvery); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// nodes returns the folder's nodes, choosing them the first time.
+func nodes(dir string, n int) ([]Node, error) {
+	path := filepath.Join(dir, "nodes.json")
+	var list []Node
+	err := readJSON(path, &list)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if list, err = chooseNodes(n); err != nil {
+			return nil, err
+		}
+		return list, writeJSON(path, list)
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", path, err)
+	case n != 0 && len(list) != n:
+		return nil, fmt.Errorf("%w: %s has %d nodes, not %d", ErrNodes, dir, len(list), n)
+	}
+	for _, node := range list {
+		for _, a := range []string{node.Raft, node.API} {
+			if !free(a) {
+				return nil, fmt.Errorf("%w: %s of node %s in %s", ErrPort, a, node.ID, path)
+			}
+		}
+	}
+	return list, nil
+}
+
+func chooseNodes(n int) ([]Node, error) {
+	base := firstPort
+	for range portTries {
+		list := make([]Node, n)
+		ok := true
+		for i := range list {
+			list[i] = Node{ID: fmt.Sprintf("n%d", i+1), Raft: fmt.Sprintf("127.0.0.1:%d", base+2*i), API: fmt.Sprintf("127.0.0.1:%d", base+2*i+1)}
+			ok = ok && free(list[i].Raft) && free(list[i].API)
+		}
+		if ok {
+			return list, nil
+		}
+		base = lowPort + 2*rand.N((highPort-lowPort)/2-maxNodes)
+	}
+	return nil, fmt.Errorf("%w: found no %d free ports between %d and %d", ErrPort, 2*n, lowPort, highPort)
+}
+
+func free(addr string) bool {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
+}
+
+func readJSON(path string, v any) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, v)
+}
+
+// writeJSON replaces a file so that readers see all of it or what was there.
+func writeJSON(path string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	tmp := path + ".tmp"
+	if err := os.WriteFile(tmp, append(b, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}

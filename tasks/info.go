@@ -1,0 +1,213 @@
+package tasks
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"farm/api"
+)
+
+// State is where a task is: "queued", "running", "succeeded", "failed" or
+// "cancelled". The last three are final.
+type State string
+
+// The states of a task.
+const (
+	Queued    State = "queued"
+	Running   State = "running"
+	Succeeded State = "succeeded"
+	Failed    State = "failed"
+	Cancelled State = "cancelled"
+)
+
+// Final tells whether a task in this state never changes again.
+func (s State) Final() bool { return s == Succeeded || s == Failed || s == Cancelled }
+
+// Task is what can be asked for: a cell, or calls of a function.
+type Task struct {
+	// ID makes the request repeatable: a second Submit with the same ID gets
+	// the first one's task. Empty: NewID.
+	ID string
+	// Namespace the task runs in; empty: a fresh private context, gone afterwards.
+	Namespace string
+	// Source is a cell; with Call, a program whose functions can be called.
+	// With Call it may be empty: the job's, or what the namespace declares.
+	Source string
+	// Call is a function to call once for each of Inputs (once, without
+	// inputs, when it has no parameters).
+	Call   string
+	Inputs []json.RawMessage
+	// Args can be read by the code.
+	Args map[string]string
+	// Timeout of one attempt; 0: the farm's default.
+	Timeout time.Duration
+	// Retries is how often a task that failed by itself is tried again. Losing
+	// a worker does not count.
+	Retries int
+	// Priority: higher goes first where tasks compete; in one namespace order
+	// is that of submission whatever the priorities.
+	Priority int
+	// Delay before the task may start.
+	Delay time.Duration
+	// Job the task belongs to, and the position of its first input in it.
+	Job   string
+	First uint64
+}
+
+func (t *Task) submit(wait bool) (*api.Submit, error) {
+	if t.Timeout < 0 || t.Delay < 0 || t.Retries < 0 {
+		return nil, fmt.Errorf("%w: a task's timeout, delay and retries cannot be negative", ErrInvalid)
+	}
+	if t.ID == "" {
+		t.ID = NewID()
+	}
+	inputs := make([][]byte, len(t.Inputs))
+	for i, in := range t.Inputs {
+		inputs[i] = in
+	}
+	return &api.Submit{
+		Id: t.ID, Namespace: t.Namespace, Job: t.Job, Wait: wait,
+		Timeout: int64(t.Timeout), Retries: uint32(t.Retries), Priority: int32(t.Priority), Delay: int64(t.Delay),
+		Work: &api.Work{Source: t.Source, Call: t.Call, Inputs: inputs, Args: t.Args, First: t.First},
+	}, nil
+}
+
+// Info is what farm knows of a task. Fields not known yet are zero.
+type Info struct {
+	ID        string
+	Namespace string
+	Job       string
+	State     State
+	Attempt   int // number of the current or last attempt, from 1
+	Worker    string
+	Value     json.RawMessage   // of the last expression
+	Type      string            // Go type of Value
+	Results   []json.RawMessage // of a call with inputs, in their order
+	Stdout    string            // of the last attempt, once it ended
+	Stderr    string
+	StdoutCut bool // there was more than is kept
+	StderrCut bool
+	Error     *TaskError // why it failed; nil in other states
+	Causes    []string   // why earlier attempts ended
+	Submitted time.Time
+	Started   time.Time // of the current or last attempt
+	Finished  time.Time
+}
+
+// Err is nil unless the task failed or was cancelled.
+func (i *Info) Err() error {
+	switch {
+	case i.State != Failed && i.State != Cancelled:
+		return nil
+	case i.Error != nil:
+		return i.Error
+	case i.State == Cancelled:
+		return &TaskError{Task: i.ID, Kind: "cancelled"}
+	default:
+		return &TaskError{Task: i.ID, Kind: "internal", Message: "the task failed without a reason"}
+	}
+}
+
+// Decode stores the task's value in v, as json.Unmarshal does.
+func (i *Info) Decode(v any) error {
+	if i.Value == nil {
+		return fmt.Errorf("%w: task %s has no value", ErrNotFound, i.ID)
+	}
+	return json.Unmarshal(i.Value, v)
+}
+
+func newInfo(t *api.Task) *Info {
+	i := &Info{
+		ID: t.GetId(), Namespace: t.GetNamespace(), Job: t.GetJob(), State: State(t.GetState()), Attempt: int(t.GetAttempt()), Worker: t.GetWorker(),
+		Value: t.GetValue(), Type: t.GetType(), Stdout: string(t.GetStdout()), Stderr: string(t.GetStderr()),
+		StdoutCut: t.GetStdoutCut(), StderrCut: t.GetStderrCut(), Causes: t.GetCauses(),
+		Submitted: when(t.GetSubmitted()), Started: when(t.GetStarted()), Finished: when(t.GetFinished()),
+	}
+	if len(i.Value) == 0 {
+		i.Value = nil
+	}
+	for _, r := range t.GetResults() {
+		i.Results = append(i.Results, r)
+	}
+	if e := t.GetError(); e != nil {
+		i.Error = &TaskError{Task: i.ID, Kind: e.Kind, Message: e.Message, Stack: e.Stack}
+	}
+	return i
+}
+
+// when is the time of unix nanoseconds, zero for 0.
+func when(ns int64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns).UTC()
+}
+
+// Job is what farm knows of a job.
+type Job struct {
+	ID         string
+	State      string // open, running, succeeded, failed, cancelled
+	Total      uint64 // tasks submitted to it
+	Succeeded  uint64
+	Failed     uint64 // failed or cancelled
+	Folds      uint64 // tasks that feed results to the fold
+	Folded     uint64
+	FoldFailed uint64
+	LastFold   string // id of the newest fold task that succeeded
+	FirstError string // id of the first task that did not succeed
+	Created    time.Time
+	Finished   time.Time
+}
+
+func newJob(j *api.Job) *Job {
+	return &Job{ID: j.GetId(), State: j.GetState(), Total: j.GetTotal(), Succeeded: j.GetSucceeded(), Failed: j.GetFailed(),
+		Folds: j.GetFolds(), Folded: j.GetFolded(), FoldFailed: j.GetFoldFailed(), LastFold: j.GetLastFold(), FirstError: j.GetFirstError(),
+		Created: when(j.GetCreated()), Finished: when(j.GetFinished())}
+}
+
+// Status is the state of the cluster as a whole.
+type Status struct {
+	Leader  string // id of the node that leads, empty while none does
+	Term    uint64
+	Nodes   []NodeStatus
+	Workers []WorkerStatus
+	Tasks   TaskCounts
+}
+
+// NodeStatus is one node of the cluster.
+type NodeStatus struct {
+	ID        string
+	Raft, API string // addresses
+	PID       int
+	Role      string // leader, follower, candidate, unknown
+	Voter     bool
+	Applied   uint64 // last log entry in its state
+	Hash      string // of its state at Applied
+	Reachable bool
+	Version   string
+}
+
+// WorkerStatus is one worker.
+type WorkerStatus struct {
+	ID, Node    string
+	Slots, Busy int
+	State       string // ready, draining, away
+	Assigned    int    // attempts it has, running or next
+}
+
+// TaskCounts are the tasks in each state: live ones now, final ones ever.
+type TaskCounts struct{ Queued, Running, Succeeded, Failed, Cancelled uint64 }
+
+func newStatus(s *api.Status) *Status {
+	out := &Status{Leader: s.GetLeader(), Term: s.GetTerm(),
+		Tasks: TaskCounts{s.GetQueued(), s.GetRunning(), s.GetSucceeded(), s.GetFailed(), s.GetCancelled()}}
+	for _, n := range s.GetNodes() {
+		out.Nodes = append(out.Nodes, NodeStatus{ID: n.Id, Raft: n.Raft, API: n.Api, PID: int(n.Pid), Role: n.Role, Voter: n.Voter,
+			Applied: n.Applied, Hash: n.Hash, Reachable: n.Reachable, Version: n.Version})
+	}
+	for _, w := range s.GetWorkers() {
+		out.Workers = append(out.Workers, WorkerStatus{ID: w.Id, Node: w.Node, Slots: int(w.Slots), Busy: int(w.Busy), State: w.State, Assigned: int(w.Assigned)})
+	}
+	return out
+}

@@ -1,0 +1,242 @@
+package tasks
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"farm/api"
+)
+
+// Namespace is a durable execution context, used from outside. It is a name
+// and a client, nothing else: making one does not reach the farm, and the
+// first task or Set in it makes the namespace.
+type Namespace struct {
+	c     *Client
+	name  string
+	stale bool
+}
+
+// Namespace returns the namespace of that name.
+func (c *Client) Namespace(name string) *Namespace { return &Namespace{c: c, name: name} }
+
+// Name is the namespace's name.
+func (n *Namespace) Name() string { return n.name }
+
+// Stale returns the namespace for reads that may be answered from the state of
+// whichever node is asked, as it is: cheaper, and Variable.Age says how old.
+func (n *Namespace) Stale() *Namespace {
+	s := *n
+	s.stale = true
+	return &s
+}
+
+// check refuses the empty name: in a Task it would mean a private context.
+func (n *Namespace) check() error {
+	if n.name == "" {
+		return fmt.Errorf("%w: a namespace needs a name", ErrInvalid)
+	}
+	return nil
+}
+
+// Exec runs a cell in the namespace and waits for its end, as Client.Run does.
+func (n *Namespace) Exec(ctx context.Context, source string) (*Info, error) {
+	if err := n.check(); err != nil {
+		return nil, err
+	}
+	return n.c.Run(ctx, Task{Namespace: n.name, Source: source})
+}
+
+// Variable is the value of a variable.
+type Variable struct {
+	JSON    json.RawMessage // the value's readable form
+	Type    string          // its Go type
+	Version uint64          // of the namespace when it was last changed
+	Age     time.Duration   // of a stale read: since the node last heard from a leader
+}
+
+// Variable reads a variable.
+func (n *Namespace) Variable(ctx context.Context, key string) (*Variable, error) {
+	r, err := n.read(ctx, &api.Call{Op: &api.Call_Get{Get: &api.GetKey{Namespace: n.name, Key: key}}})
+	if err != nil {
+		return nil, fmt.Errorf("get %s in %s: %w", key, n.name, err)
+	}
+	v := r.GetVariable()
+	return &Variable{JSON: v.GetJson(), Type: v.GetType(), Version: v.GetVersion(), Age: time.Duration(r.Age)}, nil
+}
+
+// Get reads a variable into v, as json.Unmarshal does.
+func (n *Namespace) Get(ctx context.Context, key string, v any) error {
+	x, err := n.Variable(ctx, key)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(x.JSON, v)
+}
+
+// Set sets a variable to v, as json.Marshal sees it. A new variable gets the
+// type its JSON suggests; one that exists keeps its type.
+func (n *Namespace) Set(ctx context.Context, key string, v any) error {
+	j, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return n.SetJSON(ctx, key, j)
+}
+
+// SetJSON sets a variable to a JSON value. It takes its turn among the
+// namespace's tasks and returns when it is done.
+func (n *Namespace) SetJSON(ctx context.Context, key string, value json.RawMessage) error {
+	return n.write(ctx, "set "+key+" in", &api.Call{Op: &api.Call_Set{Set: &api.SetKey{Id: NewID(), Namespace: n.name, Key: key, Json: value}}})
+}
+
+// SetJSONAsync is SetJSON for programs that have thousands of calls in flight:
+// see Client.RunAsync.
+func (n *Namespace) SetJSONAsync(ctx context.Context, key string, value json.RawMessage, done func(error)) error {
+	msg := &api.Call{Op: &api.Call_Set{Set: &api.SetKey{Id: NewID(), Namespace: n.name, Key: key, Json: value}}}
+	return n.async(ctx, msg, true, func(r *api.Reply, err error) {
+		if err == nil {
+			err = newInfo(r.GetTask()).Err()
+		}
+		done(err)
+	})
+}
+
+// VariableAsync is Variable for programs that have thousands of calls in
+// flight: see Client.RunAsync.
+func (n *Namespace) VariableAsync(ctx context.Context, key string, done func(*Variable, error)) error {
+	msg := &api.Call{Stale: n.stale, Op: &api.Call_Get{Get: &api.GetKey{Namespace: n.name, Key: key}}}
+	return n.async(ctx, msg, false, func(r *api.Reply, err error) {
+		if err != nil {
+			done(nil, err)
+			return
+		}
+		v := r.GetVariable()
+		done(&Variable{JSON: v.GetJson(), Type: v.GetType(), Version: v.GetVersion(), Age: time.Duration(r.Age)}, nil)
+	})
+}
+
+// Delete removes a variable or declaration. It takes its turn among the
+// namespace's tasks and returns when it is done.
+func (n *Namespace) Delete(ctx context.Context, key string) error {
+	return n.write(ctx, "delete "+key+" in", &api.Call{Op: &api.Call_Delete{Delete: &api.DeleteKey{Id: NewID(), Namespace: n.name, Key: key}}})
+}
+
+// Drop removes the namespace with all that is in it, when the tasks submitted
+// to it before are finished.
+func (n *Namespace) Drop(ctx context.Context) error {
+	return n.write(ctx, "drop", &api.Call{Op: &api.Call_Drop{Drop: &api.DropNamespace{Id: NewID(), Namespace: n.name}}})
+}
+
+// NamespaceInfo describes a namespace.
+type NamespaceInfo struct {
+	Name             string
+	Version          uint64 // changes committed
+	Epoch            uint64 // of its last placement on a worker
+	Worker           string // where it is, or empty
+	Items            int    // variables and declarations
+	Bytes            int64  // of them, encoded
+	Queue            int    // tasks that are not finished
+	Created, Changed time.Time
+	Variables        []VariableInfo    // by name; empty in a list
+	Declarations     []DeclarationInfo // in the order in which they must be read; empty in a list
+}
+
+// VariableInfo describes a variable.
+type VariableInfo struct {
+	Name, Type string
+	Bytes      int64
+	Version    uint64 // of the namespace when it was last changed
+}
+
+// DeclarationInfo describes a declaration or import.
+type DeclarationInfo struct{ Name, Kind, Source string }
+
+// Show describes the namespace and what is in it.
+func (n *Namespace) Show(ctx context.Context) (*NamespaceInfo, error) {
+	r, err := n.read(ctx, &api.Call{Op: &api.Call_GetNamespace{GetNamespace: &api.GetNamespace{Name: n.name}}})
+	if err != nil {
+		return nil, fmt.Errorf("namespace %s: %w", n.name, err)
+	}
+	return newNamespaceInfo(r.GetNamespace()), nil
+}
+
+// Items returns the stored form of the namespace: opaque here, package
+// namespace can check a cell against it.
+func (n *Namespace) Items(ctx context.Context) (map[string][]byte, error) {
+	r, err := n.read(ctx, &api.Call{Op: &api.Call_GetNamespace{GetNamespace: &api.GetNamespace{Name: n.name, Items: true}}})
+	if err != nil {
+		return nil, fmt.Errorf("namespace %s: %w", n.name, err)
+	}
+	items := map[string][]byte{}
+	for _, it := range r.GetNamespace().GetStored() {
+		items[it.Key] = it.Value
+	}
+	return items, nil
+}
+
+// Namespaces returns the namespaces whose names match a glob ('*' and '?';
+// empty: all), by name.
+func (c *Client) Namespaces(ctx context.Context, pattern string) ([]*NamespaceInfo, error) {
+	var out []*NamespaceInfo
+	from := ""
+	for {
+		r, err := c.conn.do(ctx, &api.Call{Op: &api.Call_ListNamespaces{ListNamespaces: &api.ListNamespaces{From: from, Pattern: pattern}}}, false)
+		if err != nil {
+			return nil, fmt.Errorf("list namespaces: %w", err)
+		}
+		before := len(out)
+		for _, ns := range r.GetNamespaces().GetNamespaces() {
+			if ns.Name > from || from == "" {
+				out = append(out, newNamespaceInfo(ns))
+			}
+		}
+		if !r.GetNamespaces().GetMore() || len(out) == before {
+			return out, nil
+		}
+		from = out[len(out)-1].Name
+	}
+}
+
+func (n *Namespace) read(ctx context.Context, msg *api.Call) (*api.Reply, error) {
+	if err := n.check(); err != nil {
+		return nil, err
+	}
+	msg.Stale = n.stale
+	return n.c.conn.do(ctx, msg, false)
+}
+
+func (n *Namespace) async(ctx context.Context, msg *api.Call, long bool, done func(*api.Reply, error)) error {
+	if err := n.check(); err != nil {
+		return err
+	}
+	_, err := n.c.conn.start(ctx, msg, long, done)
+	return err
+}
+
+func (n *Namespace) write(ctx context.Context, verb string, msg *api.Call) error {
+	if err := n.check(); err != nil {
+		return err
+	}
+	r, err := n.c.conn.do(ctx, msg, true)
+	if err == nil {
+		_, err = n.c.final(ctx, r.GetTask())
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", verb, n.name, err)
+	}
+	return nil
+}
+
+func newNamespaceInfo(n *api.Namespace) *NamespaceInfo {
+	out := &NamespaceInfo{Name: n.GetName(), Version: n.GetVersion(), Epoch: n.GetEpoch(), Worker: n.GetWorker(), Items: int(n.GetItems()),
+		Bytes: int64(n.GetBytes()), Queue: int(n.GetQueue()), Created: when(n.GetCreated()), Changed: when(n.GetChanged())}
+	for _, v := range n.GetVariables() {
+		out.Variables = append(out.Variables, VariableInfo{v.Name, v.Type, int64(v.Bytes), v.Version})
+	}
+	for _, d := range n.GetDeclarations() {
+		out.Declarations = append(out.Declarations, DeclarationInfo{d.Name, d.Kind, d.Source})
+	}
+	return out
+}
