@@ -65,3 +65,34 @@ func BenchmarkDictionary(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkCells measures tasks from submit to result: cells that do nothing in
+// private contexts, and n++ in namespaces.
+func BenchmarkCells(b *testing.B) {
+	c := startCluster(b)
+	cl, err := tasks.Dial(context.Background(), c.nodes[c.leader()].API())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer cl.Close()
+	ctx := context.Background()
+	for _, n := range []int{1, 16, 256, 4096} {
+		b.Run(fmt.Sprintf("private/%d", n), func(b *testing.B) {
+			inFlight(b, n, func(_ int, done func(error)) error {
+				return cl.RunAsync(ctx, tasks.Task{Source: "1"}, func(_ *tasks.Info, err error) { done(err) })
+			})
+		})
+	}
+	for _, spaces := range []int{1, 10, 1000} {
+		for i := range spaces {
+			if err := cl.Namespace(fmt.Sprint("b", i)).Set(ctx, "n", 0); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.Run(fmt.Sprintf("namespaces-%d/256", spaces), func(b *testing.B) {
+			inFlight(b, 256, func(i int, done func(error)) error {
+				return cl.RunAsync(ctx, tasks.Task{Namespace: fmt.Sprint("b", i%spaces), Source: "n++"}, func(_ *tasks.Info, err error) { done(err) })
+			})
+		})
+	}
+}

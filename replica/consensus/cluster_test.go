@@ -34,7 +34,6 @@ type toy struct {
 	history []uint64      // request ids, in order, repetitions left out
 	again   int           // repetitions
 	gate    chan struct{} // if set, ApplyBatch waits for it
-	after   func()        // if set, called behind each ApplyBatch
 }
 
 // toyResult names the request it answers, so that a mix-up shows.
@@ -61,7 +60,7 @@ func (f *toy) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
 
 func (f *toy) ApplyBatch(logs []*raft.Log) []any {
 	f.mu.Lock()
-	gate, after := f.gate, f.after
+	gate := f.gate
 	f.mu.Unlock()
 	if gate != nil {
 		<-gate
@@ -74,9 +73,6 @@ func (f *toy) ApplyBatch(logs []*raft.Log) []any {
 		}
 	}
 	f.mu.Unlock()
-	if after != nil {
-		after()
-	}
 	return out
 }
 
@@ -107,6 +103,12 @@ func (f *toy) read() (total uint64, history []uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.total, slices.Clone(f.history)
+}
+
+func (f *toy) held() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.gate != nil
 }
 
 func (f *toy) hold() (release func()) {
@@ -148,10 +150,9 @@ type link struct {
 	self  raft.ServerID
 	plain bool
 
-	mu       sync.Mutex
-	hold     chan struct{} // answers wait for it
-	held     int           // answers that wait
-	accepted map[raft.ServerID]int
+	mu   sync.Mutex
+	hold chan struct{} // answers wait for it
+	held int           // answers that wait
 }
 
 func (l *link) AppendEntries(id raft.ServerID, to raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
@@ -245,10 +246,42 @@ func newCluster(t testing.TB, n int, change func(i int, c *Config)) *cluster {
 	for _, m := range c.members {
 		servers = append(servers, Server{ID: m.config.ID, Address: m.Address()})
 	}
-	if err := c.members[0].Bootstrap(servers); err != nil {
-		t.Fatal(err)
+	for _, m := range c.members { // all, so that each knows the others without a leader
+		if err := m.Bootstrap(servers); err != nil {
+			t.Fatal(err)
+		}
 	}
+	c.elect(c.members[0])
 	return c
+}
+
+// elect makes the member the leader at once, as if it had been handed leadership:
+// elections need no timeout, so the timeouts can be long enough for a busy machine.
+func (c *cluster) elect(m *member) *member {
+	c.t.Helper()
+	eventually(c.t, m.config.ID+" to lead", func() bool {
+		if leads(m) {
+			return true
+		}
+		now := &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}}
+		_ = m.link.transport.TimeoutNow(raft.ServerID(m.config.ID), raft.ServerAddress(m.Address()), now, &raft.TimeoutNowResponse{})
+		for range 100 { // let it collect the votes
+			if leads(m) {
+				return true
+			}
+			time.Sleep(time.Millisecond)
+		}
+		return false
+	})
+	eventually(c.t, m.config.ID+" to be ready", func() bool { _, ok := m.IsLeader(); return ok || !leads(m) || m.toy.held() })
+	return m
+}
+
+// replace isolates the leader and makes another member lead.
+func (c *cluster) replace(l *member) *member {
+	c.t.Helper()
+	c.net.isolate(l.config.ID, true)
+	return c.elect(c.others(l)[0])
 }
 
 // add makes one more node, which belongs to no cluster yet.
@@ -267,8 +300,8 @@ func testConfig(t testing.TB, id string) Config {
 	return Config{
 		ID: id, Dir: filepath.Join(t.TempDir(), id), Bind: "127.0.0.1:0",
 		NewEntry: toyEntry, Results: toyResults, Snapshots: raft.NewDiscardSnapshotStore(),
-		HeartbeatTimeout: 300 * time.Millisecond, ElectionTimeout: 300 * time.Millisecond,
-		LeaderLeaseTimeout: 150 * time.Millisecond, CommitTimeout: 20 * time.Millisecond,
+		HeartbeatTimeout: 2 * time.Second, ElectionTimeout: 2 * time.Second,
+		LeaderLeaseTimeout: time.Second, CommitTimeout: 20 * time.Millisecond,
 		Fatal:  func(err error) { t.Errorf("%s: fatal: %v", id, err) },
 		Logger: testLogger(),
 	}
@@ -299,10 +332,17 @@ func (c *cluster) start(m *member) {
 	m.config.Bind = dialled(r.Address()) // the same port again at a restart
 }
 
+// stop stops the followers first: a leader left behind has nobody to hand over to,
+// and need not wait for anybody.
 func (c *cluster) stop() {
-	for _, m := range c.members {
-		if err := m.Shutdown(); err != nil {
-			c.t.Errorf("stopping %s: %v", m.config.ID, err)
+	for _, leading := range []bool{false, true} {
+		for _, m := range c.members {
+			if leads(m) && !leading {
+				continue
+			}
+			if err := m.Shutdown(); err != nil {
+				c.t.Errorf("stopping %s: %v", m.config.ID, err)
+			}
 		}
 	}
 }

@@ -506,8 +506,7 @@ func TestLeaderDiskFaults(t *testing.T) {
 			}
 			eventually(t, "the node to end", func() bool { return len(fatal[i].all()) > 0 })
 			fatal[i].only(t, fault.want, "storing entries")
-			c.net.isolate(l.config.ID, true) // the process is gone
-			next := c.leader(l)
+			next := c.replace(l) // the process is gone
 			if _, err := next.Propose(withTimeout(t), toyCommand(3, 1)); err != nil {
 				t.Error(err)
 			}

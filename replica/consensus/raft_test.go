@@ -98,14 +98,13 @@ func TestLeaderChangesLoseAndRepeatNothing(t *testing.T) {
 	for i := range clients {
 		wg.Go(func() { clients[i].run(c, uint64(i)<<32, stop) })
 	}
-	for round := range 4 {
+	for round := range 6 {
 		l := c.leader()
 		before := l.Stats().Commands
-		eventually(t, "traffic", func() bool { return l.Stats().Commands > before+50 || !leads(l) })
+		eventually(t, "traffic", func() bool { return l.Stats().Commands > before+200 || !leads(l) })
 		switch round % 2 {
 		case 0: // gone without a word
-			c.net.isolate(l.config.ID, true)
-			c.leader(l)
+			c.replace(l)
 			c.net.isolate(l.config.ID, false)
 		case 1: // handed over
 			if err := l.Transfer(withTimeout(t)); err != nil && !errors.Is(err, ErrNotLeader) && !errors.Is(err, ErrBusy) && !errors.Is(err, ErrUnknown) {
@@ -146,7 +145,7 @@ func TestLeaderChangesLoseAndRepeatNothing(t *testing.T) {
 			t.Errorf("%s applied %d commands twice", m.config.ID, m.toy.again)
 		}
 	}
-	if acked < 200 || refused == 0 {
+	if acked < 1000 || refused == 0 {
 		t.Errorf("%d acknowledged, %d refused, %d unknown: the run proves nothing", acked, refused, unknown)
 	}
 }
@@ -164,7 +163,7 @@ func TestRepeatedRequestCountsOnce(t *testing.T) {
 	if _, err := l.Propose(ctx, toyCommand(2, 1)); !errors.Is(err, ErrUnknown) {
 		t.Fatalf("a proposal nobody can commit: %v, want ErrUnknown", err)
 	}
-	c.leader(l)
+	c.replace(l)
 	c.net.isolate(l.config.ID, false)
 	for range 3 {
 		if r := c.propose(2, 1); r.Total != 2 {
@@ -194,6 +193,7 @@ func TestRestartFromDisk(t *testing.T) {
 				t.Errorf("%s was in term %d and restarts in %d", m.config.ID, terms[m.config.ID], term)
 			}
 		}
+		c.elect(c.members[1])
 		if r := c.propose(30, 1); r.Total != 31 {
 			t.Errorf("total after the restart is %d, want 31", r.Total)
 		}
@@ -320,7 +320,7 @@ func TestMembership(t *testing.T) {
 	if err := next.Remove(withTimeout(t), next.config.ID); err != nil { // itself
 		t.Fatal(err)
 	}
-	last := c.leader(next)
+	last := c.elect(c.others(next)[0])
 	if _, err := last.Propose(withTimeout(t), toyCommand(2, 1)); err != nil {
 		t.Fatal(err)
 	}
@@ -397,7 +397,7 @@ func TestShutdownWithProposalsInFlight(t *testing.T) {
 // A clean stop hands over: the next leader is there without an election timeout.
 func TestShutdownHandsOver(t *testing.T) {
 	c := newCluster(t, 3, func(_ int, c *Config) {
-		c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = 3*time.Second, 3*time.Second, time.Second
+		c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = 15*time.Second, 15*time.Second, 5*time.Second
 	})
 	l := c.leader()
 	c.propose(1, 1)
@@ -406,7 +406,7 @@ func TestShutdownHandsOver(t *testing.T) {
 	}
 	began := time.Now()
 	c.leader(l)
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("the next leader took %v: leadership was not handed over", took)
 	}
 }

@@ -198,7 +198,7 @@ func TestOldAnswer(t *testing.T) {
 			c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = time.Minute, time.Minute, time.Minute
 		}
 	})
-	old := slowLeader(t, c)
+	old := c.leader()
 	c.propose(1, 1)
 	if err := old.ReadBarrier(withTimeout(t)); err != nil { // all is well so far
 		t.Fatal(err)
@@ -216,8 +216,7 @@ func TestOldAnswer(t *testing.T) {
 		defer old.link.mu.Unlock()
 		return old.link.held >= 2
 	})
-	c.net.isolate(old.config.ID, true)
-	next := c.leader(old)
+	next := c.replace(old)
 	if _, err := next.Propose(withTimeout(t), toyCommand(2, 1)); err != nil {
 		t.Fatal(err)
 	}
@@ -241,35 +240,6 @@ func TestOldAnswer(t *testing.T) {
 	if err := next.ReadBarrier(withTimeout(t)); err != nil {
 		t.Errorf("ReadBarrier at the new leader: %v", err)
 	}
-}
-
-// slowLeader makes member 0 the leader: its own clock would let it wait for an
-// election for a minute.
-func slowLeader(t *testing.T, c *cluster) *member {
-	t.Helper()
-	// Member 0 was bootstrapped but stands for no election: the others must.
-	m := c.members[0]
-	for i := 1; i < 3; i++ {
-		_ = c.members[i].Bootstrap(serversOf(c))
-	}
-	eventually(t, "member 0 to lead", func() bool {
-		for _, o := range c.others(m) {
-			if _, ok := o.IsLeader(); ok {
-				_ = o.raft.LeadershipTransferToServer("n0", raft.ServerAddress(m.Address())).Error()
-			}
-		}
-		_, ok := m.IsLeader()
-		return ok
-	})
-	return m
-}
-
-func serversOf(c *cluster) []Server {
-	var out []Server
-	for _, m := range c.members {
-		out = append(out, Server{ID: m.config.ID, Address: m.Address()})
-	}
-	return out
 }
 
 func TestReadBarrier(t *testing.T) {

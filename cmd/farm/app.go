@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"farm/internal/cluster"
+	"farm/namespace"
+	"farm/replica"
+	"farm/tasks"
+)
+
+// Exit codes. They are part of what scripts rely on.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitUnreachable = 3
+	exitRefused     = 4
+	exitInterrupted = 130
+)
+
+// app is one run of the command.
+type app struct {
+	io streams
+	// connect gives a client for an --addr. Tests put another in its place.
+	connect func(ctx context.Context, addr string) (*connection, error)
+}
+
+// connection is a client, and what ends with it.
+type connection struct {
+	*tasks.Client
+	release func()
+}
+
+func (c *connection) close() {
+	c.Client.Close()
+	if c.release != nil {
+		c.release()
+	}
+}
+
+// usageError is wrong usage.
+type usageError struct{ msg string }
+
+func (e *usageError) Error() string { return e.msg }
+
+func usage(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// errSilent is a failure that was told already.
+var errSilent = errors.New("failed")
+
+// run carries out a command line and returns the exit code.
+func (a *app) run(ctx context.Context, args []string) int {
+	err := a.cli(args).RunContext(ctx, args)
+	code := exitCode(ctx, err)
+	if err != nil && !errors.Is(err, errSilent) {
+		if code == exitInterrupted {
+			a.io.talk("interrupted")
+		} else {
+			a.io.talk("%s", err)
+		}
+	}
+	return code
+}
+
+// exitCode says how a command that ended with err ends the process.
+func exitCode(ctx context.Context, err error) int {
+	var wrong *usageError
+	var task *tasks.TaskError
+	is := func(targets ...error) bool {
+		for _, t := range targets {
+			if errors.Is(err, t) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(context.Cause(ctx), errInterrupted):
+		return exitInterrupted
+	case errors.As(err, &wrong), is(tasks.ErrInvalid, replica.ErrConfig, replica.ErrNodeID):
+		return exitUsage
+	case errors.As(err, &task):
+		if task.Kind == "not-allowed" || task.Kind == "limit" || task.Kind == "conflict" {
+			return exitRefused
+		}
+		return exitFailed
+	case is(tasks.ErrUnavailable, tasks.ErrTimeout, replica.ErrJoin):
+		return exitUnreachable
+	case is(tasks.ErrLimit, tasks.ErrConflict, replica.ErrDataInUse, cluster.ErrInUse, cluster.ErrNodes, cluster.ErrPort), refused(err):
+		return exitRefused
+	}
+	return exitFailed
+}
+
+// refused tells errors that are types and mean "refused".
+func refused(err error) bool {
+	var notAllowed *namespace.NotAllowedError
+	var limit *namespace.LimitError
+	return errors.As(err, &notAllowed) || errors.As(err, &limit)
+}
+
+// cli describes the command line.
+func (a *app) cli(args []string) *cli.App {
+	c := &cli.App{
+		Name:            "farm",
+		Usage:           "run Go code on many machines, and keep its state",
+		UsageText:       "farm VERB [flags] [args]",
+		Description:     description,
+		HideVersion:     true,
+		HideHelpCommand: false,
+		Writer:          a.io.out,
+		ErrWriter:       a.io.err,
+		ExitErrHandler:  func(*cli.Context, error) {},
+		Commands: []*cli.Command{
+			a.devCommand(), a.nodeCommand(),
+			a.submitCommand(), a.execCommand(), a.mapCommand(),
+			a.setCommand(), a.getCommand(), a.delCommand(), a.nsCommand(),
+			a.taskCommand(), a.logsCommand(), a.statusCommand(),
+			a.benchCommand(), a.versionCommand(),
+		},
+		Action: unknownVerb("farm", args),
+		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
+			return usage("%v (flags go after the verb: farm VERB [flags] [args])", err)
+		},
+	}
+	for _, cmd := range c.Commands {
+		prepare("farm", cmd, args)
+	}
+	return c
+}
+
+const description = `Without --addr or FARM_ADDR a command uses the farm that "farm dev" runs in this
+folder; when there is none, it starts one of three local nodes for as long as it
+takes, with its data in .farm.
+
+Exit codes: 0 done, 1 failed or not found, 2 wrong usage, 3 not reached or no
+answer in time, 4 refused (a limit, not allowed, a conflict), 130 interrupted.`
+
+// prepare gives a command the checks that all have.
+func prepare(parent string, cmd *cli.Command, args []string) {
+	path := parent + " " + cmd.Name
+	cmd.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
+		hint := ""
+		if name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); ok {
+			if s := cli.SuggestFlag(cmd.Flags, strings.TrimLeft(name, "-"), true); s != "" {
+				hint = fmt.Sprintf(": did you mean %s?", s)
+			}
+		}
+		return usage("%s: %v%s", path, err, hint)
+	}
+	if len(cmd.Subcommands) > 0 {
+		for _, sub := range cmd.Subcommands {
+			prepare(path, sub, args)
+		}
+		if cmd.Action == nil {
+			cmd.Action = unknownVerb(path, args)
+			return
+		}
+	}
+	// Without this, a namespace called "help" could not be given.
+	cmd.HideHelpCommand = true
+	cmd.Action = guard(path, args, cmd.Action)
+}
+
+// unknownVerb answers a word that is no verb, and shows help when there is none.
+func unknownVerb(path string, _ []string) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		word := c.Args().First()
+		if word == "" {
+			if c.Command.Name == "farm" || path == "farm" {
+				return cli.ShowAppHelp(c)
+			}
+			return cli.ShowSubcommandHelp(c)
+		}
+		commands := c.App.Commands
+		if path != "farm" {
+			commands = c.Command.Subcommands
+		}
+		hint := ""
+		if s := cli.SuggestCommand(commands, word); s != "" {
+			hint = fmt.Sprintf("; did you mean %q?", s)
+		}
+		return usage("%s has no verb %q%s", path, word, hint)
+	}
+}
+
+// guard refuses arguments that look like flags. The flag parser stops at the
+// first argument, so that a flag after it would be taken for an argument and
+// silently do nothing. A number is no flag, "-" is a name for standard input,
+// and after "--" anything goes.
+func guard(path string, raw []string, next cli.ActionFunc) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		args := c.Args().Slice()
+		if i := len(raw) - len(args) - 1; i >= 0 && raw[i] == "--" {
+			return next(c)
+		}
+		for _, arg := range args {
+			if len(arg) > 1 && arg[0] == '-' && (arg[1] < '0' || arg[1] > '9') {
+				return usage("%s: %q comes after the arguments; flags go before them (put -- before arguments that begin with a dash)", path, arg)
+			}
+		}
+		return next(c)
+	}
+}
+
+// wantArgs checks the number of arguments.
+func wantArgs(c *cli.Context, least, most int) ([]string, error) {
+	args := c.Args().Slice()
+	if len(args) < least || most >= 0 && len(args) > most {
+		return nil, usage("usage: farm %s", strings.TrimPrefix(c.Command.UsageText, "farm "))
+	}
+	return args, nil
+}
+
+// Flags that client commands have.
+func (a *app) clientFlags(more ...cli.Flag) []cli.Flag {
+	return append(more,
+		&cli.StringFlag{Name: "addr", Usage: "`ADDRESSES` of nodes, any of them, separated by commas", EnvVars: []string{"FARM_ADDR"}},
+		&cli.BoolFlag{Name: "json", Usage: "print JSON, one object per line"})
+}
+
+// with connects and calls fn.
+func (a *app) with(c *cli.Context, fn func(ctx context.Context, conn *connection) error) error {
+	conn, err := a.connect(c.Context, c.String("addr"))
+	if err != nil {
+		return err
+	}
+	defer conn.close()
+	return fn(c.Context, conn)
+}

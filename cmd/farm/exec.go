@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
+
+	"farm/tasks"
+)
+
+// maxParallel is how many namespaces one command works on at a time.
+const maxParallel = 256
+
+type execOptions struct {
+	targets string // a name, a list, a glob
+	code    string
+	json    bool
+}
+
+func (a *app) execCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "exec",
+		Usage:     "run a cell in a namespace, now",
+		UsageText: "farm exec [flags] NS CODE",
+		Description: "NS may be a list (a,b) or a glob ('c*'): then the cell runs in each, in parallel, and each line of output has the\n" +
+			"namespace before it. CODE may be - for standard input.",
+		Flags: a.clientFlags(),
+		Action: func(c *cli.Context) error {
+			args, err := wantArgs(c, 2, 2)
+			if err != nil {
+				return err
+			}
+			o := execOptions{args[0], args[1], c.Bool("json")}
+			return a.with(c, func(ctx context.Context, conn *connection) error { return a.runExec(ctx, conn, &o) })
+		},
+	}
+}
+
+func (a *app) runExec(ctx context.Context, conn *connection, o *execOptions) error {
+	src := source{"cell", o.code}
+	if o.code == "-" {
+		var err error
+		if src, err = a.readSource("-"); err != nil {
+			return err
+		}
+	}
+	names, many, err := targets(ctx, conn, o.targets)
+	if err != nil {
+		return err
+	}
+	if !many {
+		return a.execOne(ctx, conn, src, names[0], o.json)
+	}
+	return each(ctx, names, func(ctx context.Context, ns string) (func() error, error) {
+		info, err := conn.Namespace(ns).Exec(ctx, src.text)
+		if info == nil {
+			return nil, err
+		}
+		return func() error { return a.showExec(src, ns, info, o.json) }, nil
+	})
+}
+
+func (a *app) execOne(ctx context.Context, conn *connection, src source, ns string, json bool) error {
+	if err := src.checkIn(ctx, conn, ns); err != nil {
+		return a.taskEnd(src, nil, err, "")
+	}
+	h, err := conn.Submit(ctx, tasks.Task{Namespace: ns, Source: src.text})
+	if err != nil {
+		return err
+	}
+	return a.await(ctx, conn, src, h.ID, json, true)
+}
+
+// showExec shows the finished task of one of several namespaces.
+func (a *app) showExec(src source, ns string, info *tasks.Info, json bool) error {
+	if json {
+		if err := a.printJSON(jsonTask(info)); err != nil {
+			return err
+		}
+		if err := info.Err(); err != nil {
+			return fmt.Errorf("%w (%w)", errSilent, err)
+		}
+		return nil
+	}
+	prefixed(a.io.out, ns+": ", info.Stdout)
+	prefixed(a.io.err, ns+": ", info.Stderr)
+	return a.taskEnd(src, info, info.Err(), ns+": ")
+}
+
+// targets finds the namespaces that a list of names and globs means. many
+// tells whether it could have been several, whatever it is now: output looks
+// the same however many there are. A name need not exist, a glob must match.
+func targets(ctx context.Context, conn *connection, spec string) (names []string, many bool, err error) {
+	many = strings.ContainsAny(spec, ",*?[")
+	for part := range strings.SplitSeq(spec, ",") {
+		if part == "" {
+			return nil, many, usage("%q is not a list of namespaces", spec)
+		}
+		if !strings.ContainsAny(part, "*?[") {
+			names = append(names, part)
+			continue
+		}
+		if _, err := path.Match(part, ""); err != nil {
+			return nil, many, usage("%q is not a pattern", part)
+		}
+		list, err := conn.Namespaces(ctx, part)
+		if err != nil {
+			return nil, many, err
+		}
+		if len(list) == 0 {
+			return nil, many, fmt.Errorf("%w: no namespace matches %q", tasks.ErrNotFound, part)
+		}
+		for _, n := range list {
+			names = append(names, n.Name)
+		}
+	}
+	seen := map[string]bool{}
+	names = slices.DeleteFunc(names, func(n string) bool { defer func() { seen[n] = true }(); return seen[n] })
+	return names, many, nil
+}
+
+// each works on names in parallel and then shows each outcome, in the order of
+// names and as soon as it can be. It goes on after a failure and returns the
+// first one in that order.
+func each(ctx context.Context, names []string, work func(ctx context.Context, name string) (show func() error, err error)) error {
+	type outcome struct {
+		show func() error
+		err  error
+	}
+	outcomes := make([]chan outcome, len(names))
+	for i := range outcomes {
+		outcomes[i] = make(chan outcome, 1)
+	}
+	var g errgroup.Group
+	g.SetLimit(maxParallel + 1)
+	g.Go(func() error {
+		for i, name := range names {
+			g.Go(func() error {
+				show, err := work(ctx, name)
+				outcomes[i] <- outcome{show, err}
+				return nil
+			})
+		}
+		return nil
+	})
+	var first error
+	for i, ch := range outcomes {
+		o := <-ch
+		if o.err == nil && o.show != nil {
+			o.err = o.show()
+		} else if o.err != nil {
+			o.err = fmt.Errorf("%s: %w", names[i], o.err)
+		}
+		if first == nil || errors.Is(first, errSilent) && !errors.Is(o.err, errSilent) && o.err != nil {
+			first = o.err
+		}
+	}
+	return errors.Join(first, g.Wait())
+}

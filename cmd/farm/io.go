@@ -1,0 +1,176 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// streams are where a command reads and writes, and what can be shown there.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+	inTerm   bool // a person types
+	outTerm  bool // a person reads: tables are aligned
+	errTerm  bool // and can be shown progress
+	color    bool
+}
+
+func standardIO() streams {
+	outTerm := term.IsTerminal(int(os.Stdout.Fd()))
+	_, noColor := os.LookupEnv("NO_COLOR")
+	return streams{
+		in: os.Stdin, out: os.Stdout, err: os.Stderr,
+		inTerm: term.IsTerminal(int(os.Stdin.Fd())), outTerm: outTerm, errTerm: term.IsTerminal(int(os.Stderr.Fd())),
+		color: outTerm && !noColor && os.Getenv("TERM") != "dumb",
+	}
+}
+
+// talk writes a line of talk.
+func (s *streams) talk(format string, args ...any) {
+	fmt.Fprintf(s.err, "farm: "+format+"\n", args...)
+}
+
+// table collects rows. On a terminal they are aligned under their headings;
+// elsewhere they are separated by tabs, without headings, for other programs.
+type table struct {
+	s    *streams
+	head []string
+	rows [][]string
+}
+
+func (s *streams) table(head ...string) *table { return &table{s: s, head: head} }
+
+func (t *table) row(cells ...any) {
+	r := make([]string, len(cells))
+	for i, c := range cells {
+		if r[i] = fmt.Sprint(c); t.s.outTerm && r[i] == "" {
+			r[i] = "-"
+		}
+		r[i] = strings.NewReplacer("\t", " ", "\n", " ").Replace(r[i])
+	}
+	t.rows = append(t.rows, r)
+}
+
+func (t *table) print() {
+	if !t.s.outTerm {
+		for _, r := range t.rows {
+			fmt.Fprintln(t.s.out, strings.Join(r, "\t"))
+		}
+		return
+	}
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, strings.Join(t.head, "\t"))
+	for _, r := range t.rows {
+		fmt.Fprintln(w, strings.Join(r, "\t"))
+	}
+	w.Flush()
+	head, rest, _ := strings.Cut(b.String(), "\n")
+	if t.s.color {
+		head = "\x1b[1m" + head + "\x1b[0m"
+	}
+	fmt.Fprint(t.s.out, head+"\n"+rest)
+}
+
+// ago is a time for people.
+func (s *streams) ago(t time.Time) string {
+	switch {
+	case t.IsZero():
+		return ""
+	case !s.outTerm:
+		return t.UTC().Format(time.RFC3339Nano)
+	}
+	d := time.Since(t)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds ago", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm ago", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh ago", int(d.Hours()))
+	}
+	return t.Local().Format(time.DateTime)
+}
+
+// lineWriter writes to w and remembers whether a line is unfinished.
+type lineWriter struct {
+	w    io.Writer
+	open bool
+}
+
+func (l *lineWriter) Write(b []byte) (int, error) {
+	if len(b) > 0 {
+		l.open = b[len(b)-1] != '\n'
+	}
+	return l.w.Write(b)
+}
+
+// endLine ends a line that is unfinished.
+func (l *lineWriter) endLine() {
+	if l.open {
+		l.Write([]byte{'\n'})
+	}
+}
+
+// prefixed writes text to w with each line after a prefix.
+func prefixed(w io.Writer, prefix, text string) {
+	if text == "" {
+		return
+	}
+	for line := range strings.Lines(text) {
+		fmt.Fprintf(w, "%s%s\n", prefix, strings.TrimSuffix(line, "\n"))
+	}
+}
+
+// progress is one line on a terminal that is written over and over. On
+// anything else it does nothing.
+type progress struct {
+	s    *streams
+	mu   sync.Mutex
+	stop chan struct{}
+	done sync.WaitGroup
+}
+
+// progressEvery is how often the line is written.
+const progressEvery = 200 * time.Millisecond
+
+// progress shows what line returns until end is called.
+func (s *streams) progress(line func() string) *progress {
+	p := &progress{s: s, stop: make(chan struct{})}
+	if !s.errTerm {
+		return p
+	}
+	p.done.Go(func() {
+		tick := time.NewTicker(progressEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				fmt.Fprintf(s.err, "\r\x1b[K%s", line())
+			case <-p.stop:
+				fmt.Fprint(s.err, "\r\x1b[K")
+				return
+			}
+		}
+	})
+	return p
+}
+
+// end removes the line. It can be repeated.
+func (p *progress) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.stop:
+	default:
+		close(p.stop)
+	}
+	p.done.Wait()
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"farm/replica"
+)
+
+// stopTimeout is how long a node may take to hand its work and leadership over.
+const stopTimeout = 10 * time.Second
+
+type nodeOptions struct {
+	replica.Config
+	logLevel string
+}
+
+func (a *app) nodeCommand() *cli.Command {
+	var o nodeOptions
+	return &cli.Command{
+		Name:      "node",
+		Usage:     "run one node",
+		UsageText: "farm node --data DIR --listen HOST:PORT --raft HOST:PORT [--join A,B] [--bootstrap-expect 3]",
+		Description: "The same command line serves for the first start and every later one. To start a new cluster, give each of its\n" +
+			"nodes the same --join (the --listen addresses of all) and --bootstrap-expect. Whoever can reach the addresses can\n" +
+			"run code on the machine: do not listen beyond a network you trust.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "data", Usage: "`FOLDER` of the node's data", Required: true, Destination: &o.Data},
+			&cli.StringFlag{Name: "listen", Usage: "`ADDRESS` for clients and other nodes", Value: "127.0.0.1:7401", Destination: &o.Listen},
+			&cli.StringFlag{Name: "raft", Usage: "`ADDRESS` for replication", Value: "127.0.0.1:7400", Destination: &o.Raft},
+			&cli.StringFlag{Name: "join", Usage: "`ADDRESSES` of nodes of the cluster, separated by commas; this one may be among them"},
+			&cli.IntFlag{Name: "bootstrap-expect", Usage: "start a new cluster when `N` nodes are there", Destination: &o.BootstrapExpect},
+			&cli.IntFlag{Name: "slots", Usage: "run `N` attempts at a time (default: the number of CPUs)", Destination: &o.Slots},
+			&cli.StringFlag{Name: "id", Usage: "`NAME` of the node (default: the one in its data, or a new one)", Destination: &o.ID},
+			&cli.StringFlag{Name: "log-store", Usage: "`KIND` of log on disk, wal or boltdb; fixed at the first start (default: wal)", Destination: &o.LogStore},
+			&cli.StringFlag{Name: "log-level", Usage: "least `LEVEL` to log: debug, info, warn, error", Value: "info", Destination: &o.logLevel},
+		},
+		Action: func(c *cli.Context) error {
+			if _, err := wantArgs(c, 0, 0); err != nil {
+				return err
+			}
+			var err error
+			if c.String("join") != "" {
+				if o.Join, err = splitAddrs(c.String("join")); err != nil {
+					return err
+				}
+			}
+			if err := o.validate(a.io); err != nil {
+				return err
+			}
+			return a.runNode(c.Context, &o)
+		},
+	}
+}
+
+func (o *nodeOptions) validate(s streams) error {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
+		return usage("--log-level %q: debug, info, warn or error", o.logLevel)
+	}
+	o.Logger = slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: level}))
+	o.Version = versionText()
+	return o.Validate()
+}
+
+func (a *app) runNode(ctx context.Context, o *nodeOptions) error {
+	n, err := replica.Start(ctx, o.Config)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.io.out, "ready id=%s api=%s raft=%s\n", n.ID(), n.API(), n.RaftAddr())
+	select {
+	case <-ctx.Done():
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		defer cancel()
+		return told(n.Stop(stop), "stop")
+	case <-n.Done():
+		return told(n.Err(), "node")
+	}
+}
+
+func told(err error, what string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", strings.TrimSpace(what), err)
+}

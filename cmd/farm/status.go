@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"farm/tasks"
+)
+
+func (a *app) statusCommand() *cli.Command {
+	return &cli.Command{
+		Name: "status", Usage: "show the cluster: leader, nodes, workers, tasks", UsageText: "farm status [flags]", Flags: a.clientFlags(),
+		Action: func(c *cli.Context) error {
+			if _, err := wantArgs(c, 0, 0); err != nil {
+				return err
+			}
+			return a.with(c, func(ctx context.Context, conn *connection) error {
+				s, err := conn.Status(ctx)
+				if err != nil {
+					return err
+				}
+				if c.Bool("json") {
+					return a.printJSON(jsonStatus(s))
+				}
+				a.showStatus(s)
+				return nil
+			})
+		},
+	}
+}
+
+func (a *app) showStatus(s *tasks.Status) {
+	leader := s.Leader
+	if leader == "" {
+		leader = "(none)"
+	}
+	fmt.Fprintf(a.io.out, "leader %s, term %d\n", leader, s.Term)
+	t := s.Tasks
+	fmt.Fprintf(a.io.out, "tasks  %d queued, %d running, %d succeeded, %d failed, %d cancelled\n\n", t.Queued, t.Running, t.Succeeded, t.Failed, t.Cancelled)
+	nodes := a.io.table("NODE", "ROLE", "VOTER", "API", "RAFT", "PID", "APPLIED", "HASH", "REACHABLE")
+	for _, n := range s.Nodes {
+		hash := n.Hash
+		if len(hash) > 12 {
+			hash = hash[:12]
+		}
+		nodes.row(n.ID, n.Role, yes(n.Voter), n.API, n.Raft, n.PID, n.Applied, hash, yes(n.Reachable))
+	}
+	nodes.print()
+	fmt.Fprintln(a.io.out)
+	workers := a.io.table("WORKER", "NODE", "SLOTS", "BUSY", "STATE")
+	for _, w := range s.Workers {
+		workers.row(w.ID, w.Node, w.Slots, w.Busy, w.State)
+	}
+	workers.print()
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}

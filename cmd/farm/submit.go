@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"farm/tasks"
+)
+
+type submitOptions struct {
+	task   tasks.Task
+	file   string // or "-"
+	code   string // instead of file
+	args   []string
+	detach bool
+	json   bool
+}
+
+func (a *app) submitCommand() *cli.Command {
+	var o submitOptions
+	return &cli.Command{
+		Name:      "submit",
+		Usage:     "run a cell as a task, and wait for it",
+		UsageText: "farm submit [flags] FILE.go | -c CODE | -",
+		Description: "Prints what the task prints, and then its value as JSON. Without --ns the task runs in a fresh private context.\n" +
+			"Ctrl-C cancels the task.",
+		Flags: a.clientFlags(
+			&cli.StringFlag{Name: "c", Usage: "the `CODE` itself, instead of a file", Destination: &o.code},
+			&cli.StringFlag{Name: "ns", Usage: "run in `NAMESPACE`", Destination: &o.task.Namespace},
+			&cli.StringFlag{Name: "id", Usage: "`ID` of the task: a second submit with it is the first one", Destination: &o.task.ID},
+			&cli.StringSliceFlag{Name: "arg", Usage: "`KEY=VALUE` the code can read; may be repeated"},
+			&cli.DurationFlag{Name: "timeout", Usage: "`TIME` one attempt may take (default: the farm's)", Destination: &o.task.Timeout},
+			&cli.IntFlag{Name: "retries", Usage: "try again up to `N` times when it fails", Destination: &o.task.Retries},
+			&cli.IntFlag{Name: "priority", Usage: "higher goes first", Destination: &o.task.Priority},
+			&cli.DurationFlag{Name: "delay", Usage: "do not start before this `TIME` has passed", Destination: &o.task.Delay},
+			&cli.BoolFlag{Name: "detach", Usage: "print the task's id and do not wait", Destination: &o.detach}),
+		Action: func(c *cli.Context) error {
+			args, err := wantArgs(c, 0, 1)
+			if err != nil {
+				return err
+			}
+			o.file, o.args, o.json = strings.Join(args, ""), c.StringSlice("arg"), c.Bool("json")
+			if err := o.validate(c.IsSet("c")); err != nil {
+				return err
+			}
+			return a.runSubmit(c.Context, c.String("addr"), &o)
+		},
+	}
+}
+
+func (o *submitOptions) validate(hasCode bool) error {
+	if hasCode == (o.file != "") {
+		return usage("farm submit: give one of FILE.go, -c CODE and - (standard input)")
+	}
+	if o.task.Timeout < 0 || o.task.Delay < 0 || o.task.Retries < 0 {
+		return usage("farm submit: --timeout, --delay and --retries cannot be negative")
+	}
+	var err error
+	o.task.Args, err = splitArgs("farm submit", o.args)
+	return err
+}
+
+// splitArgs reads --arg flags.
+func splitArgs(verb string, args []string) (map[string]string, error) {
+	out := map[string]string{}
+	for _, arg := range args {
+		k, v, ok := strings.Cut(arg, "=")
+		if !ok || k == "" {
+			return nil, usage("%s: --arg %q is not KEY=VALUE", verb, arg)
+		}
+		out[k] = v
+	}
+	return out, nil
+}
+
+func (a *app) runSubmit(ctx context.Context, addr string, o *submitOptions) error {
+	src := source{"cell", o.code}
+	if o.file != "" {
+		var err error
+		if src, err = a.readSource(o.file); err != nil {
+			return err
+		}
+	}
+	o.task.Source = src.text
+	if o.task.Namespace == "" { // a typo costs not even a connection
+		if err := src.check(nil); err != nil {
+			return a.taskEnd(src, nil, err, "")
+		}
+	}
+	conn, err := a.connect(ctx, addr)
+	if err != nil {
+		return err
+	}
+	defer conn.close()
+	if o.task.Namespace != "" && o.task.Delay == 0 {
+		if err := src.checkIn(ctx, conn, o.task.Namespace); err != nil {
+			return a.taskEnd(src, nil, err, "")
+		}
+	}
+	h, err := conn.Submit(ctx, o.task)
+	if err != nil {
+		return err
+	}
+	if o.detach {
+		if o.json {
+			return a.printJSON(map[string]string{"id": h.ID})
+		}
+		fmt.Fprintln(a.io.out, h.ID)
+		return nil
+	}
+	return a.await(ctx, conn, src, h.ID, o.json, true)
+}
+
+// cancelTimeout bounds the cancelling of a task after Ctrl-C.
+const cancelTimeout = 5 * time.Second
+
+// await follows a task to its end, shows it, and ends as it did. With cancel,
+// an interrupt cancels the task.
+func (a *app) await(ctx context.Context, conn *connection, src source, id string, json, cancel bool) error {
+	info, err := a.follow(ctx, conn, id, !json)
+	if ctx.Err() != nil && cancel {
+		late, done := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
+		defer done()
+		if _, err := conn.Cancel(late, id); err == nil {
+			a.io.talk("cancelled task %s", id)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if json {
+		if err := a.printJSON(jsonTask(info)); err != nil {
+			return err
+		}
+		if err := info.Err(); err != nil {
+			return fmt.Errorf("%w (%w)", errSilent, err)
+		}
+		return nil
+	}
+	return a.taskEnd(src, info, info.Err(), "")
+}
+
+// follow waits for the end of a task and shows its output meanwhile.
+func (a *app) follow(ctx context.Context, conn *connection, id string, show bool) (*tasks.Info, error) {
+	if !show {
+		info, err := conn.Wait(ctx, id)
+		if info != nil {
+			err = nil // the task's own error is in info
+		}
+		return info, err
+	}
+	out := newOutput(a)
+	for e, err := range conn.Watch(ctx, id) {
+		switch {
+		case err != nil:
+			return nil, err
+		case e.Output != nil:
+			out.add(e.Output)
+		case e.Task != nil:
+			out.finish(e.Task)
+			return e.Task, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: the watch of task %s ended early", tasks.ErrUnavailable, id)
+}
+
+// output shows what a task prints, as it comes, and at the end what did not
+// come: each byte once.
+type output struct {
+	a        *app
+	out, err *lineWriter
+	attempt  int
+	shown    [2][]byte // of the attempt: of standard output, of standard error
+}
+
+func newOutput(a *app) *output {
+	return &output{a: a, out: &lineWriter{w: a.io.out}, err: &lineWriter{w: a.io.err}}
+}
+
+func (o *output) add(p *tasks.Output) {
+	if p.Attempt < o.attempt {
+		return // of an attempt that was given up
+	}
+	if p.Attempt > o.attempt {
+		if o.attempt > 0 {
+			o.end()
+			o.a.io.talk("attempt %d", p.Attempt)
+		}
+		o.attempt, o.shown = p.Attempt, [2][]byte{}
+	}
+	i, w := 0, o.out
+	if p.Stderr {
+		i, w = 1, o.err
+	}
+	o.shown[i] = append(o.shown[i], p.Data...)
+	w.Write(p.Data)
+}
+
+func (o *output) finish(t *tasks.Info) {
+	if t.Attempt != o.attempt {
+		o.shown = [2][]byte{}
+	}
+	o.rest(o.out, t.Stdout, string(o.shown[0]))
+	o.rest(o.err, t.Stderr, string(o.shown[1]))
+	o.end()
+	if t.StdoutCut || t.StderrCut {
+		o.a.io.talk("the task printed more than farm keeps")
+	}
+}
+
+// rest writes what was kept beyond what was shown. When the beginning was
+// missed, only the place where it can be read can still be told.
+func (o *output) rest(w *lineWriter, kept, shown string) {
+	switch {
+	case strings.HasPrefix(kept, shown):
+		fmt.Fprint(w, kept[len(shown):])
+	case strings.HasPrefix(shown, kept): // shown live, and cut
+	default:
+		o.end()
+		o.a.io.talk("some output was missed while reconnecting; farm logs shows all of it")
+	}
+}
+
+func (o *output) end() {
+	o.out.endLine()
+	o.err.endLine()
+}
+
+// taskEnd shows a task's value, or why it failed. info may be nil.
+func (a *app) taskEnd(src source, info *tasks.Info, err error, prefix string) error {
+	var failure *tasks.TaskError
+	if errors.As(err, &failure) {
+		a.tellFailure(src, failure, prefix)
+		return fmt.Errorf("%w (%w)", errSilent, err)
+	}
+	if err != nil {
+		return err
+	}
+	if info != nil && info.Value != nil {
+		fmt.Fprintf(a.io.out, "%s%s\n", prefix, info.Value)
+	}
+	return nil
+}

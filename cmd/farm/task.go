@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"farm/tasks"
+)
+
+func (a *app) taskCommand() *cli.Command {
+	return &cli.Command{
+		Name: "task", Usage: "list, show, cancel and wait for tasks", UsageText: "farm task VERB [flags] [args]",
+		Subcommands: []*cli.Command{a.taskLsCommand(), a.taskShowCommand(), a.taskCancelCommand(), a.taskWaitCommand()},
+	}
+}
+
+func (a *app) taskLsCommand() *cli.Command {
+	var f tasks.Filter
+	var state string
+	return &cli.Command{
+		Name: "ls", Usage: "list tasks: unfinished ones, then finished ones, newest first", UsageText: "farm task ls [flags]",
+		Flags: a.clientFlags(
+			&cli.StringFlag{Name: "ns", Usage: "of `NAMESPACE`", Destination: &f.Namespace},
+			&cli.StringFlag{Name: "job", Usage: "of `JOB`", Destination: &f.Job},
+			&cli.StringFlag{Name: "state", Usage: "in `STATE`: queued, running, succeeded, failed, cancelled", Destination: &state},
+			&cli.IntFlag{Name: "limit", Usage: "at most `N`", Value: 100, Destination: &f.Limit}),
+		Action: func(c *cli.Context) error {
+			if _, err := wantArgs(c, 0, 0); err != nil {
+				return err
+			}
+			switch f.State = tasks.State(state); f.State {
+			case "", tasks.Queued, tasks.Running, tasks.Succeeded, tasks.Failed, tasks.Cancelled:
+			default:
+				return usage("farm task ls: %q is no state: queued, running, succeeded, failed or cancelled", state)
+			}
+			if f.Limit < 1 {
+				return usage("farm task ls: --limit must be positive")
+			}
+			return a.with(c, func(ctx context.Context, conn *connection) error { return a.runTaskLs(ctx, conn, f, c.Bool("json")) })
+		},
+	}
+}
+
+func (a *app) runTaskLs(ctx context.Context, conn *connection, f tasks.Filter, asJSON bool) error {
+	list, err := conn.List(ctx, f)
+	if err != nil {
+		return err
+	}
+	t := a.io.table("ID", "STATE", "NAMESPACE", "ATTEMPT", "WORKER", "SUBMITTED", "TOOK", "RESULT")
+	for _, i := range list {
+		if asJSON {
+			if err := a.printJSON(jsonTask(i)); err != nil {
+				return err
+			}
+			continue
+		}
+		t.row(i.ID, i.State, i.Namespace, i.Attempt, i.Worker, a.io.ago(i.Submitted), took(i), result(i))
+	}
+	if !asJSON && (len(list) > 0 || !a.io.outTerm) {
+		t.print()
+	}
+	return nil
+}
+
+// took is how long the last attempt took.
+func took(i *tasks.Info) string {
+	if i.Started.IsZero() || i.Finished.IsZero() {
+		return ""
+	}
+	return i.Finished.Sub(i.Started).Round(10 * time.Microsecond).String()
+}
+
+// result is a task's value or error in a few words.
+func result(i *tasks.Info) string {
+	const most = 50
+	s := string(i.Value)
+	if err := i.Err(); err != nil {
+		s = err.Error()
+	}
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return s
+}
+
+func (a *app) taskShowCommand() *cli.Command {
+	return &cli.Command{
+		Name: "show", Usage: "show a task", UsageText: "farm task show [flags] ID", Flags: a.clientFlags(),
+		Action: func(c *cli.Context) error {
+			args, err := wantArgs(c, 1, 1)
+			if err != nil {
+				return err
+			}
+			return a.with(c, func(ctx context.Context, conn *connection) error {
+				i, err := conn.Get(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				if c.Bool("json") {
+					return a.printJSON(jsonTask(i))
+				}
+				a.showTask(i)
+				return nil
+			})
+		},
+	}
+}
+
+func (a *app) showTask(i *tasks.Info) {
+	line := func(name string, v any) {
+		if s := fmt.Sprint(v); s != "" && s != "0" {
+			fmt.Fprintf(a.io.out, "%-10s %s\n", name, s)
+		}
+	}
+	line("id", i.ID)
+	line("state", i.State)
+	line("namespace", i.Namespace)
+	line("job", i.Job)
+	line("attempt", i.Attempt)
+	line("worker", i.Worker)
+	line("submitted", jsonTime(i.Submitted))
+	line("started", jsonTime(i.Started))
+	line("finished", jsonTime(i.Finished))
+	line("took", took(i))
+	line("type", i.Type)
+	line("value", string(i.Value))
+	for _, r := range i.Results {
+		line("result", string(r))
+	}
+	if err := i.Err(); err != nil {
+		line("error", err)
+	}
+	for _, c := range i.Causes {
+		line("cause", c)
+	}
+	if i.Stdout != "" {
+		prefixed(a.io.out, "stdout     ", i.Stdout)
+	}
+	if i.Stderr != "" {
+		prefixed(a.io.out, "stderr     ", i.Stderr)
+	}
+}
+
+func (a *app) taskCancelCommand() *cli.Command {
+	return &cli.Command{
+		Name: "cancel", Usage: "cancel tasks", UsageText: "farm task cancel [flags] ID...", Flags: a.clientFlags(),
+		Description: "A queued task is cancelled at once; a running one is stopped, unless it ends before that. A finished one stays as it is.",
+		Action: func(c *cli.Context) error {
+			args, err := wantArgs(c, 1, -1)
+			if err != nil {
+				return err
+			}
+			return a.with(c, func(ctx context.Context, conn *connection) error {
+				return each(ctx, args, func(ctx context.Context, id string) (func() error, error) {
+					i, err := conn.Cancel(ctx, id)
+					if err != nil {
+						return nil, err
+					}
+					return func() error {
+						if c.Bool("json") {
+							return a.printJSON(jsonTask(i))
+						}
+						return nil
+					}, nil
+				})
+			})
+		},
+	}
+}
+
+func (a *app) taskWaitCommand() *cli.Command {
+	var timeout time.Duration
+	return &cli.Command{
+		Name: "wait", Usage: "wait for a task, and end as it does", UsageText: "farm task wait [flags] ID",
+		Flags: a.clientFlags(&cli.DurationFlag{Name: "timeout", Usage: "wait no longer than `TIME` (exit code 3)", Destination: &timeout}),
+		Action: func(c *cli.Context) error {
+			args, err := wantArgs(c, 1, 1)
+			if err != nil {
+				return err
+			}
+			if timeout < 0 {
+				return usage("farm task wait: --timeout cannot be negative")
+			}
+			return a.with(c, func(ctx context.Context, conn *connection) error {
+				if timeout > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, timeout)
+					defer cancel()
+				}
+				i, err := conn.Wait(ctx, args[0])
+				var failure *tasks.TaskError
+				if err != nil && !errors.As(err, &failure) {
+					return err
+				}
+				if c.Bool("json") {
+					if e := a.printJSON(jsonTask(i)); e != nil || err == nil {
+						return e
+					}
+					return fmt.Errorf("%w (%w)", errSilent, err)
+				}
+				return a.taskEnd(source{name: "cell"}, i, err, "")
+			})
+		},
+	}
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+)
+
+const keyHelp = "NS may be a list (a,b) or a glob ('c*')."
+
+// maxValue is how many bytes of a value are read from standard input.
+const maxValue = 8 << 20
+
+func (a *app) setCommand() *cli.Command {
+	return &cli.Command{
+		Name: "set", Usage: "set a variable of a namespace", UsageText: "farm set [flags] NS KEY JSON",
+		Description: keyHelp + " JSON may be - for standard input. A variable that exists keeps its type.",
+		Flags:       a.clientFlags(),
+		Action: func(c *cli.Context) error {
+			args, err := wantArgs(c, 3, 3)
+			if err != nil {
+				return err
+			}
+			value := []byte(args[2])
+			if args[2] == "-" {
+				if value, err = io.ReadAll(io.LimitReader(a.io.in, maxValue)); err != nil {
+					return fmt.Errorf("read standard input: %w", err)
+				}
+			}
+			if !json.Valid(value) {
+				return usage("%s is not JSON (text needs quotes of its own: '\"text\"')", short(string(value)))
+			}
+			return a.with(c, func(ctx context.Context, conn *connection) error {
+				return a.overTargets(ctx, conn, args[0], func(ctx context.Context, ns string) error {
+					return conn.Namespace(ns).SetJSON(ctx, args[1], value)
+				})
+			})
+		},
+	}
+}
+
+func (a *app) delCommand() *cli.Command {
+	return &cli.Command{
+		Name: "del", Usage: "remove a variable or declaration of a namespace", UsageText: "farm del [flags] NS KEY",
+		Description: keyHelp,
+		Flags:       a.clientFlags(),
+		Action: func(c *cli.Context) error {
+			args, err := wantArgs(c, 2, 2)
+			if err != nil {
+				return err
+			}
+			return a.with(c, func(ctx context.Context, conn *connection) error {
+				return a.overTargets(ctx, conn, args[0], func(ctx context.Context, ns string) error {
+					return conn.Namespace(ns).Delete(ctx, args[1])
+				})
+			})
+		},
+	}
+}
+
+func (a *app) overTargets(ctx context.Context, conn *connection, spec string, do func(ctx context.Context, ns string) error) error {
+	names, many, err := targets(ctx, conn, spec)
+	if err != nil {
+		return err
+	}
+	if !many {
+		return do(ctx, names[0])
+	}
+	return each(ctx, names, func(ctx context.Context, ns string) (func() error, error) { return nil, do(ctx, ns) })
+}
+
+func (a *app) getCommand() *cli.Command {
+	return &cli.Command{
+		Name: "get", Usage: "print a variable of a namespace as JSON", UsageText: "farm get [flags] NS KEY",
+		Description: keyHelp + " Then each line has the namespace before it.",
+		Flags: a.clientFlags(
+			&cli.BoolFlag{Name: "stale", Usage: "any node may answer from what it has"}),
+		Action: func(c *cli.Context) error {
+			args, err := wantArgs(c, 2, 2)
+			if err != nil {
+				return err
+			}
+			return a.with(c, func(ctx context.Context, conn *connection) error {
+				return a.runGet(ctx, conn, args[0], args[1], c.Bool("stale"), c.Bool("json"))
+			})
+		},
+	}
+}
+
+func (a *app) runGet(ctx context.Context, conn *connection, spec, key string, stale, asJSON bool) error {
+	names, many, err := targets(ctx, conn, spec)
+	if err != nil {
+		return err
+	}
+	return each(ctx, names, func(ctx context.Context, ns string) (func() error, error) {
+		n := conn.Namespace(ns)
+		if stale {
+			n = n.Stale()
+		}
+		v, err := n.Variable(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		return func() error {
+			switch {
+			case asJSON:
+				return a.printJSON(variableJSON{ns, key, v.JSON, v.Type, v.Version})
+			case many:
+				fmt.Fprintf(a.io.out, "%s: %s\n", ns, v.JSON)
+			default:
+				fmt.Fprintf(a.io.out, "%s\n", v.JSON)
+			}
+			return nil
+		}, nil
+	})
+}
+
+// short is a text for a message.
+func short(s string) string {
+	const most = 60
+	if len(s) > most {
+		return fmt.Sprintf("%q…", s[:most])
+	}
+	return fmt.Sprintf("%q", s)
+}
