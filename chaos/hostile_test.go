@@ -20,8 +20,8 @@ var hostile = []struct {
 }{
 	{name: "exit", source: "import \"os\"\nn = 2\nos.Exit(3)", kind: "not-allowed", says: "os"},
 	{name: "recursion", source: "n = 2\nfunc f(x int) int { return f(x+1) + 1 }\nf(0)", kind: "crash", says: "stack"},
-	{name: "allocation", source: "n = 2\nvar keep [][]byte\nfor { keep = append(keep, make([]byte, 16<<20)); for i := range keep[len(keep)-1] { keep[len(keep)-1][i] = 1 } }", kind: "memory", says: "memory"},
-	{name: "goroutine", source: "n = 2\nimport \"time\"\ngo func() { panic(\"boom\") }()\ntime.Sleep(5 * time.Second)", kind: "crash", says: "boom"},
+	{name: "allocation", source: "n = 2\nvar keep [][]byte\nfor { keep = append(keep, make([]byte, 16<<20)); for i := 0; i < 16<<20; i += 4096 { keep[len(keep)-1][i] = 1 } }", kind: "memory", says: "memory"},
+	{name: "goroutine", source: "n = 2\nimport \"time\"\ngo func() { panic(\"boom\") }()\ntime.Sleep(2 * time.Second)", kind: "panic", says: "boom"},
 	{name: "loop", source: "n = 2\nfor { }", kind: "timeout", says: "1s", timeout: time.Second},
 	{name: "sleep", source: "n = 2\nimport \"time\"\ntime.Sleep(time.Hour)", kind: "timeout", says: "1s", timeout: time.Second},
 	{name: "panic", source: "n = 2\nvar m map[string]int\nm[\"a\"] = 1", kind: "panic", says: "nil map"},

@@ -27,6 +27,10 @@ func (c *call) fail(code api.Code, format string, args ...any) {
 	c.reply(&api.Reply{Seq: c.Seq, Error: &api.Error{Code: code, Message: fmt.Sprintf(format, args...)}})
 }
 
+func (c *call) job(j *api.Job) {
+	c.reply(&api.Reply{Seq: c.Seq, Result: &api.Reply_Job{Job: j}})
+}
+
 func (c *call) task(t *api.Task) {
 	c.reply(&api.Reply{Seq: c.Seq, Result: &api.Reply_Task{Task: t}})
 }
@@ -173,7 +177,7 @@ func (n *Node) submit(c *call, s *api.Submit) {
 
 // run submits a task and calls then with it when it is final.
 func (n *Node) run(c *call, cmd *scheduler.Submit, then func(*scheduler.Task)) {
-	w := n.waiters.add(cmd.ID, c.stream, then)
+	w := n.waiters.add(cmd.ID, c.stream, func(e ending) { then(e.task) })
 	n.propose(cmd, func(r scheduler.Result, err error) {
 		switch {
 		case r.Code == scheduler.OK && err == nil:
@@ -242,7 +246,7 @@ func (n *Node) showJob(c *call, id string) {
 		c.fail(api.Code_NOT_FOUND, "there is no job %s", id)
 		return
 	}
-	c.reply(&api.Reply{Seq: c.Seq, Result: &api.Reply_Job{Job: j}})
+	c.job(j)
 }
 
 // read answers reads that came together, linearizably: one barrier for all.

@@ -37,10 +37,10 @@ func (n *Node) applied(a fsm.Applied) {
 	for i := range a.Effects {
 		switch e := &a.Effects[i]; e.Kind {
 		case scheduler.Ended:
-			n.waiters.ended(e.Task.ID, e.Task)
+			n.waiters.ended(e.Task.ID, ending{task: e.Task})
 			n.hub.ended(e.Task)
 		case scheduler.JobEnded:
-			n.waiters.ended(jobKey(e.Job.ID), nil)
+			n.waiters.ended(jobKey(e.Job.ID), ending{job: e.Job})
 		}
 	}
 	if n.dispatch.leading.Load() {

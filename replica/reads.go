@@ -46,7 +46,7 @@ func (n *Node) answer(c *call) {
 
 func (n *Node) wait(c *call, q *api.Wait) {
 	done := func(t *scheduler.Task) { c.task(taskView(t)) }
-	w := n.waiters.add(q.Id, c.stream, done)
+	w := n.waiters.add(q.Id, c.stream, func(e ending) { done(e.task) })
 	known := false
 	n.fsm.View(func(s *scheduler.State) { known = s.Task(q.Id) != nil })
 	if !known {
@@ -70,11 +70,13 @@ func (n *Node) getJob(c *call, q *api.GetJob) {
 		n.showJob(c, q.Id)
 		return
 	}
-	show := func(*scheduler.Task) { n.showJob(c, q.Id) }
-	w := n.waiters.add(jobKey(q.Id), c.stream, show)
-	var j *scheduler.Job
-	n.fsm.View(func(s *scheduler.State) { j = s.Job(q.Id) })
-	if (j == nil || j.Finished != 0) && n.waiters.drop(w) {
+	w := n.waiters.add(jobKey(q.Id), c.stream, func(e ending) { c.job(jobView(e.job)) })
+	open := false
+	n.fsm.View(func(s *scheduler.State) {
+		j := s.Job(q.Id)
+		open = j != nil && j.Finished == 0
+	})
+	if !open && n.waiters.drop(w) {
 		n.showJob(c, q.Id)
 	}
 }

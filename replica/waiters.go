@@ -19,17 +19,26 @@ type waiters struct {
 type waiter struct {
 	key    string
 	stream *stream
-	then   func(*scheduler.Task)
+	then   func(ending)
 	gone   bool
+}
+
+// ending is what ended: a task or a job, which is final and may be kept.
+type ending struct {
+	task *scheduler.Task
+	job  *scheduler.Job
+}
+
+func (e ending) final() bool {
+	return e.task != nil && e.task.State.Final() || e.job != nil && e.job.Finished != 0
 }
 
 // jobKey is the key of a job's end; a task id cannot begin with '/'.
 func jobKey(id string) string { return "/" + id }
 
-// add registers then, to be called once with the task when it ends, on the
-// apply path: it must not block, and may keep the task, which is final. For a
-// job the task is nil.
-func (ws *waiters) add(key string, s *stream, then func(*scheduler.Task)) *waiter {
+// add registers then, to be called once when key ends, on the apply path under
+// the state's lock: it must not block, nor look at the state.
+func (ws *waiters) add(key string, s *stream, then func(ending)) *waiter {
 	w := &waiter{key: key, stream: s, then: then}
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -66,7 +75,7 @@ func (ws *waiters) drop(w *waiter) bool {
 }
 
 // ended calls those who wait for key.
-func (ws *waiters) ended(key string, t *scheduler.Task) {
+func (ws *waiters) ended(key string, e ending) {
 	ws.mu.Lock()
 	list := ws.by[key]
 	delete(ws.by, key)
@@ -76,7 +85,7 @@ func (ws *waiters) ended(key string, t *scheduler.Task) {
 	ws.n -= len(list)
 	ws.mu.Unlock()
 	for _, w := range list {
-		w.then(t)
+		w.then(e)
 	}
 }
 
@@ -117,19 +126,16 @@ func (ws *waiters) keys() []string {
 // node sends skips the entries in which things end.
 func (ws *waiters) sweep(view func(func(*scheduler.State))) {
 	for _, key := range ws.keys() {
-		var t *scheduler.Task
-		over := false
+		var e ending
 		view(func(s *scheduler.State) {
 			if id, isJob := strings.CutPrefix(key, jobKey("")); isJob {
-				j := s.Job(id)
-				over = j == nil || j.Finished != 0
+				e.job = s.Job(id)
 				return
 			}
-			t = s.Task(key)
-			over = t != nil && t.State.Final()
+			e.task = s.Task(key)
 		})
-		if over {
-			ws.ended(key, t)
+		if e.final() {
+			ws.ended(key, e)
 		}
 	}
 }

@@ -118,7 +118,13 @@ type work struct {
 
 // Compile checks a cell against env, which is not changed. The variables in also count as touched by
 // the cell even if it does not mention them. Errors are *Error and *NotAllowedError.
-func (c *Compiler) Compile(env *Env, src string, also ...string) (*Unit, error) {
+func (c *Compiler) Compile(env *Env, src string, also ...string) (u *Unit, err error) {
+	// Source is hostile. A fault of this package or of the type checker must not end the process.
+	defer func() {
+		if r := recover(); r != nil {
+			u, err = nil, &NotAllowedError{What: "this cell", Why: fmt.Sprint("the front end failed on it: ", r), Pos: "1:1"}
+		}
+	}()
 	w := c.begin(env, also)
 	steps := []func() error{
 		func() error { return w.parse(src) },
@@ -245,9 +251,11 @@ func (w *work) parse(src string) error {
 	return w.parseStmts(chunks)
 }
 
-func (c *Compiler) parseFile(k chunk, before, after string) (*ast.File, error) {
-	text := fmt.Sprintf("package main\n%s//line %s:%d:%d\n%s\n%s", before, cellFile, k.line, k.col, k.src, after)
-	f, err := parser.ParseFile(c.fset, BaseFile, text, parser.SkipObjectResolution)
+// parseFile parses one piece of the cell as a file. Its lines are at their place in the file, so that
+// printing, which goes by them, tells them rightly; the line comment sets the column of the first.
+func (c *Compiler) parseFile(k chunk) (*ast.File, error) {
+	text := fmt.Sprintf("package main;%s/*line :%d:%d*/%s\n", strings.Repeat("\n", k.line-1), k.line, k.col, k.src)
+	f, err := parser.ParseFile(c.fset, cellFile, text, parser.SkipObjectResolution)
 	var list scanner.ErrorList
 	if errors.As(err, &list) {
 		return nil, syntaxErrors(list)
@@ -256,7 +264,7 @@ func (c *Compiler) parseFile(k chunk, before, after string) (*ast.File, error) {
 }
 
 func (w *work) parseImport(k chunk) error {
-	f, err := w.c.parseFile(k, "", "")
+	f, err := w.c.parseFile(k)
 	if err != nil {
 		return err
 	}
@@ -300,7 +308,7 @@ func (w *work) parseDecls(chunks []chunk) error {
 	names := map[string]token.Pos{}
 	var list []*Decl
 	for _, k := range chunks {
-		f, err := w.c.parseFile(k, "", "")
+		f, err := w.c.parseFile(k)
 		if err != nil {
 			return err
 		}
@@ -389,19 +397,22 @@ func (w *work) declarable(d *Decl, names map[string]token.Pos) error {
 // parseStmts parses all statements as one function body, so that labels and goto work.
 func (w *work) parseStmts(chunks []chunk) error {
 	var b strings.Builder
-	b.WriteString("package main\nfunc _() {\n")
-	n := 0
+	b.WriteString("package main;func _() {")
+	line, n := 1, 0
 	for _, k := range chunks {
-		if k.kind == chunkStmt {
-			fmt.Fprintf(&b, "//line %s:%d:%d\n%s\n", cellFile, k.line, k.col, k.src)
-			n++
+		if k.kind != chunkStmt {
+			continue
 		}
+		b.WriteString(";" + strings.Repeat("\n", k.line-line))
+		fmt.Fprintf(&b, "/*line :%d:%d*/%s", k.line, k.col, k.src)
+		line = k.line + strings.Count(k.src, "\n")
+		n++
 	}
 	if n == 0 {
 		return nil
 	}
-	b.WriteString("}")
-	f, err := parser.ParseFile(w.c.fset, BaseFile, b.String(), parser.SkipObjectResolution)
+	b.WriteString("\n}")
+	f, err := parser.ParseFile(w.c.fset, cellFile, b.String(), parser.SkipObjectResolution)
 	var list scanner.ErrorList
 	if errors.As(err, &list) {
 		return syntaxErrors(list)

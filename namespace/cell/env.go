@@ -148,7 +148,7 @@ func (e *Env) Hash() Hash { return e.hash }
 func (e *Env) Find(name string) *Decl { return e.byName[name] }
 
 func (c *Compiler) parseDecl(d Decl) (*Decl, error) {
-	f, err := parser.ParseFile(c.fset, BaseFile, "package main\n//line "+d.Key+"/"+BaseFile+":1:1\n"+d.Source, parser.SkipObjectResolution)
+	f, err := parser.ParseFile(c.fset, d.Key+"/"+BaseFile, "package main;/*line :1:1*/"+d.Source, parser.SkipObjectResolution)
 	if err != nil {
 		return nil, fmt.Errorf("declaration %s: %w", d.Key, err)
 	}

@@ -21,10 +21,12 @@ type libPackage struct {
 	funcs map[string]*ast.FuncDecl
 }
 
+var libImporter = typeinfo.New()
+
 // library is shared by all compilers and only read.
 var library = sync.OnceValue(func() map[string]*libPackage {
 	out := map[string]*libPackage{}
-	imp := typeinfo.New()
+	imp := libImporter
 	for _, path := range []string{"cmp", "slices", "maps"} {
 		src, err := libFiles.ReadFile("lib/" + path + ".go.txt")
 		if err != nil {

@@ -130,6 +130,10 @@ func (l *lowerer) expr(cur *astutil.Cursor) bool {
 	case *ast.SelectorExpr:
 		l.methodExpr(cur, n)
 		l.methodValue(cur, n)
+	case *ast.TypeAssertExpr:
+		l.assertion(n)
+	case *ast.TypeSwitchStmt:
+		l.typeSwitch(n)
 	case *ast.TypeSpec:
 		if n.TypeParams != nil {
 			l.refuse(n.Pos(), "a generic type inside a function", "the interpreter cannot run it: declare it at top level")

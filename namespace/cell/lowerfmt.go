@@ -44,8 +44,12 @@ func (l *lowerer) packageCall(n *ast.CallExpr, sel *ast.SelectorExpr) {
 	if at, ok := printers[f.Name()]; ok && f.Pkg().Path() == "fmt" && f.Signature().Recv() == nil && !n.Ellipsis.IsValid() {
 		l.format(n, at[0], at[1])
 	}
-	if full == "errors.As" {
+	switch full {
+	case "errors.As":
 		l.errorsAs(n)
+	case "errors.Is":
+		// Native code sees a new wrapper each time it gets an error of the namespace.
+		n.Fun = hostCall("Is").Fun
 	}
 }
 
@@ -180,6 +184,9 @@ func (l *lowerer) format(n *ast.CallExpr, at, first int) {
 		if l.err != nil {
 			return
 		}
+		if v.c == 'w' || isErrorType(t) {
+			x = hostCall("Err", x) // otherwise fmt does not see that it is an error
+		}
 		n.Args[first+i] = x
 		if edit != 0 && v.at > 0 {
 			text = text[:v.at] + string(edit) + text[v.at+1:]
@@ -189,6 +196,11 @@ func (l *lowerer) format(n *ast.CallExpr, at, first int) {
 	if changed {
 		n.Args[at] = &ast.BasicLit{Kind: token.STRING, ValuePos: n.Args[at].Pos(), Value: strconv.Quote(text)}
 	}
+}
+
+func isErrorType(t types.Type) bool {
+	n, ok := types.Unalias(t).(*types.Named)
+	return ok && n.Obj().Pkg() == nil && n.Obj().Name() == "error"
 }
 
 // operand lowers one operand; edit is a verb to use in place of its own, 0 for none.
@@ -340,6 +352,10 @@ func (l *lowerer) errorsAs(n *ast.CallExpr) {
 	if !ok || !l.namesTypes(p.Elem(), map[types.Type]bool{}) || types.IsInterface(p.Elem()) {
 		return
 	}
+	if l.lost(p.Elem()) {
+		l.refuse(n.Args[1].Pos(), "errors.As for a struct", lostWhy)
+		return
+	}
 	text, ok := l.typeExprOf(p.Elem())
 	if !ok {
 		l.refuse(n.Pos(), "errors.As for this type", "the interpreter cannot run it")
@@ -359,4 +375,52 @@ func (l *lowerer) errorsAs(n *ast.CallExpr) {
 }`, fn, text, text))
 	n.Args[0] = hostCall("Chain", n.Args[0])
 	n.Fun = ident(fn, n.Pos())
+}
+
+const lostWhy = "the interpreter loses structs of the namespace in error and other standard interfaces: use a pointer"
+
+// lost says that a value of t cannot be got back out of a standard interface.
+func (l *lowerer) lost(t types.Type) bool {
+	n, ok := types.Unalias(t).(*types.Named)
+	if !ok || n.Obj().Pkg() != l.pkg {
+		return false
+	}
+	_, isStruct := n.Underlying().(*types.Struct)
+	return isStruct
+}
+
+// standard says that t is an interface with methods that is not declared in the namespace.
+func (l *lowerer) standard(t types.Type) bool {
+	n, ok := types.Unalias(t).(*types.Named)
+	if !ok || n.Obj().Pkg() == l.pkg {
+		return false
+	}
+	i, ok := n.Underlying().(*types.Interface)
+	return ok && i.NumMethods() > 0
+}
+
+func (l *lowerer) assertion(n *ast.TypeAssertExpr) {
+	if n.Type != nil && l.typeOf(n.X) != nil && l.standard(l.typeOf(n.X)) && l.lost(l.typeOf(n.Type)) {
+		l.refuse(n.Type.Pos(), "this type assertion", lostWhy)
+	}
+}
+
+func (l *lowerer) typeSwitch(n *ast.TypeSwitchStmt) {
+	var x *ast.TypeAssertExpr
+	switch s := n.Assign.(type) {
+	case *ast.ExprStmt:
+		x, _ = ast.Unparen(s.X).(*ast.TypeAssertExpr)
+	case *ast.AssignStmt:
+		x, _ = ast.Unparen(s.Rhs[0]).(*ast.TypeAssertExpr)
+	}
+	if x == nil || l.typeOf(x.X) == nil || !l.standard(l.typeOf(x.X)) {
+		return
+	}
+	for _, c := range n.Body.List {
+		for _, e := range c.(*ast.CaseClause).List {
+			if t := l.typeOf(e); t != nil && (l.lost(t) || isErrorType(t)) {
+				l.refuse(e.Pos(), "this case of a type switch", lostWhy)
+			}
+		}
+	}
 }

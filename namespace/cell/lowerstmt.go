@@ -11,9 +11,11 @@ import (
 type stmts struct {
 	l      *lowerer
 	caught map[types.Object]bool
-	sig    *types.Signature    // of the function
-	loops  int                 // loops around, within the function
-	labels map[ast.Stmt]string // of loops
+	sig    *types.Signature      // of the function
+	loops  int                   // loops around, within the function
+	labels map[ast.Stmt]string   // of loops
+	inLoop map[types.Object]bool // variables declared in loops
+	gotos  map[string]bool       // labels that a goto of the function goes to
 }
 
 // statements lowers the statements of all functions in n.
@@ -35,7 +37,22 @@ func (s *stmts) body(b *ast.BlockStmt, sig *types.Signature) {
 	if b == nil {
 		return
 	}
-	inner := &stmts{l: s.l, sig: sig, caught: s.caught, labels: s.labels}
+	inner := &stmts{l: s.l, sig: sig, caught: s.caught, labels: s.labels, gotos: map[string]bool{}, inLoop: map[types.Object]bool{}}
+	ast.Inspect(b, func(n ast.Node) bool {
+		switch n.(type) {
+		case *ast.ForStmt, *ast.RangeStmt:
+			ast.Inspect(n, func(m ast.Node) bool {
+				if id, ok := m.(*ast.Ident); ok && s.l.info.Defs[id] != nil {
+					inner.inLoop[s.l.info.Defs[id]] = true
+				}
+				return true
+			})
+		}
+		if g, ok := n.(*ast.BranchStmt); ok && g.Tok == token.GOTO {
+			inner.gotos[g.Label.Name] = true
+		}
+		return true
+	})
 	b.List = inner.list(b.List)
 }
 
@@ -67,11 +84,7 @@ func (s *stmts) stmt(st ast.Stmt) []ast.Stmt {
 	case *ast.BlockStmt:
 		x.List = s.list(x.List)
 	case *ast.LabeledStmt:
-		s.labels[x.Stmt] = x.Label.Name
-		r := s.stmt(x.Stmt)
-		// What comes before a loop stays before its label.
-		x.Stmt = r[len(r)-1]
-		return append(r[:len(r)-1:len(r)-1], x)
+		return s.labeled(x)
 	case *ast.IfStmt:
 		return s.ifStmt(x)
 	case *ast.ForStmt:
@@ -103,6 +116,34 @@ func (s *stmts) stmt(st ast.Stmt) []ast.Stmt {
 		s.literals(st)
 	}
 	return []ast.Stmt{st}
+}
+
+// labeled keeps the label where its users need it: at the loop or switch for break and continue, before
+// all the statements that one has become for goto.
+func (s *stmts) labeled(x *ast.LabeledStmt) []ast.Stmt {
+	s.labels[x.Stmt] = x.Label.Name
+	old := x.Stmt
+	r := s.stmt(x.Stmt)
+	if len(r) == 1 {
+		x.Stmt = r[0]
+		return []ast.Stmt{x}
+	}
+	switch old := old.(type) {
+	case *ast.ForStmt, *ast.RangeStmt, *ast.SwitchStmt, *ast.TypeSwitchStmt, *ast.SelectStmt:
+		if s.gotos[x.Label.Name] {
+			s.l.refuse(x.Pos(), "goto to this statement", "the interpreter cannot run it")
+		}
+		x.Stmt = r[len(r)-1]
+		return append(r[:len(r)-1:len(r)-1], x)
+	case *ast.AssignStmt:
+		if old.Tok == token.DEFINE {
+			s.l.refuse(x.Pos(), "a label at this definition", "the interpreter cannot run it")
+		}
+	case *ast.DeclStmt:
+		s.l.refuse(x.Pos(), "a label at this declaration", "the interpreter cannot run it")
+	}
+	x.Stmt = &ast.BlockStmt{Lbrace: old.Pos(), List: r, Rbrace: old.End()}
+	return []ast.Stmt{x}
 }
 
 // fresh says that a variable defined by id needs a place of its own in each iteration.
@@ -477,28 +518,118 @@ func (s *stmts) isBuiltin(c *ast.CallExpr) bool {
 // deferStmt evaluates the arguments of a deferred call at the defer: the interpreter reads them when it
 // calls.
 func (s *stmts) deferStmt(x *ast.DeferStmt) []ast.Stmt {
-	return append(s.callParts(x.Call), x)
+	pre := s.callParts(x.Call)
+	lit, ok := ast.Unparen(x.Call.Fun).(*ast.FuncLit)
+	if !ok || s.loops == 0 {
+		return append(pre, x)
+	}
+	// A literal is made when it is called, too, and would see the variables of the last iteration. Made
+	// now it sees the right ones, but then recover finds nothing in it.
+	if mentions(lit)["recover"] {
+		if s.usesFresh(lit) {
+			s.l.refuse(x.Pos(), "a deferred function literal in a loop that recovers and uses variables of the loop", "the interpreter cannot run it: pass them as arguments")
+		}
+		return append(pre, x)
+	}
+	t, u := s.l.temp(x.Pos()), s.l.temp(x.Pos())
+	x.Call.Fun = use(u)
+	return append(pre, define(t, lit), define(u, use(t)), x)
+}
+
+// usesFresh says that a literal uses a variable that each iteration has of its own.
+func (s *stmts) usesFresh(lit *ast.FuncLit) bool {
+	found := false
+	ast.Inspect(lit, func(n ast.Node) bool {
+		if id, ok := n.(*ast.Ident); ok {
+			if v, ok := s.l.info.Uses[id].(*types.Var); ok && s.caught[v] && s.inLoop[v] {
+				found = true
+			}
+		}
+		return !found
+	})
+	return found
 }
 
 // goStmt counts the goroutine, and makes a panic in it an error of the cell rather than the end of the
-// process.
+// process. The go statement moves into a function literal that gets what it needs as arguments:
+//
+//	func(a A) { __host.GoStart(); go func() { defer guard; f(a) }() }(x)
+//
+// When a function literal returns, the interpreter writes to the frame that made it. That frame must be
+// this call's own, not the one of a loop that goes on.
 func (s *stmts) goStmt(x *ast.GoStmt) []ast.Stmt {
 	pos := x.Pos()
-	pre := s.callParts(x.Call)
-	if _, lit := x.Call.Fun.(*ast.FuncLit); lit {
-		t, u := s.l.temp(pos), s.l.temp(pos)
-		pre = append(pre, define(t, x.Call.Fun), define(u, use(t)))
-		x.Call.Fun = use(u)
+	c := x.Call
+	params := &ast.FieldList{Opening: pos, Closing: pos}
+	var args []ast.Expr
+	pass := func(e ast.Expr, t types.Type) ast.Expr {
+		text, ok := "", false
+		if t != nil {
+			text, ok = s.l.typeExprOf(types.Default(t))
+		}
+		if !ok {
+			s.l.refuse(e.Pos(), "a go statement with an operand of this type", "the interpreter cannot run it: use a function literal")
+			return e
+		}
+		p := s.l.temp(pos)
+		params.List = append(params.List, &ast.Field{Names: []*ast.Ident{p}, Type: mustParseExpr(text, pos)})
+		args = append(args, e)
+		return use(p)
+	}
+	switch f := ast.Unparen(c.Fun).(type) {
+	case *ast.FuncLit:
+	case *ast.SelectorExpr:
+		if sel := s.l.info.Selections[f]; sel == nil {
+			break // a function of a package
+		} else if sel.Kind() == types.MethodVal {
+			r, t := s.l.receiver(f, sel)
+			c.Fun = &ast.SelectorExpr{X: pass(r, t), Sel: f.Sel}
+		} else {
+			c.Fun = pass(f, s.l.typeOf(f))
+		}
+	case *ast.Ident:
+		if _, isVar := s.l.info.Uses[f].(*types.Var); isVar {
+			c.Fun = pass(f, s.l.typeOf(f))
+		}
+	default:
+		c.Fun = pass(f, s.l.typeOf(f))
+	}
+	for i, a := range c.Args {
+		tv := s.l.info.Types[a]
+		if _, lit := a.(*ast.BasicLit); lit || tv.IsNil() || tv.IsType() || tv.Value != nil || s.folded(a) {
+			continue
+		}
+		c.Args[i] = pass(a, s.l.typeOf(a))
 	}
 	const guard = `func() {
 	if __r := recover(); __r != nil { __host.GoPanic(__r) }
 	__host.GoEnd()
 }()`
 	g := mustParseExpr(guard, pos).(*ast.CallExpr)
-	body := &ast.BlockStmt{Lbrace: pos, Rbrace: pos, List: []ast.Stmt{
-		&ast.DeferStmt{Defer: pos, Call: g}, &ast.ExprStmt{X: x.Call}}}
-	x.Call = &ast.CallExpr{Fun: &ast.FuncLit{Type: &ast.FuncType{Func: pos, Params: &ast.FieldList{Opening: pos, Closing: pos}}, Body: body}, Lparen: pos, Rparen: pos}
-	return append(pre, &ast.ExprStmt{X: hostCall("GoStart")}, x)
+	inner := literal(pos, nil, &ast.DeferStmt{Defer: pos, Call: g}, &ast.ExprStmt{X: c})
+	x.Call = &ast.CallExpr{Fun: inner, Lparen: pos, Rparen: pos}
+	outer := literal(pos, params, &ast.ExprStmt{X: hostCall("GoStart")}, x)
+	return []ast.Stmt{&ast.ExprStmt{X: &ast.CallExpr{Fun: outer, Lparen: pos, Args: args, Rparen: pos}}}
+}
+
+// folded says that an argument was a constant, written out.
+func (s *stmts) folded(a ast.Expr) bool {
+	if s.l.types[a] == nil {
+		return false
+	}
+	c, ok := a.(*ast.CallExpr)
+	if !ok || len(c.Args) != 1 {
+		return false
+	}
+	_, lit := c.Args[0].(*ast.BasicLit)
+	return lit
+}
+
+func literal(pos token.Pos, params *ast.FieldList, body ...ast.Stmt) *ast.FuncLit {
+	if params == nil {
+		params = &ast.FieldList{Opening: pos, Closing: pos}
+	}
+	return &ast.FuncLit{Type: &ast.FuncType{Func: pos, Params: params}, Body: &ast.BlockStmt{Lbrace: pos, List: body, Rbrace: pos}}
 }
 
 // forStmt gives each iteration its own copy of captured loop variables.

@@ -44,6 +44,10 @@ func split(src string) ([]chunk, error) {
 		if len(cur) == 0 {
 			return
 		}
+		if len(chunks) == 0 && len(cur) == 2 && cur[0].tok == token.PACKAGE && cur[1].tok == token.IDENT {
+			cur = cur[:0] // a cell kept in a file may say what package the file is
+			return
+		}
 		p := f.Position(f.Pos(cur[0].off))
 		text := strings.TrimRight(src[cur[0].off:end], " \t\r\n")
 		chunks = append(chunks, chunk{kind: kindOf(cur), src: text, line: p.Line, col: p.Column})

@@ -151,6 +151,10 @@ func (b *typeWriter) writeStruct(t *types.Struct) {
 }
 
 func (b *typeWriter) writeInterface(t *types.Interface) {
+	if t.NumExplicitMethods() == 0 && t.NumEmbeddeds() == 0 {
+		b.WriteString("any")
+		return
+	}
 	b.WriteString("interface{")
 	for i := range t.NumExplicitMethods() {
 		if i > 0 {

@@ -3,12 +3,16 @@ package live
 import (
 	"context"
 	"fmt"
+	"go/types"
 	"io"
 	"reflect"
+	"regexp"
 	"strings"
+	"sync"
 
 	ns "farm/namespace"
 	"farm/namespace/cell"
+	"farm/namespace/value"
 	"farm/namespace/yaegi"
 )
 
@@ -41,18 +45,97 @@ func (s *slot) clear() { s.v.Set(s.zero); s.item = nil }
 type loaded struct {
 	eng   engine
 	host  *host
+	gate  *gate
 	defs  map[string]cell.Hash
 	vars  map[string]*slot
 	units map[int]bool
+	types *cell.Env // where the types of values are looked up
+	boxer *value.Boxer
+	boxes int  // donors made for boxer
+	bad   bool // a load failed: not to be used again
 }
 
 func newLoaded(opt Options) (*loaded, error) {
+	g := &gate{}
+	opt.Stdout, opt.Stderr = gated{g, opt.Stdout}, gated{g, opt.Stderr}
+	if progress := opt.Progress; progress != nil {
+		opt.Progress = func(done, total int) {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			if !g.shut {
+				progress(done, total)
+			}
+		}
+	}
 	h := newHost(opt)
 	e, err := yaegi.New(yaegi.Options{Stdout: opt.Stdout, Stderr: opt.Stderr, Host: h.packages()})
 	if err != nil {
 		return nil, err
 	}
-	return &loaded{eng: e, host: h, defs: map[string]cell.Hash{}, vars: map[string]*slot{}, units: map[int]bool{}}, nil
+	l := &loaded{eng: e, host: h, gate: g, defs: map[string]cell.Hash{}, vars: map[string]*slot{}, units: map[int]bool{}}
+	l.boxer = &value.Boxer{Type: l.typeNamed, Donor: l.donor}
+	return l, nil
+}
+
+// typeNamed finds a type of the namespace.
+func (l *loaded) typeNamed(pkg, name string) types.Type {
+	if pkg != "main" || l.types == nil {
+		return nil
+	}
+	p, err := l.types.Types()
+	if err != nil {
+		return nil
+	}
+	o, ok := p.Scope().Lookup(name).(*types.TypeName)
+	if !ok {
+		return nil
+	}
+	return o.Type()
+}
+
+// donor makes a value of a type of the namespace in an interface, for the codec to learn how the
+// interpreter does it. The type is loaded: a variable that can hold it brings all types with it.
+func (l *loaded) donor(t types.Type) (reflect.Value, error) {
+	text := types.TypeString(t, func(*types.Package) string { return "" })
+	l.boxes++
+	name := fmt.Sprintf("__box%d", l.boxes)
+	src := fmt.Sprintf("package main\nvar %s %s\nvar %ss = []%s{%s}\n", name, text, name, l.interfaceFor(t), name)
+	if err := l.eng.Load(cell.BaseFile, src); err != nil {
+		l.bad = true
+		return reflect.Value{}, err
+	}
+	v := l.eng.Vars()[name+"s"]
+	if !v.IsValid() || v.Len() != 1 {
+		return reflect.Value{}, bug("no donor of type %s", text)
+	}
+	return v.Index(0), nil
+}
+
+// gate is shut when an engine is given up: what still runs in it must not write into the output of the
+// tasks that follow.
+type gate struct {
+	mu   sync.Mutex
+	shut bool
+}
+
+func (g *gate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut = true
+}
+
+type gated struct {
+	g *gate
+	w io.Writer
+}
+
+func (x gated) Write(p []byte) (int, error) {
+	x.g.mu.Lock()
+	defer x.g.mu.Unlock()
+	if x.g.shut {
+		return 0, io.ErrClosedPipe
+	}
+	return x.w.Write(p)
 }
 
 // fits says that the engine has no other definition under a name the unit needs.
@@ -111,7 +194,27 @@ func (l *loaded) load(u *cell.Unit) error {
 	return nil
 }
 
-// discard is a writer for nil options.
+// interfaceFor is an interface of the namespace that t implements, any when there is none: in an empty
+// interface the interpreter keeps only types that have methods of their own.
+func (l *loaded) interfaceFor(t types.Type) string {
+	p, err := l.types.Types()
+	if err != nil {
+		return "interface{}"
+	}
+	for _, n := range p.Scope().Names() {
+		o, ok := p.Scope().Lookup(n).(*types.TypeName)
+		if !ok || o.IsAlias() {
+			continue
+		}
+		i, ok := o.Type().Underlying().(*types.Interface)
+		if _, loaded := l.defs[n]; ok && loaded && i.IsMethodSet() && i.NumMethods() > 0 && types.Implements(t, i) {
+			return n
+		}
+	}
+	return "interface{}"
+}
+
+// orDiscard is w, or a writer that discards.
 func orDiscard(w io.Writer) io.Writer {
 	if w == nil {
 		return io.Discard
@@ -119,13 +222,19 @@ func orDiscard(w io.Writer) io.Writer {
 	return w
 }
 
+var loadMessage = regexp.MustCompile(`^(\S+:\d+(?::\d+)?): (.*)$`)
+
 // runError turns an error of an engine into one of package namespace.
 func runError(err error) error {
 	switch e := err.(type) {
 	case *yaegi.Panic:
 		return &ns.PanicError{Value: panicText(e.Value), Stack: trace(e.Trace)}
 	case *yaegi.LoadError:
-		return &ns.NotAllowedError{What: "this code", Why: e.Error(), Pos: "1:1"}
+		pos, msg := "1:1", e.Msg
+		if m := loadMessage.FindStringSubmatch(e.Msg); m != nil {
+			pos, msg = trace([]string{m[1]})[0], m[2]
+		}
+		return &ns.NotAllowedError{What: "this code", Why: "the interpreter cannot run it: " + msg, Pos: strings.TrimPrefix(pos, "cell:")}
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -65,6 +66,8 @@ func (h *host) packages() map[string]map[string]any {
 			"GoPanic": h.goPanic,
 			"Recover": recovered,
 			"Chain":   chain,
+			"Err":     func(e error) error { return e },
+			"Is":      errorIs,
 			"Clear":   func(v any) { reflect.ValueOf(v).Clear() },
 		},
 	}
@@ -89,12 +92,10 @@ func recovered(v any) any {
 }
 
 // chain gives an error and all it wraps, depth first, each as the interpreter had it.
-var dbg = func(any) {}
 func chain(err error) (out []any) {
 	if err == nil {
 		return nil
 	}
-	dbg(err); dbg(interpreted(err))
 	out = append(out, interpreted(err))
 	switch x := err.(type) {
 	case interface{ Unwrap() error }:
@@ -105,6 +106,26 @@ func chain(err error) (out []any) {
 		}
 	}
 	return out
+}
+
+// errorIs is errors.Is that sees through the wrappers of errors of the interpreter.
+func errorIs(err, target error) bool {
+	if errors.Is(err, target) {
+		return true
+	}
+	if err == nil || target == nil {
+		return false
+	}
+	want := interpreted(target)
+	if !reflect.TypeOf(want).Comparable() {
+		return false
+	}
+	for _, e := range chain(err) {
+		if reflect.TypeOf(e).Comparable() && e == want {
+			return true
+		}
+	}
+	return false
 }
 
 // interpreted gives the value inside the wrapper that the interpreter makes for native code.

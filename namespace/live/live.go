@@ -63,8 +63,9 @@ func New(opt Options) *Context {
 
 // reset drops all that can be made again.
 func (c *Context) reset() {
+	c.dropAll()
 	c.comp = cell.NewCompiler()
-	c.envs, c.units, c.engines, c.env = map[sum]*cell.Env{}, map[unitKey]*unit{}, nil, nil
+	c.envs, c.units, c.env = map[sum]*cell.Env{}, map[unitKey]*unit{}, nil
 }
 
 // Restore makes the context the namespace items. The map is not kept, its values are. It returns
@@ -121,7 +122,7 @@ func (c *Context) apply(d ns.Delta) {
 // Rollback takes the values back to the last good items. Run has done so itself when it failed; it is
 // for a caller that lost faith in between. Interpreters are thrown away.
 func (c *Context) Rollback() error {
-	c.engines = nil
+	c.dropAll()
 	return c.settle()
 }
 
@@ -129,7 +130,14 @@ func (c *Context) Rollback() error {
 func (c *Context) Items() ns.Items { return c.items }
 
 // Close lets go of the interpreters. The context can be used again.
-func (c *Context) Close() { c.engines = nil }
+func (c *Context) Close() { c.dropAll() }
+
+func (c *Context) dropAll() {
+	for _, l := range c.engines {
+		l.gate.close()
+	}
+	c.engines = nil
+}
 
 // Run runs a cell, or calls of a function. The result's delta is already applied. On error nothing has
 // changed; the error is one of those of package namespace, or that of ctx when it ended first.
@@ -151,13 +159,13 @@ func (c *Context) Run(ctx context.Context, r ns.Run) (ns.Result, error) {
 	if err != nil {
 		return ns.Result{}, err
 	}
-	t := &tx{c: c, l: l, run: r, fresh: map[string]bool{}, touched: map[string]cell.Var{}, env: c.env}
+	t := &tx{c: c, l: l, run: r, touched: map[string]cell.Var{}, env: c.env}
 	res, err := t.do(ctx, main, call)
 	if err != nil || r.Discard {
 		t.undo()
 	}
-	if err != nil && t.broken {
-		c.drop(l)
+	if err != nil && t.broken || t.l.bad {
+		c.drop(t.l)
 	}
 	if err != nil {
 		return ns.Result{}, err
@@ -218,6 +226,9 @@ func (c *Context) engineFor(units ...*unit) (*loaded, error) {
 	l := c.engines[at]
 	copy(c.engines[1:at+1], c.engines[:at])
 	c.engines[0] = l
+	for _, old := range c.engines[min(len(c.engines), maxEngines):] {
+		old.gate.close()
+	}
 	c.engines = c.engines[:min(len(c.engines), maxEngines)]
 	for _, u := range units {
 		if u == nil {
@@ -232,6 +243,7 @@ func (c *Context) engineFor(units ...*unit) (*loaded, error) {
 }
 
 func (c *Context) drop(l *loaded) {
+	l.gate.close()
 	for i, e := range c.engines {
 		if e == l {
 			c.engines = append(c.engines[:i:i], c.engines[i+1:]...)

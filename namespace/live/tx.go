@@ -23,7 +23,6 @@ type tx struct {
 	run     ns.Run
 	env     *cell.Env           // after the run
 	touched map[string]cell.Var // variables the run may have changed
-	fresh   map[string]bool     // of those, the ones the engine holds a newer value of than the items
 	delta   ns.Delta
 	broken  bool // the engine is not to be used again
 }
@@ -134,8 +133,8 @@ func (t *tx) decode(name string, u *unit) error {
 		s.clear()
 		roots[i] = value.Root{Name: n, Type: v.Type, Value: s.v}
 	}
-	if err := value.Decode(owner.Data, roots, value.Limits{MaxBytes: t.c.lim.Value}); err != nil {
-		return fmt.Errorf("restore %s: %w", strings.Join(names, ", "), err)
+	if err := t.codec(u.Env, t.c.lim.Value).Decode(owner.Data, roots); err != nil {
+		return fmt.Errorf("%w: value of %s: %w", ns.ErrCorrupt, strings.Join(names, ", "), err)
 	}
 	for _, n := range names {
 		t.l.vars[n].item = t.c.items[item.VarPrefix+n]
@@ -174,11 +173,17 @@ func (t *tx) result(u *unit, res *ns.Result) error {
 }
 
 func (t *tx) encodeOut(v cell.Var) ([]byte, error) {
-	units, err := value.Encode([]value.Root{{Name: "result", Type: v.Type, Value: t.l.vars[v.Name].v}}, value.Limits{MaxBytes: t.c.lim.Result})
+	units, err := t.codec(t.env, t.c.lim.Result).Encode([]value.Root{{Name: "result", Type: v.Type, Value: t.l.vars[v.Name].v}})
 	if err != nil {
 		return nil, limitError("result", err)
 	}
 	return units[0].Data, nil
+}
+
+// codec knows the types of env, which is the namespace of the values.
+func (t *tx) codec(env *cell.Env, maxBytes int) value.Codec {
+	t.l.types = env
+	return value.Codec{Limits: value.Limits{MaxBytes: maxBytes}, Engine: t.l.boxer}
 }
 
 func limitError(what string, err error) error {
@@ -200,7 +205,7 @@ func (t *tx) checkpoint() error {
 		return nil
 	}
 	slices.SortFunc(roots, func(a, b value.Root) int { return strings.Compare(a.Name, b.Name) })
-	units, err := value.Encode(roots, value.Limits{MaxBytes: t.c.lim.Value})
+	units, err := t.codec(t.env, t.c.lim.Value).Encode(roots)
 	if err != nil {
 		return limitError("value of a variable", err)
 	}
@@ -242,6 +247,8 @@ func (t *tx) commit(units ...*unit) error {
 		}
 		t.delta.Delete = append(t.delta.Delete, u.static.Delete...)
 	}
+	slices.Sort(t.delta.Delete)
+	t.delta.Delete = slices.Compact(t.delta.Delete)
 	if n, lim := t.delta.Size(), t.c.lim.Delta; n > lim {
 		return &ns.LimitError{What: "delta", Limit: int64(lim), Got: int64(n)}
 	}

@@ -192,53 +192,41 @@ func (w *writer) unit(roots []*region) ([]byte, error) {
 }
 
 // bodies writes the objects, which grow in number while they are written. Maps
-// whose keys are references wait until everything else is numbered: their order
-// hangs on those numbers.
+// keyed by references are written last, for their order hangs on the numbers of
+// all others; their bodies still stand where their numbers say.
 func (w *writer) bodies() error {
-	type deferred struct {
-		r  *region
-		at int
-	}
-	var waiting []deferred
-	var chunks [][]byte
-	bodyAt := func(i int, r *region) error {
-		w.g.cur = r
-		w.out = nil
-		err := w.body(r)
-		chunks[i] = w.out
-		return err
-	}
-	// The common case has no such map: one buffer for everything.
-	next := 0
-	hasKeyRefs := slices.ContainsFunc(w.g.maps, func(r *region) bool { return r.keyRefs })
-	if !hasKeyRefs {
-		for ; next < len(w.objs); next++ {
-			w.g.cur = w.objs[next]
-			if err := w.body(w.objs[next]); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	for next < len(w.objs) || len(waiting) > 0 {
+	var late []int      // numbers of maps still to be written
+	var chunks [][]byte // bodies by number, once there are late ones
+	for next := 0; next < len(w.objs) || len(late) > 0; {
+		i := next
 		if next == len(w.objs) {
-			d := waiting[0]
-			waiting = waiting[1:]
-			if err := bodyAt(d.at, d.r); err != nil {
-				return err
+			i, late = late[0], late[1:]
+		} else {
+			next++
+			if w.objs[i].keyRefs {
+				if chunks == nil {
+					chunks = make([][]byte, i)
+					chunks[0], w.out = w.out, nil // all that came before in one piece
+				}
+				late = append(late, i)
+				chunks = append(chunks, nil)
+				continue
 			}
-			continue
 		}
-		r := w.objs[next]
-		chunks = append(chunks, nil)
-		if r.keyRefs {
-			waiting = append(waiting, deferred{r, next})
-		} else if err := bodyAt(next, r); err != nil {
+		w.g.cur = w.objs[i]
+		if err := w.body(w.objs[i]); err != nil {
 			return err
 		}
-		next++
+		if chunks != nil {
+			if i == len(chunks) {
+				chunks = append(chunks, nil)
+			}
+			chunks[i], w.out = w.out, nil
+		}
 	}
-	w.out = bytes.Join(chunks, nil)
+	if chunks != nil {
+		w.out = bytes.Join(chunks, nil)
+	}
 	return nil
 }
 
@@ -528,8 +516,7 @@ func (w *writer) iface(pl *plan, p unsafe.Pointer, depth int) error {
 
 // entry is a map entry on its way out.
 type entry struct {
-	sort []byte // what the entries are ordered by
-	key  []byte // encoded; nil when it is written late
+	sort []byte // what the entries are ordered by; mostly the encoded key
 	k, v reflect.Value
 }
 
@@ -600,19 +587,19 @@ func (w *writer) plainEntries(pl *plan, m reflect.Value) bool {
 	p := m.Addr().UnsafePointer()
 	switch m.Type() {
 	case reflect.TypeFor[map[string]int]():
-		sortedEntries(w, *(*map[string]int)(p), compareStrings, func(k string, v int) {
+		sortedEntries(*(*map[string]int)(p), func(k string, v int) {
 			w.out = binary.AppendVarint(appendString(w.out, k), int64(v))
 		})
 	case reflect.TypeFor[map[string]string]():
-		sortedEntries(w, *(*map[string]string)(p), compareStrings, func(k, v string) {
+		sortedEntries(*(*map[string]string)(p), func(k, v string) {
 			w.out = appendString(appendString(w.out, k), v)
 		})
 	case reflect.TypeFor[map[string]float64]():
-		sortedEntries(w, *(*map[string]float64)(p), compareStrings, func(k string, v float64) {
+		sortedEntries(*(*map[string]float64)(p), func(k string, v float64) {
 			w.out = binary.LittleEndian.AppendUint64(appendString(w.out, k), math.Float64bits(v))
 		})
 	case reflect.TypeFor[map[string]bool]():
-		sortedEntries(w, *(*map[string]bool)(p), compareStrings, func(k string, v bool) {
+		sortedEntries(*(*map[string]bool)(p), func(k string, v bool) {
 			w.out = appendBool(appendString(w.out, k), v)
 		})
 	default:
@@ -621,12 +608,12 @@ func (w *writer) plainEntries(pl *plan, m reflect.Value) bool {
 	return true
 }
 
-func sortedEntries[K comparable, V any](_ *writer, m map[K]V, compare func(a, b K) int, put func(K, V)) {
-	keys := make([]K, 0, len(m))
+func sortedEntries[V any](m map[string]V, put func(string, V)) {
+	keys := make([]string, 0, len(m))
 	for k := range m {
 		keys = append(keys, k)
 	}
-	slices.SortFunc(keys, compare)
+	slices.SortFunc(keys, compareStrings)
 	for _, k := range keys {
 		put(k, m[k])
 	}

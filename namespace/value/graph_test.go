@@ -2,13 +2,16 @@ package value
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"go/token"
 	"go/types"
+	"io"
 	"math"
 	"reflect"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -30,12 +33,15 @@ func TestUnitsAreVariablesThatShareMemory(t *testing.T) {
 	lone := []int{1, 2, 3, 4}
 	roots := []Root{root("y", &y), root("x", &x), root("px", &px), root("s", &s), root("tail", &tail), root("apart", &apart),
 		root("m", &m), root("m2", &m2), root("lone", &lone)}
+	eof, eof2 := io.EOF, io.EOF // the library's variable is nobody's memory
+	zero, zero2 := &struct{}{}, &struct{}{}
+	roots = append(roots, root("eof", &eof), root("eof2", &eof2), root("zero", &zero), root("zero2", &zero2))
 	var names []string
 	units := mustEncode(t, roots...)
 	for _, u := range units {
 		names = append(names, strings.Join(u.Names, "+"))
 	}
-	if want := "apart+s+tail lone m+m2 px+x y"; strings.Join(names, " ") != want {
+	if want := "apart+s+tail eof eof2 lone m+m2 px+x y zero zero2"; strings.Join(names, " ") != want {
 		t.Errorf("units %v, want %s", names, want)
 	}
 	got := restore(t, units, roots)
@@ -149,7 +155,7 @@ func TestManySuffixesAreLinear(t *testing.T) {
 	}
 	var suffixes [][]*int
 	for i := range base {
-		suffixes = append(suffixes, base[len(base)-1-i:])
+		suffixes = append(suffixes, base[i:])
 	}
 	if _, err := Encode([]Root{root("s", &suffixes)}, Limits{MaxNodes: 20000}); err != nil {
 		t.Error("the walk is not linear:", err)
@@ -397,6 +403,45 @@ func TestDecodeChecksTypesAndLeavesVariablesAlone(t *testing.T) {
 	}
 }
 
+// Sizes in damaged data must not be believed: memory is taken only for what can
+// be there.
+func TestHostileSizes(t *testing.T) {
+	var ints []int
+	var m map[string]int
+	var a any
+	huge := binary.AppendUvarint(nil, 1<<40)
+	some := binary.AppendUvarint(nil, 1<<24)
+	header := func(v any) []byte { return slices.Clone(planOfReflect(reflect.TypeOf(v).Elem()).singleTable().header) }
+	cases := map[string]struct {
+		ptr  any
+		data []byte
+	}{
+		"array object":  {&ints, slices.Concat(header(&ints), []byte{0, 1, 1, 1}, huge, []byte{0})},
+		"map object":    {&m, slices.Concat(header(&m), []byte{0, 1, 2, 0}, huge, []byte{0})},
+		"slice extent":  {&ints, slices.Concat(header(&ints), []byte{0, 1, 1, 1, 1, 1, 1}, huge, []byte{1, 0})},
+		"types":         {&a, slices.Concat(header(&a), huge)},
+		"objects":       {&a, slices.Concat(header(&a), []byte{0}, huge)},
+		"array in any":  {&a, slices.Concat(header(&a), []byte{2, byte(kArray)}, some, []byte{2, byte(kInt), 0, 1, 1})},
+		"array of any":  {&a, slices.Concat(header(&a), []byte{2, byte(kArray)}, huge, []byte{2, byte(kInt), 0, 1, 1})},
+		"other type":    {&a, slices.Concat(header(&a), []byte{1, byte(kString) | namedFlag, 4}, []byte("time"), []byte{8}, []byte("Duration"), []byte{0, 1, 1, 2})},
+		"a type itself": {&a, slices.Concat(header(&a), []byte{1, byte(kSlice), 1, 0, 0})},
+	}
+	for name, c := range cases {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := Decode(c.data, []Root{root("v", c.ptr)}, Limits{})
+		_, viewErr := JSON(c.data, 0, ViewLimits{})
+		runtime.ReadMemStats(&after)
+		var ce *CorruptError
+		if !errors.As(err, &ce) || viewErr != nil && !errors.As(viewErr, &ce) {
+			t.Errorf("%s: %v, %v", name, err, viewErr)
+		}
+		if got := after.TotalAlloc - before.TotalAlloc; got > 1<<20 {
+			t.Errorf("%s: %d bytes of data took %d bytes of memory", name, len(c.data), got)
+		}
+	}
+}
+
 // TestRandomGraphs builds random graphs and checks that a restored graph has
 // the same shape, by comparing their bytes.
 func TestRandomGraphs(t *testing.T) {
@@ -421,10 +466,20 @@ func TestRandomGraphs(t *testing.T) {
 			x.Kids = backing[lo:hi:rapid.IntRange(hi, 8).Draw(r, "cap")]
 		}
 		other := &nodes[0].Val
-		roots := []Root{root("nodes", &nodes), root("other", &other)}
+		seen, deep := map[*node]int{}, map[[2]*node]map[*node]int{}
+		for range rapid.IntRange(0, 5).Draw(r, "seen") {
+			seen[pick()] = len(seen)
+			deep[[2]*node{pick(), pick()}] = seen
+		}
+		roots := []Root{root("deep", &deep), root("nodes", &nodes), root("other", &other), root("seen", &seen)}
 		got := restore(t, mustEncode(t, roots...), roots)
-		rn := got[0].Value.Interface().([]*node)
-		if &rn[0].Val != got[1].Value.Interface().(*int) {
+		rn := got[1].Value.Interface().([]*node)
+		for k, v := range got[3].Value.Interface().(map[*node]int) {
+			if rn[k.Val] != k || seen[nodes[k.Val]] != v {
+				r.Fatal("a key is another pointer")
+			}
+		}
+		if &rn[0].Val != got[2].Value.Interface().(*int) {
 			r.Fatal("an interior pointer leads elsewhere")
 		}
 		index := map[*node]int{}

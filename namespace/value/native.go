@@ -210,9 +210,7 @@ func setBuilder(p unsafe.Pointer, s string) {
 	}
 }
 
-// idle is the encoding of a lock: nothing, and only while nobody uses it. A
-// lock that has been used and let go may differ from the zero value in counters
-// nobody can see, hence the bytes are compared only where state is held.
+// idle is the encoding of a lock: nothing, and only while nobody uses it.
 func idle(rt reflect.Type, reason string) *opaque {
 	return &opaque{
 		check: func(p unsafe.Pointer) string {

@@ -114,8 +114,12 @@ func TestRoundTripTimes(t *testing.T) {
 	if err != nil {
 		t.Skip("this machine has no time zone data:", err)
 	}
+	cet, err := time.LoadLocation("CET") // in winter its abbreviation is its name
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, at := range []time.Time{
-		{}, time.Unix(0, 0).UTC(), time.Date(2024, 7, 1, 12, 0, 0, 123456789, paris), time.Date(2024, 1, 1, 0, 0, 0, 1, paris),
+		{}, time.Date(2024, 1, 1, 0, 0, 0, 1, cet), time.Unix(0, 0).UTC(), time.Date(2024, 7, 1, 12, 0, 0, 123456789, paris), time.Date(2024, 1, 1, 0, 0, 0, 1, paris),
 		time.Date(1900, 1, 1, 0, 0, 0, 0, time.FixedZone("odd", 12345)), time.Date(2024, 1, 1, 0, 0, 0, 0, time.FixedZone("", -60)),
 		time.Date(-5000, 1, 1, 0, 0, 0, 5, time.UTC), time.Now().Local(), time.Date(2024, 1, 1, 0, 0, 0, 0, time.FixedZone("UTC", 0)),
 	} {

@@ -226,7 +226,9 @@ func (r *reader) readType() typeDesc {
 			d.fields = append(d.fields, fieldDesc{r.string(), r.string(), r.bool(), r.int()})
 		}
 	case kInterface, kFunc, kChan, kRefused:
-		d.text = r.string()
+		if d.text = r.string(); d.text == "" {
+			r.fail("a type without text")
+		}
 	case kOpaque:
 		if d.name == "" {
 			r.fail("an opaque type without name")

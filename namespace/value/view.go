@@ -50,7 +50,8 @@ func (r *reader) readHeader() (descs []typeDesc, roots []int) {
 // lossy; it is never used to restore. []byte is a base64 string; NaN and Inf
 // are strings; complex numbers are strings; structs are objects with the names
 // of their fields, private ones included; maps are objects with sorted keys,
-// or lists of [key, value] when keys are not of a basic type. What has been
+// or lists of [key, value] when keys are not of a basic type; the standard
+// library's errors are their text. What has been
 // shown before, or holds itself, is {"$ref": place}; what exceeds the limits is
 // {"$truncated": true}. Errors are *CorruptError.
 func JSON(data []byte, index int, lim ViewLimits) (j json.RawMessage, err error) {
@@ -389,6 +390,9 @@ func (v *view) list(t, n int, path string, depth int) {
 	v.put("]")
 }
 
+// errorStructs are errors of which the first field is the whole text.
+var errorStructs = map[string]bool{"errors.errorString": true, "fmt.wrapError": true, "fmt.wrapErrors": true}
+
 func (v *view) base64(b []byte) {
 	if room := max(v.lim.MaxBytes-len(v.out), 0) / 4 * 3; len(b) > room {
 		v.put(`{"$base64":"` + base64.StdEncoding.EncodeToString(b[:room]) + `","$truncated":true}`)
@@ -398,6 +402,13 @@ func (v *view) base64(b []byte) {
 }
 
 func (v *view) object(d *typeDesc, path string, depth int) {
+	if errorStructs[d.pkg+"."+d.name] && len(d.fields) > 0 {
+		v.show(d.fields[0].typ, path, depth)
+		for _, f := range d.fields[1:] {
+			v.skip(f.typ, 0)
+		}
+		return
+	}
 	v.put("{")
 	for i, f := range d.fields {
 		if i > 0 {

@@ -58,7 +58,7 @@ func TestJSON(t *testing.T) {
 		{[][]int{backing[1:3], backing, backing[1:3]}, `[[2,3],[1,2,3,4],{"$ref":"$[0]"}]`, "[][]int"},
 		{[]any{1, "s", nil, time.Second, map[string]any{"k": []string{"v"}}}, `[1,"s",null,1000000000,{"k":["v"]}]`, "[]any"},
 		{time.Unix(1, 5).UTC(), `"1970-01-01T00:00:01.000000005Z"`, "time.Time"}, {big.NewInt(123), `123`, "*big.Int"},
-		{[]error{io.EOF, errors.New("x")}, `["EOF",{"s":"x"}]`, "[]error"}, {ident(3), `3`, "main.ident"},
+		{[]error{io.EOF, errors.New("x"), fmt.Errorf("w: %w", io.EOF)}, `["EOF","x","w: EOF"]`, "[]error"}, {ident(3), `3`, "main.ident"},
 		{struct{ p *int }{&backing[2]}, `{"p":3}`, "struct{p *int}"}, {"\xff", `"` + "\\ufffd" + `"`, "string"},
 		{[2]uint8{1, 2}, `"AQI="`, "[2]uint8"}, {[]struct{}{{}, {}}, `[{},{}]`, "[]struct{}"},
 	} {

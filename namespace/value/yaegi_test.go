@@ -222,6 +222,7 @@ var (
 	sq *Square
 	mixed []any
 	none Shape
+	gaps []Shape
 )
 func fill() {
 	sq = &Square{3}
@@ -235,9 +236,9 @@ func total() (n int) {
 	return n
 }
 `
-	names := []string{"shapes", "byName", "sq", "mixed", "none"}
+	names := []string{"shapes", "byName", "sq", "mixed", "none", "gaps"}
 	s := newSession(t, decls)
-	s.eval(t, `fill()`)
+	s.eval(t, `fill(); none = nil; gaps = []Shape{nil, sq}; gaps = append(gaps, nil, none)`)
 	units, err := Codec{Engine: s.boxer(t)}.Encode(s.roots(names...))
 	if err != nil {
 		t.Fatal(err)
@@ -265,7 +266,7 @@ func total() (n int) {
 	}
 	s2.eval(t, `sq.side = 10`)
 	for expr, want := range map[string]any{
-		`total()`: 3 + 100 + 7, `none == nil`: true, `mixed[1].(P).Sum()`: 11, `mixed[0].(int)`: 1, `shapes[1].(*Square) == sq`: true,
+		`total()`: 3 + 100 + 7, `none == nil`: true, `gaps[0] == nil && gaps[2] == nil && gaps[3] == nil`: true, `gaps[1].Sum()`: 100, `mixed[1].(P).Sum()`: 11, `mixed[0].(int)`: 1, `shapes[1].(*Square) == sq`: true,
 	} {
 		if got := s2.eval(t, expr); fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%s = %v, want %v", expr, got, want)

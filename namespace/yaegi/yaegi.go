@@ -159,6 +159,11 @@ func (e *Engine) Prepare(fn string) (err error) {
 func (e *Engine) Run(ctx context.Context, fn string) error {
 	e.trace.reset()
 	_, err := e.interp.ExecuteWithContext(ctx, e.calls[fn])
+	// When ctx ends, the interpreter writes that error while its own goroutine may be writing another:
+	// what it returned then must not be looked at.
+	if cause := ctx.Err(); cause != nil {
+		return cause
+	}
 	if p, ok := errors.AsType[interp.Panic](err); ok {
 		v := p.Value
 		if rv, ok := v.(reflect.Value); ok && rv.IsValid() && rv.CanInterface() {

@@ -193,7 +193,7 @@ func TestRestartFromDisk(t *testing.T) {
 				t.Errorf("%s was in term %d and restarts in %d", m.config.ID, terms[m.config.ID], term)
 			}
 		}
-		c.elect(c.members[1])
+		c.elect(c.members...)
 		if r := c.propose(30, 1); r.Total != 31 {
 			t.Errorf("total after the restart is %d, want 31", r.Total)
 		}
@@ -320,7 +320,7 @@ func TestMembership(t *testing.T) {
 	if err := next.Remove(withTimeout(t), next.config.ID); err != nil { // itself
 		t.Fatal(err)
 	}
-	last := c.elect(c.others(next)[0])
+	last := c.elect(c.others(next)...)
 	if _, err := last.Propose(withTimeout(t), toyCommand(2, 1)); err != nil {
 		t.Fatal(err)
 	}

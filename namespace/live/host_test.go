@@ -1,0 +1,137 @@
+package live
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	ns "farm/namespace"
+)
+
+func TestExitIsNoSuccess(t *testing.T) {
+	h := newHost(Options{})
+	h.begin(&ns.TaskInfo{})
+	if _, ok := errors.AsType[*ns.ExitError](h.finish()); !ok {
+		t.Error("a body that did not reach its end succeeded")
+	}
+	h.begin(&ns.TaskInfo{})
+	h.end()
+	if err := h.finish(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAbandonedEngineIsSilent proves that code left running by a failed cell writes nothing later.
+func TestAbandonedEngineIsSilent(t *testing.T) {
+	var out bytes.Buffer
+	l, err := newLoaded(Options{Stdout: &out, Stderr: &out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := gated{l.gate, &out}
+	fmt.Fprint(w, "before")
+	l.gate.close()
+	if _, err := fmt.Fprint(w, "after"); err == nil || out.String() != "before" {
+		t.Errorf("wrote %q, error %v", out.String(), err)
+	}
+}
+
+// TestRecycle proves that an interpreter is replaced after maxLoads loads, and that values survive it.
+func TestRecycle(t *testing.T) {
+	c := New(Options{})
+	mustRun(t, c, "n := 0")
+	first := c.engines[0]
+	var b strings.Builder
+	for i := range maxLoads + 10 {
+		b.Reset()
+		fmt.Fprintf(&b, "n += 1 + %d - %d", i, i)
+		mustRun(t, c, b.String())
+	}
+	if c.engines[0] == first || c.engines[0].eng.Loads() > maxLoads {
+		t.Error("the interpreter was not replaced")
+	}
+	if r := mustRun(t, c, "n"); string(r.JSON) != fmt.Sprint(maxLoads+10) {
+		t.Errorf("n is %s", r.JSON)
+	}
+}
+
+// TestPanicPosition proves that a panic says where it was, in the cell and in earlier declarations.
+func TestPanicPosition(t *testing.T) {
+	c := New(Options{})
+	mustRun(t, c, "\n\nfunc f(x int) int {\n\treturn 10 / x\n}")
+	_, err := run(t, c, "x := 0\n\nf(x)")
+	e, ok := errors.AsType[*ns.PanicError](err)
+	if !ok || len(e.Stack) < 2 || !strings.HasPrefix(e.Stack[0], "f:") || !strings.HasPrefix(e.Stack[1], "cell:") {
+		t.Fatalf("%T: %v, stack %q", err, err, e.Stack)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	for what, x := range map[string]struct {
+		lim ns.Limits
+		run ns.Run
+	}{
+		"variables":    {ns.Limits{Variables: 2}, ns.Run{Source: "a, b, c := 1, 2, 3"}},
+		"declarations": {ns.Limits{Decls: 1}, ns.Run{Source: "func f() {}\nfunc g() {}"}},
+		"delta":        {ns.Limits{Delta: 100}, ns.Run{Source: "a, b := make([]byte, 60), make([]byte, 60)"}},
+		"source":       {ns.Limits{Source: 3}, ns.Run{Source: "1 + 1"}},
+		"inputs":       {ns.Limits{Inputs: 1}, ns.Run{Source: "func f() {}", Call: "f", Inputs: []json.RawMessage{nil, nil}}},
+		"result":       {ns.Limits{Result: 50}, ns.Run{Source: "make([]byte, 100)"}},
+	} {
+		c := New(Options{Limits: x.lim})
+		_, err := c.Run(t.Context(), x.run)
+		if e, ok := errors.AsType[*ns.LimitError](err); !ok || e.What != what || e.Got <= e.Limit {
+			t.Errorf("%s: %v", what, err)
+		}
+		if len(c.Items()) != 0 {
+			t.Errorf("%s: the namespace has changed", what)
+		}
+	}
+}
+
+// TestValuesAreDecodedWhenNeeded proves that variables a cell cannot reach are not decoded: a value that
+// is damaged, and never used, does no harm.
+func TestValuesAreDecodedWhenNeeded(t *testing.T) {
+	c := New(Options{})
+	mustRun(t, c, "a := 1\nb := []int{1, 2, 3}")
+	items := c.Items().Clone()
+	items["v/b"] = append(append([]byte(nil), items["v/b"]...), 0xff, 0xff)
+	if err := c.Restore(items); err != nil {
+		t.Fatal(err)
+	}
+	if r := mustRun(t, c, "a + 1"); string(r.JSON) != "2" {
+		t.Errorf("%s", r.JSON)
+	}
+	if _, err := run(t, c, "b[0]"); !errors.Is(err, ns.ErrCorrupt) {
+		t.Errorf("a damaged value: %v", err)
+	}
+}
+
+// TestVariablesStartAtZero proves that a cell run again in an empty namespace finds its variables zero,
+// though the engine holds values of the run before.
+func TestVariablesStartAtZero(t *testing.T) {
+	c := New(Options{})
+	for range 2 {
+		if err := c.Restore(nil); err != nil {
+			t.Fatal(err)
+		}
+		if r := mustRun(t, c, "func get() int { return n }\nx := get()\nn := 5\nx"); string(r.JSON) != "0" {
+			t.Errorf("n was %s", r.JSON)
+		}
+	}
+}
+
+// TestCachesAreBounded proves that a context that drops its caches goes on where it was.
+func TestCachesAreBounded(t *testing.T) {
+	c := New(Options{})
+	mustRun(t, c, "n := 1\nfunc f() int { return n }")
+	for i := range maxUnits + 1 {
+		c.units[unitKey{src: fmt.Sprint(i)}] = nil
+	}
+	if r := mustRun(t, c, "n++\nf()"); string(r.JSON) != "2" || len(c.units) > 2 {
+		t.Errorf("%s, %d units", r.JSON, len(c.units))
+	}
+}
