@@ -46,6 +46,9 @@ type Map struct {
 	// Source that is called there exactly once with each result.
 	FoldNamespace string
 	FoldCall      string
+	// Continue folds on from what FoldNamespace holds. Otherwise Source is run
+	// in it first, so that the variables it declares begin as it says.
+	Continue bool
 	// Args can be read by the code.
 	Args map[string]string
 	// Chunk is how many inputs go into one task; 0: as suits the time they take.
@@ -168,8 +171,21 @@ type mapInput struct {
 	err  error
 }
 
+// begin gives the fold's namespace the program, with its variables as the
+// program begins. A map repeated with the same ID does not begin again.
+func (m *mapper) begin(ctx context.Context) error {
+	if m.spec.FoldNamespace == "" || m.spec.Continue {
+		return nil
+	}
+	_, err := m.c.Run(ctx, Task{ID: m.ID + ".begin", Namespace: m.spec.FoldNamespace, Source: m.spec.Source, Args: m.spec.Args, Timeout: m.spec.Timeout})
+	return err
+}
+
 // run reports whether the job came to its own end.
 func (m *mapper) run(ctx context.Context, yield func(json.RawMessage) bool) (finished bool, err error) {
+	if err := m.begin(ctx); err != nil {
+		return true, err // there is no job yet
+	}
 	if err := m.open(ctx); err != nil {
 		return false, err
 	}

@@ -71,6 +71,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 // exitCode says how a command that ended with err ends the process.
 func exitCode(ctx context.Context, err error) int {
 	var wrong *usageError
+	var unknownTopic cli.ExitCoder // what "farm help" ends with
 	var task *tasks.TaskError
 	is := func(targets ...error) bool {
 		for _, t := range targets {
@@ -85,7 +86,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitDone
 	case errors.Is(context.Cause(ctx), errInterrupted):
 		return exitInterrupted
-	case errors.As(err, &wrong), is(tasks.ErrInvalid, replica.ErrConfig, replica.ErrNodeID):
+	case errors.As(err, &wrong), errors.As(err, &unknownTopic), is(tasks.ErrInvalid, replica.ErrConfig, replica.ErrNodeID):
 		return exitUsage
 	case errors.As(err, &task):
 		if task.Kind == "not-allowed" || task.Kind == "limit" || task.Kind == "conflict" {
@@ -107,8 +108,38 @@ func refused(err error) bool {
 	return errors.As(err, &notAllowed) || errors.As(err, &limit)
 }
 
+// flagText is a flag in a help text. The library's own would tell that a
+// number not given is 0.
+func flagText(f cli.Flag) string {
+	doc, ok := f.(cli.DocGenerationFlag)
+	if !ok {
+		return ""
+	}
+	names := make([]string, len(f.Names()))
+	for i, name := range f.Names() {
+		names[i] = strings.Repeat("-", min(len(name), 2)) + name
+	}
+	text, usage := strings.Join(names, ", "), doc.GetUsage()
+	if parts := strings.SplitN(usage, "`", 3); len(parts) == 3 && doc.TakesValue() {
+		text += " " + parts[1]
+		usage = parts[0] + parts[1] + parts[2]
+	} else if doc.TakesValue() {
+		text += " N"
+	}
+	switch d := doc.GetDefaultText(); d {
+	case "", "0", "0s", "false", `""`:
+	default:
+		usage += " (default: " + strings.Trim(d, `"`) + ")"
+	}
+	if env := doc.GetEnvVars(); len(env) > 0 {
+		usage += " [$" + strings.Join(env, ", $") + "]"
+	}
+	return text + "\t" + usage
+}
+
 // cli describes the command line.
 func (a *app) cli(args []string) *cli.App {
+	cli.FlagStringer = flagText
 	c := &cli.App{
 		Name:            "farm",
 		Usage:           "run Go code on many machines, and keep its state",
@@ -132,7 +163,7 @@ func (a *app) cli(args []string) *cli.App {
 		},
 	}
 	for _, cmd := range c.Commands {
-		prepare("farm", cmd, args)
+		prepare("", cmd, args)
 	}
 	return c
 }
@@ -146,7 +177,7 @@ answer in time, 4 refused (a limit, not allowed, a conflict), 130 interrupted.`
 
 // prepare gives a command the checks that all have.
 func prepare(parent string, cmd *cli.Command, args []string) {
-	path := parent + " " + cmd.Name
+	path := strings.TrimSpace(parent + " " + cmd.Name)
 	cmd.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
 		hint := ""
 		if name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); ok {
@@ -184,12 +215,18 @@ func unknownVerb(path string, _ []string) cli.ActionFunc {
 		if path != "farm" {
 			commands = c.Command.Subcommands
 		}
-		hint := ""
-		if s := cli.SuggestCommand(commands, word); s != "" {
-			hint = fmt.Sprintf("; did you mean %q?", s)
-		}
-		return usage("%s has no verb %q%s", path, word, hint)
+		return usage("%s has no verb %q%s", path, word, suggest(commands, word))
 	}
+}
+
+// suggest finds the verb that was probably meant.
+func suggest(commands []*cli.Command, word string) string {
+	// The library answers with a sentence around the name.
+	parts := strings.Split(cli.SuggestCommand(commands, word), `"`)
+	if len(parts) < 3 || parts[1] == "help" || parts[1] == "h" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %q?", parts[1])
 }
 
 // guard refuses arguments that look like flags. The flag parser stops at the

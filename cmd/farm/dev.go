@@ -36,7 +36,7 @@ func (a *app) devCommand() *cli.Command {
 				return err
 			}
 			if o.nodes < 0 || o.slots < 0 {
-				return usage("farm dev: -n and --slots cannot be negative")
+				return usage("dev: -n and --slots cannot be negative")
 			}
 			return a.runDev(c.Context, &o)
 		},

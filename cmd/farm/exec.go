@@ -150,12 +150,10 @@ func each(ctx context.Context, names []string, work func(ctx context.Context, na
 		return nil
 	})
 	var first error
-	for i, ch := range outcomes {
+	for _, ch := range outcomes {
 		o := <-ch
 		if o.err == nil && o.show != nil {
 			o.err = o.show()
-		} else if o.err != nil {
-			o.err = fmt.Errorf("%s: %w", names[i], o.err)
 		}
 		if first == nil || errors.Is(first, errSilent) && !errors.Is(o.err, errSilent) && o.err != nil {
 			first = o.err

@@ -24,7 +24,7 @@ func (a *app) logsCommand() *cli.Command {
 				return err
 			}
 			if follow && c.Bool("json") {
-				return usage("farm logs: -f and --json do not go together")
+				return usage("logs: -f and --json do not go together")
 			}
 			return a.with(c, func(ctx context.Context, conn *connection) error {
 				return a.runLogs(ctx, conn, args[0], follow, c.Bool("json"))

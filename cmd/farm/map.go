@@ -39,12 +39,15 @@ func (a *app) mapCommand() *cli.Command {
 		UsageText: "farm map --call FUNC [--in FILE.jsonl] [--out FILE.jsonl] [--fold NS:FUNC] [flags] FILE.go",
 		Description: "Each input line is a JSON value, the argument of FUNC (an array, when it has several parameters). Results are\n" +
 			"printed in the order of the input, one JSON value per line. With --fold each result is fed exactly once to FUNC in\n" +
-			"the namespace NS, and what the last call returned is printed instead. Ctrl-C cancels the job.",
+			"the namespace NS, in the order in which they are there, and what the last call returned is printed instead. NS is\n" +
+			"given FILE.go first, so that its variables begin as the file says; --continue goes on from what NS holds.\n" +
+			"Ctrl-C cancels the job.",
 		Flags: a.clientFlags(
 			&cli.StringFlag{Name: "call", Usage: "`FUNC` of FILE.go to call", Destination: &o.Call},
 			&cli.StringFlag{Name: "in", Usage: "read inputs from `FILE`, - for standard input", Value: "-", Destination: &o.in},
 			&cli.StringFlag{Name: "out", Usage: "write results to `FILE` (default: standard output)", Destination: &o.out},
 			&cli.StringFlag{Name: "fold", Usage: "`NS:FUNC` to feed results to", Destination: &o.fold},
+			&cli.BoolFlag{Name: "continue", Usage: "fold on from what the namespace holds", Destination: &o.Continue},
 			&cli.IntFlag{Name: "chunk", Usage: "give each task `N` inputs (default: as suits the time they take)", Destination: &o.Chunk},
 			&cli.DurationFlag{Name: "timeout", Usage: "`TIME` one task may take (default: the farm's)", Destination: &o.Timeout},
 			&cli.IntFlag{Name: "retries", Usage: "try a task again up to `N` times when it fails", Destination: &o.Retries},
@@ -57,7 +60,7 @@ func (a *app) mapCommand() *cli.Command {
 				return err
 			}
 			o.file, o.json = args[0], c.Bool("json")
-			if o.Args, err = splitArgs("farm map", c.StringSlice("arg")); err != nil {
+			if o.Args, err = splitArgs("map", c.StringSlice("arg")); err != nil {
 				return err
 			}
 			if err := o.validate(); err != nil {
@@ -71,18 +74,18 @@ func (a *app) mapCommand() *cli.Command {
 func (o *mapOptions) validate() error {
 	switch {
 	case o.Call == "":
-		return usage("farm map: --call is needed: the function to call")
+		return usage("map: --call is needed: the function to call")
 	case o.Chunk < 0 || o.Chunk > tasks.MaxChunk:
-		return usage("farm map: --chunk is 1 to %d", tasks.MaxChunk)
+		return usage("map: --chunk is 1 to %d", tasks.MaxChunk)
 	case o.Timeout < 0 || o.Retries < 0:
-		return usage("farm map: --timeout and --retries cannot be negative")
+		return usage("map: --timeout and --retries cannot be negative")
 	case o.file == "-" && o.in == "-":
-		return usage("farm map: program and inputs cannot both come from standard input")
+		return usage("map: program and inputs cannot both come from standard input")
 	}
 	if o.fold != "" {
 		ns, fn, ok := strings.Cut(o.fold, ":")
 		if !ok || ns == "" || fn == "" {
-			return usage("farm map: --fold %q is not NS:FUNC", o.fold)
+			return usage("map: --fold %q is not NS:FUNC", o.fold)
 		}
 		o.FoldNamespace, o.FoldCall = ns, fn
 	}

@@ -30,7 +30,7 @@ func (a *app) nodeCommand() *cli.Command {
 			"nodes the same --join (the --listen addresses of all) and --bootstrap-expect. Whoever can reach the addresses can\n" +
 			"run code on the machine: do not listen beyond a network you trust.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "data", Usage: "`FOLDER` of the node's data", Required: true, Destination: &o.Data},
+			&cli.StringFlag{Name: "data", Usage: "`FOLDER` of the node's data", Destination: &o.Data},
 			&cli.StringFlag{Name: "listen", Usage: "`ADDRESS` for clients and other nodes", Value: "127.0.0.1:7401", Destination: &o.Listen},
 			&cli.StringFlag{Name: "raft", Usage: "`ADDRESS` for replication", Value: "127.0.0.1:7400", Destination: &o.Raft},
 			&cli.StringFlag{Name: "join", Usage: "`ADDRESSES` of nodes of the cluster, separated by commas; this one may be among them"},

@@ -55,13 +55,13 @@ func (a *app) submitCommand() *cli.Command {
 
 func (o *submitOptions) validate(hasCode bool) error {
 	if hasCode == (o.file != "") {
-		return usage("farm submit: give one of FILE.go, -c CODE and - (standard input)")
+		return usage("submit: give one of FILE.go, -c CODE and - (standard input)")
 	}
 	if o.task.Timeout < 0 || o.task.Delay < 0 || o.task.Retries < 0 {
-		return usage("farm submit: --timeout, --delay and --retries cannot be negative")
+		return usage("submit: --timeout, --delay and --retries cannot be negative")
 	}
 	var err error
-	o.task.Args, err = splitArgs("farm submit", o.args)
+	o.task.Args, err = splitArgs("submit", o.args)
 	return err
 }
 

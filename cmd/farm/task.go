@@ -35,10 +35,10 @@ func (a *app) taskLsCommand() *cli.Command {
 			switch f.State = tasks.State(state); f.State {
 			case "", tasks.Queued, tasks.Running, tasks.Succeeded, tasks.Failed, tasks.Cancelled:
 			default:
-				return usage("farm task ls: %q is no state: queued, running, succeeded, failed or cancelled", state)
+				return usage("task ls: %q is no state: queued, running, succeeded, failed or cancelled", state)
 			}
 			if f.Limit < 1 {
-				return usage("farm task ls: --limit must be positive")
+				return usage("task ls: --limit must be positive")
 			}
 			return a.with(c, func(ctx context.Context, conn *connection) error { return a.runTaskLs(ctx, conn, f, c.Bool("json")) })
 		},
@@ -183,7 +183,7 @@ func (a *app) taskWaitCommand() *cli.Command {
 				return err
 			}
 			if timeout < 0 {
-				return usage("farm task wait: --timeout cannot be negative")
+				return usage("task wait: --timeout cannot be negative")
 			}
 			return a.with(c, func(ctx context.Context, conn *connection) error {
 				if timeout > 0 {

@@ -1,0 +1,273 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"farm/api"
+	"farm/tasks"
+)
+
+// fakeFarm answers as a farm does, without running anything: what a cell does
+// is written in it. "value V" has the value V, "fail KIND MESSAGE" fails,
+// "print TEXT" prints, "never" does not end.
+type fakeFarm struct {
+	api.UnimplementedFarmServer
+	addr string
+
+	mu    sync.Mutex
+	calls []*api.Call // those that are not about status
+	vars  map[string]map[string]string
+	tasks map[string]*api.Task
+}
+
+func newFakeFarm(t *testing.T) *fakeFarm {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fakeFarm{addr: l.Addr().String(), vars: map[string]map[string]string{}, tasks: map[string]*api.Task{}}
+	s := grpc.NewServer()
+	api.RegisterFarmServer(s, f)
+	go s.Serve(l)
+	t.Cleanup(s.Stop)
+	return f
+}
+
+func (f *fakeFarm) Do(g api.Farm_DoServer) error {
+	for {
+		m, err := g.Recv()
+		if err != nil {
+			return err
+		}
+		out := &api.Replies{}
+		for _, c := range m.Calls {
+			if r := f.answer(c); r != nil {
+				r.Seq = c.Seq
+				out.Replies = append(out.Replies, r)
+			}
+		}
+		if err := g.Send(out); err != nil {
+			return err
+		}
+	}
+}
+
+func refuse(code api.Code, format string, args ...any) *api.Reply {
+	return &api.Reply{Error: &api.Error{Code: code, Message: fmt.Sprintf(format, args...)}}
+}
+
+func taskReply(t *api.Task) *api.Reply { return &api.Reply{Result: &api.Reply_Task{Task: t}} }
+
+func jobReply(id, state string) *api.Reply {
+	return &api.Reply{Result: &api.Reply_Job{Job: &api.Job{Id: id, State: state, LastFold: "fold"}}}
+}
+
+func (f *fakeFarm) answer(c *api.Call) *api.Reply {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c.GetStatus() == nil {
+		f.calls = append(f.calls, c)
+	}
+	switch op := c.Op.(type) {
+	case *api.Call_Status:
+		return &api.Reply{Result: &api.Reply_Status{Status: fakeStatus()}}
+	case *api.Call_Submit:
+		t := f.run(op.Submit)
+		if op.Submit.Wait && t.State == "running" {
+			return nil
+		}
+		return taskReply(t)
+	case *api.Call_Wait:
+		return f.taskCall(op.Wait.Id, true)
+	case *api.Call_GetTask:
+		return f.taskCall(op.GetTask.Id, false)
+	case *api.Call_Cancel:
+		return f.taskCall(op.Cancel.Id, false)
+	case *api.Call_ListTasks:
+		list := &api.TaskList{}
+		for _, id := range slices.Sorted(maps.Keys(f.tasks)) {
+			if t := f.tasks[id]; op.ListTasks.State == "" || op.ListTasks.State == t.State {
+				list.Tasks = append(list.Tasks, t)
+			}
+		}
+		return &api.Reply{Result: &api.Reply_Tasks{Tasks: list}}
+	case *api.Call_OpenJob:
+		return jobReply(op.OpenJob.Id, "open")
+	case *api.Call_SealJob:
+		return jobReply(op.SealJob.Id, "succeeded")
+	case *api.Call_GetJob:
+		return jobReply(op.GetJob.Id, "succeeded")
+	case *api.Call_CancelJob:
+		return jobReply(op.CancelJob.Id, "cancelled")
+	}
+	return f.space(c)
+}
+
+func (f *fakeFarm) taskCall(id string, wait bool) *api.Reply {
+	t := f.tasks[id]
+	if id == "fold" {
+		t = &api.Task{Id: id, State: "succeeded", Value: []byte(`{"sum":10}`)}
+	}
+	switch {
+	case t == nil:
+		return refuse(api.Code_NOT_FOUND, "there is no task %s", id)
+	case wait && t.State == "running":
+		return nil
+	}
+	return taskReply(t)
+}
+
+// run is what a submitted task comes to.
+func (f *fakeFarm) run(s *api.Submit) *api.Task {
+	t := &api.Task{Id: s.Id, Namespace: s.Namespace, Attempt: 1, Worker: "n1", State: "succeeded", Submitted: 1_000_000_001, Started: 2_000_000_000, Finished: 2_500_000_000}
+	for _, in := range s.Work.Inputs {
+		t.Results = append(t.Results, []byte("["+string(in)+"]"))
+	}
+	for line := range strings.Lines(s.Work.Source) {
+		_, line, _ = strings.Cut(strings.TrimSpace(line), "// ")
+		word, rest, _ := strings.Cut(line, " ")
+		switch word {
+		case "value":
+			t.Value, t.Type = []byte(rest), "T"
+		case "print":
+			t.Stdout = append(t.Stdout, rest+"\n"...)
+		case "fail":
+			kind, msg, _ := strings.Cut(rest, " ")
+			t.State, t.Error = "failed", &api.TaskError{Kind: kind, Message: msg, Stack: []string{"2:3"}}
+			if kind == "cancelled" {
+				t.State = "cancelled"
+			}
+		case "never":
+			t.State, t.Finished = "running", 0
+		}
+	}
+	f.tasks[s.Id] = t
+	return t
+}
+
+// space answers calls about namespaces.
+func (f *fakeFarm) space(c *api.Call) *api.Reply {
+	finished := taskReply(&api.Task{Id: "x", State: "succeeded"})
+	switch op := c.Op.(type) {
+	case *api.Call_Set:
+		if op.Set.Key == "func" {
+			return refuse(api.Code_INVALID, "func is not a name")
+		}
+		if f.vars[op.Set.Namespace] == nil {
+			f.vars[op.Set.Namespace] = map[string]string{}
+		}
+		f.vars[op.Set.Namespace][op.Set.Key] = string(op.Set.Json)
+		return finished
+	case *api.Call_Get:
+		v, ok := f.vars[op.Get.Namespace][op.Get.Key]
+		if !ok {
+			return refuse(api.Code_NOT_FOUND, "namespace %s has no variable %s", op.Get.Namespace, op.Get.Key)
+		}
+		return &api.Reply{Result: &api.Reply_Variable{Variable: &api.Variable{Json: []byte(v), Type: "int", Version: 3}}}
+	case *api.Call_Delete:
+		if op.Delete.Key == "used" {
+			return refuse(api.Code_CONFLICT, "used is in use by f")
+		}
+		delete(f.vars[op.Delete.Namespace], op.Delete.Key)
+		return finished
+	case *api.Call_Drop:
+		delete(f.vars, op.Drop.Namespace)
+		return finished
+	case *api.Call_ListNamespaces:
+		list := &api.NamespaceList{}
+		for _, name := range slices.Sorted(maps.Keys(f.vars)) {
+			if ok, _ := path.Match(op.ListNamespaces.Pattern, name); ok || op.ListNamespaces.Pattern == "" {
+				list.Namespaces = append(list.Namespaces, &api.Namespace{Name: name, Version: 2, Items: uint64(len(f.vars[name])), Bytes: 99})
+			}
+		}
+		return &api.Reply{Result: &api.Reply_Namespaces{Namespaces: list}}
+	case *api.Call_GetNamespace:
+		if f.vars[op.GetNamespace.Name] == nil {
+			return refuse(api.Code_NOT_FOUND, "there is no namespace %s", op.GetNamespace.Name)
+		}
+		n := &api.Namespace{Name: op.GetNamespace.Name, Version: 2}
+		if !op.GetNamespace.Items {
+			n.Declarations = []*api.Declaration{{Name: "strings", Kind: "import", Source: "strings"}, {Name: "f", Kind: "func", Source: "func f() {}"}}
+			n.Variables = []*api.VariableInfo{{Name: "x", Type: "int", Bytes: 9, Version: 2}}
+		}
+		return &api.Reply{Result: &api.Reply_Namespace{Namespace: n}}
+	}
+	return refuse(api.Code_INVALID, "unknown call")
+}
+
+func (f *fakeFarm) Watch(q *api.WatchRequest, g api.Farm_WatchServer) error {
+	f.mu.Lock()
+	t := f.tasks[q.Id]
+	f.mu.Unlock()
+	if t == nil {
+		return status.Error(codes.NotFound, "there is no task "+q.Id)
+	}
+	if half := t.Stdout[:len(t.Stdout)/2]; len(half) > 0 { // the rest comes with the task
+		g.Send(&api.Event{Event: &api.Event_Output{Output: &api.Output{Task: q.Id, Attempt: 1, Data: half}}})
+	}
+	if t.State == "running" {
+		<-g.Context().Done()
+		return g.Context().Err()
+	}
+	return g.Send(&api.Event{Event: &api.Event_Task{Task: t}})
+}
+
+// submitted are the tasks that reached the farm.
+func (f *fakeFarm) submitted() (out []*api.Submit) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.calls {
+		if s := c.GetSubmit(); s != nil {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func fakeStatus() *api.Status {
+	return &api.Status{Leader: "n1", Term: 3,
+		Nodes:   []*api.NodeInfo{{Id: "n1", Raft: "127.0.0.1:1", Api: "", Pid: 123, Role: "leader", Voter: true, Applied: 812, Hash: "abcd", Reachable: true}},
+		Workers: []*api.WorkerInfo{{Id: "n1", Node: "n1", Slots: 2, Busy: 1, State: "ready"}},
+		Running: 1, Succeeded: 9}
+}
+
+// ended is how a command line ended.
+type ended struct {
+	code     int
+	out, err string
+}
+
+// farmCommand runs a command line against a fake farm. Without one, a
+// connection fails the test.
+func farmCommand(t *testing.T, ctx context.Context, f *fakeFarm, stdin string, args ...string) ended {
+	t.Helper()
+	var out, errs bytes.Buffer
+	a := &app{io: streams{in: strings.NewReader(stdin), out: &out, err: &errs}}
+	a.connect = func(ctx context.Context, _ string) (*connection, error) {
+		if f == nil {
+			t.Errorf("farm %q connects", args)
+			return nil, context.Canceled
+		}
+		c, err := tasks.Dial(ctx, f.addr)
+		if err != nil {
+			return nil, err
+		}
+		return &connection{Client: c}, nil
+	}
+	code := a.run(ctx, append([]string{"farm"}, args...))
+	return ended{code, out.String(), errs.String()}
+}
