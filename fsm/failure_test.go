@@ -86,6 +86,7 @@ func TestFlippedValue(t *testing.T) {
 		if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), `"t/gone"`) {
 			t.Errorf("%s: %v", name, err)
 		}
+		m.fail(err)
 		if len(fatal) != 1 || !errors.Is(fatal[0], ErrCorrupt) {
 			t.Errorf("%s: fatal %v", name, fatal)
 		}
@@ -342,6 +343,9 @@ func TestPanicInStep(t *testing.T) {
 	}()
 	if _, _, err := m.Hash(context.Background()); err == nil {
 		t.Error("a hash of half an entry")
+	}
+	if err := m.writeGeneration(); err != nil { // by a flusher that had begun before
+		t.Error(err)
 	}
 	m.Close()
 	m = mustOpen(t, Options{Dir: dir})

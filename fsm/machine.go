@@ -282,7 +282,7 @@ func (m *Machine) Verify(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if _, err := t.Read(chunk); err == io.EOF {
+		if _, err := t.Read(chunk); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return err

@@ -23,7 +23,8 @@ type node struct {
 	log  *raftboltdb.BoltStore
 	net  *raft.InmemTransport
 	raft *raft.Raft
-	seen int // command entries applied since it was started
+	file bool // raft keeps its snapshots in files, not in the state
+	seen int  // command entries applied since it was started
 }
 
 const raftWait = 10 * time.Second
@@ -47,7 +48,13 @@ func (n *node) start(o Options, restore bool) {
 	c.Logger = hclog.NewNullLogger()
 	c.NoSnapshotRestoreOnStart = !restore
 	c.BatchApplyCh = true
-	if n.raft, err = raft.NewRaft(c, n.m, n.log, n.log, n.m.Snapshots(), n.net); err != nil {
+	snapshots := n.m.Snapshots()
+	if n.file {
+		if snapshots, err = raft.NewFileSnapshotStoreWithLogger(n.dir, 1, hclog.NewNullLogger()); err != nil {
+			n.t.Fatal(err)
+		}
+	}
+	if n.raft, err = raft.NewRaft(c, n.m, n.log, n.log, snapshots, n.net); err != nil {
 		n.t.Fatal(err)
 	}
 }
@@ -173,6 +180,7 @@ func TestReplayIsExact(t *testing.T) {
 		snapshot int           // after how many increments, 0 never
 		kill     bool
 		restore  bool // raft restores its snapshot at start
+		file     bool // raft does not know how far the state is, and replays more
 		replayed int  // increments that the second life must apply
 	}{
 		{name: "all flushed", every: never, replayed: 0},
@@ -181,11 +189,17 @@ func TestReplayIsExact(t *testing.T) {
 		{name: "snapshot, then killed, restored", every: never, snapshot: 100, kill: true, restore: true, replayed: 50},
 		{name: "snapshot, all flushed", every: never, snapshot: 100, replayed: 0},
 		{name: "snapshot, all flushed, restored", every: never, snapshot: 100, restore: true, replayed: 0},
+		{name: "all flushed, all replayed", every: never, file: true, replayed: 0},
+		{name: "nothing flushed, all replayed", every: never, file: true, kill: true, replayed: 150},
+		{name: "all flushed, replayed from the snapshot", every: never, file: true, snapshot: 100, replayed: 0},
+		{name: "all flushed, snapshot restored", every: never, file: true, snapshot: 100, restore: true, replayed: 0},
+		{name: "flushed to the snapshot, snapshot restored", every: never, file: true, snapshot: 100, restore: true, kill: true, replayed: 50},
+		{name: "flushed anywhere, all replayed", every: time.Millisecond, file: true, kill: true, replayed: -1},
 		{name: "flushed anywhere", every: time.Millisecond, snapshot: 100, kill: true, replayed: -1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			n := &node{t: t, id: "a", dir: t.TempDir()}
+			n := &node{t: t, id: "a", dir: t.TempDir(), file: c.file}
 			n.start(Options{FlushEvery: c.every}, c.restore)
 			n.bootstrap()
 			n.lead()
@@ -248,7 +262,7 @@ func TestInstall(t *testing.T) {
 		b.net.Connect("a", a.net)
 	}
 	join()
-	if err := a.raft.AddVoter("b", "b", 0, raftWait).Error(); err != nil {
+	if err := a.raft.AddNonvoter("b", "b", 0, raftWait).Error(); err != nil {
 		t.Fatal(err)
 	}
 	a.increment(100, 110)

@@ -140,6 +140,9 @@ func (m *Machine) replace(st *store, ov *overlay, state *scheduler.State) (bool,
 	if m.closed {
 		return false, ErrClosed
 	}
+	if err := m.failed(); err != nil {
+		return false, err
+	}
 	if index, _ := st.durable.Load().reached(); index <= m.reached.Load() {
 		m.opts.Logger.Info("snapshot left aside, the state has it already", "snapshot", index, "state", m.reached.Load())
 		return false, nil

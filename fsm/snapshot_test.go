@@ -3,6 +3,7 @@ package fsm
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/raft"
+
+	"farm/internal/wire"
 )
 
 // filled is a machine with some state, and the log that made it.
@@ -89,6 +92,42 @@ func TestDamagedSnapshot(t *testing.T) {
 	_, want := mustHash(t, source)
 	if _, got := mustHash(t, m); got != want {
 		t.Error("the restored state is another")
+	}
+}
+
+// TestLyingSnapshot: a snapshot whose checksum is right but whose records are not
+// those of its header, or not in order, is refused.
+func TestLyingSnapshot(t *testing.T) {
+	m := mustOpen(t, Options{Dir: t.TempDir()})
+	defer mustClose(t, m)
+	build := func(lie func(*meta), keys ...string) []byte {
+		h := &meta{}
+		h.Applied, h.Term = 5, 1
+		var records []byte
+		for _, k := range keys {
+			h.add(k, nil)
+			records = wire.AppendBytes(wire.AppendString(records, k), nil)
+		}
+		lie(h)
+		b := append(h.header(), records...)
+		end := sha256.Sum256(b)
+		return append(b, end[:]...)
+	}
+	for what, b := range map[string][]byte{
+		"hash":  build(func(h *meta) { h.Sum[3]++ }, "t/a", "t/b"),
+		"bytes": build(func(h *meta) { h.Bytes++ }, "t/a", "t/b"),
+		"fewer": build(func(h *meta) { h.Count-- }, "t/a", "t/b"),
+		"more":  build(func(h *meta) { h.Count++ }, "t/a", "t/b"),
+		"order": build(func(*meta) {}, "t/b", "t/a"),
+		"twice": build(func(*meta) {}, "t/a", "t/a"),
+		"key":   build(func(*meta) {}, strings.Repeat("k", maxKeyBytes+1)),
+	} {
+		if err := m.Restore(closer(b)); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := m.Restore(closer(build(func(*meta) {}, "t/a", "t/b"))); err != nil || m.Applied() != 5 {
+		t.Errorf("the truth: %v", err)
 	}
 }
 

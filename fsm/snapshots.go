@@ -184,7 +184,7 @@ func (k *sink) Cancel() error {
 // dropped the log before it.
 func (m *Machine) cover(c claim) error {
 	m.mu.Lock()
-	if c.index >= m.pos.Applied {
+	if reached, _ := m.pos.reached(); c.index >= reached {
 		m.pos.claim(&c)
 		m.dirty = true
 		m.arrive()

@@ -74,8 +74,6 @@ type reader struct {
 
 // openStore opens or makes the state file at path.
 func openStore(path string, fail func(error)) (*store, error) {
-	// A damaged file can make bbolt panic or read outside its mapping.
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	s := &store{path: path, fail: fail, streams: map[*stream]struct{}{}}
 	err := guard(path, func() error {
 		if err := s.openFile(); err != nil {
@@ -92,8 +90,10 @@ func openStore(path string, fail func(error)) (*store, error) {
 	return s, nil
 }
 
-// guard turns a panic of bbolt over a damaged file into ErrCorrupt.
+// guard turns what a damaged file can do to bbolt, a panic or a read outside its
+// mapping, into ErrCorrupt.
 func guard(path string, fn func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: file %s: %v", ErrCorrupt, path, p)

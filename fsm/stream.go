@@ -93,7 +93,7 @@ func (t *stream) Read(p []byte) (int, error) {
 		if t.ended {
 			return 0, io.EOF
 		}
-		if err := t.fill(); err != nil {
+		if err := guard(t.store.path, t.fill); err != nil {
 			t.store.report(err)
 			return 0, err
 		}
@@ -257,7 +257,7 @@ func (s *snapshotReader) end() error {
 	if string(got) != string(want) {
 		return badSnapshot("it does not match its checksum")
 	}
-	if _, err := s.r.ReadByte(); err != io.EOF {
+	if _, err := s.r.ReadByte(); !errors.Is(err, io.EOF) {
 		return badSnapshot("there is more after its end")
 	}
 	return nil

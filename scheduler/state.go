@@ -363,7 +363,7 @@ func (s *State) decodeCounters(b []byte) error {
 func (s *State) Settle() {
 	for _, t := range s.dirtyTasks {
 		if t.dirty = false; !t.State.Final() {
-			s.rec.Put("q/"+t.ID, t.append(nil))
+			s.rec.Put("q/"+t.ID, t.record())
 			t.stored = true
 		}
 	}

@@ -304,13 +304,23 @@ func (s *State) completeAllowed(c *Complete, n *Namespace) Result {
 }
 
 func (s *State) changeFits(n *Namespace, c *Change) Result {
-	if n.Items+uint64(len(c.Put)) > MaxItems && len(c.Put) > 0 {
+	if n.Items+uint64(len(c.Put)) > MaxItems && n.Items+s.newItems(n, c) > MaxItems {
 		return refuse(Limit, "namespace %s has %d items, the limit is %d", n.Name, n.Items, MaxItems)
 	}
 	if n.Bytes+uint64(c.Size()) > MaxNamespaceBytes {
 		return refuse(Limit, "namespace %s holds %d bytes, the limit is %d", n.Name, n.Bytes, MaxNamespaceBytes)
 	}
 	return Result{Code: OK}
+}
+
+// newItems is how many of a change's items the namespace does not have.
+func (s *State) newItems(n *Namespace, c *Change) (count uint64) {
+	for _, it := range c.Put {
+		if s.rec.Get(itemKey(n.Name, it.Key)) == nil {
+			count++
+		}
+	}
+	return count
 }
 
 // change applies a change to a namespace's items. An empty one is no new
@@ -435,7 +445,7 @@ func (s *State) finish(t *Task, st TaskState, outcome []byte) {
 	if t.stored {
 		s.rec.Delete("q/" + t.ID)
 	}
-	rec := t.append(nil)
+	rec := t.record()
 	s.rec.Put("t/"+t.ID, rec)
 	s.retain('t', t.ID, len(rec))
 	s.emit(Effect{Kind: Ended, Task: t})

@@ -89,6 +89,11 @@ const (
 	MaxLosses     = 5 // workers a task may be running on when they are lost, before it is parked as failed
 )
 
+// record encodes the task in one allocation, for all but long causes.
+func (t *Task) record() []byte {
+	return t.append(make([]byte, 0, 256+len(t.Body)+len(t.Outcome)))
+}
+
 func (t *Task) append(b []byte) []byte {
 	b = append(b, recordVersion)
 	b = wire.AppendString(b, t.ID)

@@ -1,0 +1,288 @@
+package scheduler
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+)
+
+// plainRecords is the simplest Records.
+type plainRecords map[string][]byte
+
+func (r plainRecords) Get(key string) []byte { return r[key] }
+
+func (r plainRecords) Put(key string, value []byte) {
+	if value == nil {
+		value = []byte{}
+	}
+	r[key] = value
+}
+
+func (r plainRecords) Delete(key string) { delete(r, key) }
+
+func (r plainRecords) Scan(prefix, from string, fn func(string, []byte) bool) {
+	var keys []string
+	for k := range r {
+		if k >= from && strings.HasPrefix(k, prefix) {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		if !fn(k, r[k]) {
+			return
+		}
+	}
+}
+
+func mustLoad(r Records) *State {
+	s, err := Load(r)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+// records are what a state's records hold once it has settled.
+func (s *State) settled() plainRecords {
+	s.Settle()
+	return maps.Clone(s.rec.(plainRecords))
+}
+
+// describe is an effect as text, with everything that matters of it.
+func (e Effect) describe() string {
+	names := [...]string{"", "assigned", "ended", "stop", "voided", "settled", "forgotten", "job ended"}
+	var b strings.Builder
+	b.WriteString(names[e.Kind])
+	if t := e.Task; t != nil {
+		fmt.Fprintf(&b, " %s", t.ID)
+		if e.Kind == Ended {
+			fmt.Fprintf(&b, " %s", t.State)
+		}
+	}
+	if e.Attempt > 0 {
+		fmt.Fprintf(&b, " attempt %d", e.Attempt)
+	}
+	if e.Worker != "" {
+		fmt.Fprintf(&b, " on %s/%d", e.Worker, e.Incarnation)
+	}
+	if e.Kind == Assigned && e.Task.Namespace != "" {
+		fmt.Fprintf(&b, " epoch %d", e.Task.Epoch)
+	}
+	if e.Space != "" {
+		fmt.Fprintf(&b, " in %s", e.Space)
+	}
+	if e.Version > 0 {
+		fmt.Fprintf(&b, " version %d", e.Version)
+	}
+	if j := e.Job; j != nil {
+		fmt.Fprintf(&b, " %s: %d of %d succeeded, %d failed, %d of %d folded", j.ID, j.Succeeded, j.Total, j.Failed, j.Folded, j.Folds)
+	}
+	return b.String()
+}
+
+// take empties the effects into text.
+func (s *State) take() (out []string) {
+	for _, e := range s.Effects() {
+		out = append(out, e.describe())
+	}
+	return out
+}
+
+// traffic draws commands that make sense for a state, and some that do not.
+type traffic struct {
+	rnd  *rand.Rand
+	s    *State
+	ids  int
+	jobs int
+	now  int64
+}
+
+func newTraffic(seed uint64, s *State) *traffic {
+	return &traffic{rnd: rand.New(rand.NewPCG(seed, 1)), s: s}
+}
+
+func (g *traffic) one(in int) bool { return g.rnd.IntN(in) == 0 }
+
+func (g *traffic) advance() int64 {
+	if g.one(200) {
+		g.now += 2 * Retention / 3
+	}
+	g.now += int64(g.rnd.IntN(int(second)))
+	if g.one(10) {
+		return g.now - second // a leader whose clock is behind
+	}
+	return g.now
+}
+
+func (g *traffic) worker() string { return fmt.Sprint("w", g.rnd.IntN(3)) }
+func (g *traffic) task() string   { return fmt.Sprint("t", g.rnd.IntN(g.ids+1)) }
+
+func (g *traffic) command() Command {
+	if len(g.s.workers) == 0 && !g.one(4) {
+		return g.workerUp()
+	}
+	switch k := g.rnd.IntN(40); {
+	case k < 14:
+		return g.submit()
+	case k < 28:
+		return g.complete()
+	case k < 30:
+		return &Cancel{ID: g.task()}
+	case k < 32:
+		return g.giveBack()
+	case k < 34:
+		return g.workerUp()
+	case k < 35:
+		return g.lost()
+	case k < 36:
+		return &WorkerIdle{Worker: g.worker(), Drain: g.one(3)}
+	case k < 39:
+		return g.job()
+	}
+	if g.one(4) {
+		return &Found{Cluster: fmt.Sprint("c", g.ids)}
+	}
+	return &Tick{}
+}
+
+func (g *traffic) submit() Command {
+	c := &Submit{ID: fmt.Sprint("t", g.ids+1), Kind: Run, Retries: g.rnd.Uint32N(3), Priority: int32(g.rnd.IntN(3)), Body: []byte("body")}
+	if g.one(10) {
+		c.ID = g.task()
+	} else {
+		g.ids++
+	}
+	if !g.one(3) {
+		c.Namespace = fmt.Sprint("n", g.rnd.IntN(3))
+	}
+	if g.one(6) {
+		c.Delay = int64(g.rnd.IntN(int(3 * second)))
+	}
+	if g.one(4) {
+		c.Job = fmt.Sprint("j", g.jobs)
+	}
+	if c.Namespace != "" && g.one(4) {
+		c.Kind = Patch
+		x := g.change()
+		if g.one(3) {
+			x.Require = []Item{{Key: "a", Value: [][]byte{nil, {}, {1}}[g.rnd.IntN(3)]}}
+		}
+		c.Body = x.Encode()
+		if g.one(5) {
+			c.Kind, c.Body = Drop, nil
+		}
+	}
+	return c
+}
+
+func (g *traffic) change() (c Change) {
+	for _, k := range []string{"a", "b", "c"} {
+		switch g.rnd.IntN(4) {
+		case 0:
+			c.Put = append(c.Put, Item{k, []byte{byte(g.rnd.IntN(3))}})
+		case 1:
+			c.Delete = append(c.Delete, k)
+		}
+	}
+	return c
+}
+
+func (g *traffic) complete() Command {
+	w := g.s.Worker(g.worker())
+	if w == nil || len(w.tasks) == 0 {
+		return &Tick{}
+	}
+	tasks := g.s.assignedTo(w)
+	t := tasks[g.rnd.IntN(len(tasks))]
+	if n := g.s.namespaces[t.Namespace]; n != nil && !g.one(10) {
+		t = n.tasks[0]
+	}
+	c := &Complete{Task: t.ID, Attempt: t.Attempt, Worker: t.Worker, Incarnation: t.Incarnation, Status: Success, Outcome: []byte("out"),
+		Took: int64(g.rnd.IntN(int(second / 10)))}
+	if g.one(2) {
+		c.Took /= 100
+	}
+	if n := g.s.namespaces[t.Namespace]; n != nil {
+		c.Epoch, c.Base, c.Change = n.Epoch, n.Version, g.change()
+	}
+	switch g.rnd.IntN(12) {
+	case 0, 1:
+		c.Status, c.Cause = Failure, "failed"
+	case 2:
+		c.Status, c.Cause = Permanent, "wrong"
+	case 3:
+		c.Status = Stopped
+	case 4:
+		g.spoil(c)
+	}
+	return c
+}
+
+func (g *traffic) spoil(c *Complete) {
+	switch g.rnd.IntN(5) {
+	case 0:
+		c.Attempt--
+	case 1:
+		c.Worker = "other"
+	case 2:
+		c.Incarnation++
+	case 3:
+		c.Epoch++
+	case 4:
+		c.Base++
+	}
+}
+
+func (g *traffic) giveBack() Command {
+	c := &Return{Worker: g.worker(), Incarnation: uint64(g.rnd.IntN(3))}
+	if w := g.s.Worker(c.Worker); w != nil {
+		c.Incarnation = w.Incarnation
+		for _, t := range g.s.assignedTo(w) {
+			if g.one(2) {
+				c.Attempts = append(c.Attempts, Attempt{t.ID, t.Attempt})
+			}
+		}
+	}
+	return c
+}
+
+func (g *traffic) workerUp() Command {
+	id, inc := g.worker(), uint64(1)
+	if w := g.s.Worker(id); w != nil {
+		inc = w.Incarnation + uint64(g.rnd.IntN(3)) - 1
+	}
+	return &WorkerUp{Worker: id, Incarnation: inc, Slots: 1 + g.rnd.Uint32N(3)}
+}
+
+func (g *traffic) lost() Command {
+	c := &WorkerLost{Worker: g.worker(), Incarnation: 1, Guess: g.one(2), Cause: "gone"}
+	if w := g.s.Worker(c.Worker); w != nil {
+		c.Incarnation = w.Incarnation
+		for _, t := range g.s.assignedTo(w) {
+			if !c.Guess && g.one(2) {
+				c.Began = append(c.Began, t.ID)
+			}
+		}
+	}
+	return c
+}
+
+func (g *traffic) job() Command {
+	id := fmt.Sprint("j", g.jobs)
+	j := g.s.jobs[id]
+	switch {
+	case j == nil:
+		g.jobs++
+		c := &OpenJob{ID: fmt.Sprint("j", g.jobs)}
+		if g.one(2) {
+			c.Fold = "n0"
+		}
+		return c
+	case g.one(3):
+		return &CancelJob{ID: id}
+	}
+	return &SealJob{ID: id, Total: j.Total}
+}

@@ -1,0 +1,361 @@
+package scheduler
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"farm/internal/wire"
+)
+
+// history is what a test remembers of what a state did, to hold it against.
+type history struct {
+	ended   map[string]bool   // tasks that became final and are retained
+	changes map[string]uint64 // changes committed to a namespace since it was made
+}
+
+// note follows one command's effects.
+func (h *history) note(s *State, c Command, effects []Effect) error {
+	for _, e := range effects {
+		if e.Kind != Ended {
+			continue
+		}
+		t := e.Task
+		if h.ended[t.ID] {
+			return fmt.Errorf("task %s ended twice", t.ID)
+		}
+		h.ended[t.ID] = true
+		if !t.State.Final() || s.tasks[t.ID] != nil || s.rec.Get("t/"+t.ID) == nil {
+			return fmt.Errorf("task %s ended as %s, but not everywhere", t.ID, t.State)
+		}
+		if t.State != Succeeded {
+			continue
+		}
+		switch x, _ := c.(*Complete); {
+		case t.Kind == Drop:
+			h.changes[t.Namespace] = 0
+		case t.Kind == Patch:
+			if p, err := DecodeChange(t.Body); err == nil && !p.Empty() {
+				h.changes[t.Namespace]++
+			}
+		case !x.Change.Empty():
+			h.changes[t.Namespace]++
+		}
+	}
+	for id := range h.ended {
+		if s.rec.Get("t/"+id) == nil { // retention is over, the id is free again
+			delete(h.ended, id)
+		}
+	}
+	return nil
+}
+
+// check recounts everything the state keeps twice.
+func (h *history) check(s *State) error {
+	for _, fn := range []func(*State) error{checkTasks, checkWorkers, checkReady, h.checkSpaces, checkJobs, checkRetained} {
+		if err := fn(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkTasks(s *State) error {
+	running := 0
+	for id, t := range s.tasks {
+		lines := 0
+		n := s.namespaces[t.Namespace]
+		if (n == nil) != (t.Namespace == "") {
+			return fmt.Errorf("task %s is in no known namespace", id)
+		}
+		if n != nil {
+			lines += count(n.tasks, func(x *Task) bool { return x == t })
+		}
+		lines += count(s.delayed.items, func(x *Task) bool { return x == t })
+		lines += count(s.ready.items, func(u unit) bool { return u.task == t })
+		switch t.State {
+		case Running:
+			running++
+			if n == nil {
+				lines++
+			}
+			if w := s.worker(t.Worker); w == nil || w.tasks[id] != t || w.Incarnation != t.Incarnation {
+				return fmt.Errorf("running task %s is not with its worker", id)
+			}
+		case Queued:
+		default:
+			return fmt.Errorf("live task %s is %s", id, t.State)
+		}
+		if lines != 1 {
+			return fmt.Errorf("%s task %s is in %d lines", t.State, id, lines)
+		}
+	}
+	if running != s.running {
+		return fmt.Errorf("%d tasks run, %d are counted", running, s.running)
+	}
+	return nil
+}
+
+func checkWorkers(s *State) error {
+	if !slices.IsSortedFunc(s.workers, func(a, b *Worker) int { return strings.Compare(a.ID, b.ID) }) {
+		return fmt.Errorf("workers are not in order")
+	}
+	assigned := 0
+	for _, w := range s.workers {
+		load := 0
+		for id, t := range w.tasks {
+			if t.State != Running || s.tasks[id] != t {
+				return fmt.Errorf("worker %s has task %s, which does not run", w.ID, id)
+			}
+			if n := s.namespaces[t.Namespace]; n == nil || n.tasks[0] == t {
+				load++
+			}
+		}
+		assigned += len(w.tasks)
+		if load != w.load {
+			return fmt.Errorf("worker %s has load %d, %d is counted", w.ID, load, w.load)
+		}
+		if w.room() && s.ready.len() > 0 {
+			return fmt.Errorf("worker %s has room while %s waits", w.ID, s.ready.min().head().ID)
+		}
+	}
+	if assigned != s.running {
+		return fmt.Errorf("%d tasks are assigned, %d run", assigned, s.running)
+	}
+	return nil
+}
+
+// checkReady: the ready heap is exactly what could be placed, in order.
+func checkReady(s *State) error {
+	want := 0
+	for _, t := range s.tasks {
+		if t.Namespace == "" && t.State == Queued && !slices.Contains(s.delayed.items, t) {
+			want++
+		}
+	}
+	for _, n := range s.namespaces {
+		if n.running == 0 && len(n.tasks) > 0 {
+			want++
+			if n.tasks[0].Kind != Run {
+				return fmt.Errorf("task %s needs no worker and waits", n.tasks[0].ID)
+			}
+			if n.ready < 0 {
+				return fmt.Errorf("namespace %s could be placed and is not in line", n.Name)
+			}
+		} else if n.ready >= 0 {
+			return fmt.Errorf("namespace %s is in line for nothing", n.Name)
+		}
+	}
+	if want != s.ready.len() {
+		return fmt.Errorf("%d units are in line, %d could be placed", s.ready.len(), want)
+	}
+	if len(s.inline) != 0 {
+		return fmt.Errorf("a patch or drop was left undone")
+	}
+	for i, u := range s.ready.items {
+		if u.at() != i || i > 0 && u.before(s.ready.items[(i-1)/2]) {
+			return fmt.Errorf("the ready heap is out of order at %d", i)
+		}
+	}
+	for i, t := range s.delayed.items {
+		if t.at() != i || t.NotBefore <= s.Clock || i > 0 && t.before(s.delayed.items[(i-1)/2]) {
+			return fmt.Errorf("the delayed heap is out of order at %d", i)
+		}
+	}
+	return nil
+}
+
+func (h *history) checkSpaces(s *State) error {
+	for name, n := range s.namespaces {
+		for i, t := range n.tasks {
+			if (t.State == Running) != (i < n.running) || (i > 0 && n.tasks[i-1].Order >= t.Order) {
+				return fmt.Errorf("namespace %s: its line is wrong at %d", name, i)
+			}
+			if t.State == Running && (t.Worker != n.Worker || t.Incarnation != n.Incarnation || t.Epoch != n.Epoch) {
+				return fmt.Errorf("namespace %s: task %s does not run where it is", name, t.ID)
+			}
+		}
+		if n.delayed != count(s.delayed.items, func(t *Task) bool { return t.Namespace == name }) {
+			return fmt.Errorf("namespace %s: delayed tasks are miscounted", name)
+		}
+		if n.Version != h.changes[name] {
+			return fmt.Errorf("namespace %s has version %d after %d changes", name, n.Version, h.changes[name])
+		}
+		var items, size uint64
+		s.Items(name, 0, func(k string, v []byte, _ uint64) {
+			items++
+			size += uint64(len(k) + len(v))
+		})
+		if items != n.Items || size != n.Bytes {
+			return fmt.Errorf("namespace %s has %d items of %d bytes, counted as %d of %d", name, items, size, n.Items, n.Bytes)
+		}
+		if len(n.tasks) == 0 && n.delayed == 0 && !n.Exists() {
+			return fmt.Errorf("namespace %s is nothing and still there", name)
+		}
+	}
+	return nil
+}
+
+func checkJobs(s *State) error {
+	for id, j := range s.jobs {
+		live, folds := uint64(0), uint64(0)
+		for _, t := range s.tasks {
+			if t.Job == id && t.FoldOf == "" {
+				live++
+			} else if t.Job == id {
+				folds++
+			}
+		}
+		if j.Succeeded+j.Failed+live != j.Total || j.Folded+j.FoldFailed+folds != j.Folds {
+			return fmt.Errorf("job %s: %d and %d live, counted as %+v", id, live, folds, *j)
+		}
+		if j.Sealed && live+folds == 0 {
+			return fmt.Errorf("job %s is over and open", id)
+		}
+	}
+	return nil
+}
+
+// checkRetained: everything finished is in the list of the finished, once.
+func checkRetained(s *State) error {
+	size, listed, stored := uint64(0), 0, 0
+	s.rec.Scan("f/", "", func(_ string, rec []byte) bool {
+		listed++
+		kind, id := splitRetained(rec)
+		size += uint64(len(s.rec.Get(string([]byte{kind, '/'}) + id)))
+		return true
+	})
+	for _, prefix := range []string{"t/", "h/"} {
+		s.rec.Scan(prefix, "", func(string, []byte) bool { stored++; return true })
+	}
+	if listed != stored || uint64(listed) != s.FinHi-s.FinLo || size != s.FinBytes {
+		return fmt.Errorf("%d finished are stored, %d listed, %d counted, of %d bytes, counted %d", stored, listed, s.FinHi-s.FinLo, size, s.FinBytes)
+	}
+	return nil
+}
+
+func count[T any](list []T, is func(T) bool) (n int) {
+	for _, x := range list {
+		if is(x) {
+			n++
+		}
+	}
+	return n
+}
+
+// twin is a second state that is given the same commands.
+type twin struct{ *State }
+
+// load makes a twin from what a state has written down.
+func (s *State) twin() *twin { return &twin{mustLoad(s.settled())} }
+
+func (w *twin) same(s *State) error {
+	a, b := s.settled(), w.settled()
+	if maps.EqualFunc(a, b, bytes.Equal) {
+		return nil
+	}
+	for k := range a {
+		if !bytes.Equal(a[k], b[k]) {
+			return fmt.Errorf("record %q is %q in one and %q in the other", k, a[k], b[k])
+		}
+	}
+	return fmt.Errorf("one has records that the other has not")
+}
+
+// TestInvariants: whatever commands come, the state stays consistent; a state
+// loaded from its records goes on as the one that wrote them; and when the
+// records are written does not matter.
+func TestInvariants(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := mustLoad(plainRecords{})
+		g := newTraffic(rapid.Uint64().Draw(t, "seed"), s)
+		h := &history{ended: map[string]bool{}, changes: map[string]uint64{}}
+		twins := []*twin{s.twin()} // the first is loaded at the beginning and never settles before the end
+		steps := rapid.IntRange(1, 400).Draw(t, "steps")
+		for i := range steps {
+			step(t, s, g, h, twins)
+			if g.one(40) {
+				twins = append(twins, s.twin())
+			}
+			if g.one(20) {
+				if err := twins[len(twins)-1].same(s); len(twins) > 1 && err != nil {
+					t.Fatalf("step %d: %v", i, err)
+				}
+			}
+		}
+		for i, w := range twins {
+			if err := w.same(s); err != nil {
+				t.Fatalf("twin %d: %v", i, err)
+			}
+		}
+	})
+}
+
+// step gives one entry of one command to a state and its twins, and compares.
+func step(t *rapid.T, s *State, g *traffic, h *history, twins []*twin) {
+	now := g.advance()
+	s.Advance(now)
+	if err := h.note(s, &Tick{}, s.effects); err != nil {
+		t.Fatalf("advance: %v", err)
+	}
+	began := len(s.effects)
+	c := g.command()
+	encoded := c.AppendTo(nil)
+	r := s.Step(c)
+	text := fmt.Sprintf("%T %+v: %s", c, c, r.Code)
+	if err := h.note(s, c, s.effects[began:]); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	if err := h.check(s); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	effects := s.take()
+	for _, w := range twins {
+		again, err := DecodeCommand(wire.NewReader(encoded))
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		w.Advance(now)
+		if other := w.Step(again); other != r {
+			t.Fatalf("%s: the twin answers %+v", text, other)
+		}
+		if other := w.take(); !slices.Equal(other, effects) {
+			t.Fatalf("%s: effects %q, of the twin %q", text, effects, other)
+		}
+	}
+}
+
+// TestDrains: when workers stay and every attempt succeeds, everything that was
+// submitted ends.
+func TestDrains(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := mustLoad(plainRecords{})
+		g := newTraffic(rapid.Uint64().Draw(t, "seed"), s)
+		for range 100 {
+			s.Advance(g.advance())
+			s.Step(g.command())
+		}
+		s.Advance(g.now + 10*second)
+		s.Step(&WorkerUp{Worker: "last", Incarnation: 1, Slots: 1})
+		for rounds := 0; len(s.tasks) > 0; rounds++ {
+			if rounds > 10_000 {
+				t.Fatalf("%d tasks never end, the first is %+v", len(s.tasks), *s.Live("", "", 1)[0])
+			}
+			s.Step(&WorkerIdle{Worker: "last"})
+			for _, w := range slices.Clone(s.workers) {
+				for _, x := range s.assignedTo(w) {
+					c := &Complete{Task: x.ID, Attempt: x.Attempt, Worker: x.Worker, Incarnation: x.Incarnation, Status: Success}
+					if n := s.namespaces[x.Namespace]; n != nil {
+						c.Epoch, c.Base = n.Epoch, n.Version
+					}
+					s.Step(c)
+				}
+			}
+		}
+	})
+}
