@@ -131,6 +131,7 @@ func TestChangeLimits(t *testing.T) {
 	patch(Change{Delete: []string{"a", "a"}}, Failed)
 	s.Namespace("n").Items = MaxItems
 	patch(put("new", 0), Failed)
+	patch(put("k", 1), Succeeded) // it is there already
 	patch(Change{Delete: []string{"k"}}, Succeeded)
 	patch(put("new", 0), Succeeded)
 	s.Namespace("n").Bytes = MaxNamespaceBytes

@@ -76,7 +76,7 @@ func TestRunBatchesCallsThatWait(t *testing.T) {
 	left.Add(calls)
 	var bad atomic.Int32
 	for i := range calls {
-		err := c.RunAsync(testContext(t), Task{ID: fmt.Sprint(i), Source: strings.Repeat("x", 1000)}, func(info *Info, err error) {
+		err := c.RunAsync(testContext(t), Task{ID: fmt.Sprint(i), Source: strings.Repeat("x", 100)}, func(info *Info, err error) {
 			if err != nil || info.ID != fmt.Sprint(i) {
 				bad.Add(1)
 			}
@@ -100,7 +100,7 @@ func TestRunBatchesCallsThatWait(t *testing.T) {
 			t.Errorf("a message of %d calls", b)
 		}
 	}
-	if sum != calls || len(n.batches) > calls/10 {
+	if sum != calls || slices.Max(n.batches) < maxBatchCalls || len(n.batches) > calls/10 {
 		t.Errorf("%d calls in %d messages", sum, len(n.batches))
 	}
 }
@@ -600,6 +600,27 @@ func TestMapResultsInOrder(t *testing.T) {
 		}
 		if got := load[int](calls, "max"); chunk > 0 && got != chunk || got > MaxChunk {
 			t.Errorf("chunk %d: tasks of up to %d inputs", chunk, got)
+		}
+	}
+}
+
+// A fold begins from what the program says, unless it is to go on.
+func TestMapBeginsItsFold(t *testing.T) {
+	for _, goOn := range []bool{false, true} {
+		n, calls := mapNode(t, -1)
+		c := dialFake(t, Options{}, n)
+		run := c.Map(Map{ID: "j", Source: "var total int", Call: "f", FoldNamespace: "ns", FoldCall: "g", Continue: goOn}, Values(numbers(3)))
+		for _, err := range run.Results(testContext(t)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if s := load[*api.OpenJob](calls, "open").Spec; s.FoldNamespace != "ns" || s.FoldCall != "g" || s.Call != "f" {
+			t.Errorf("opened %v", s)
+		}
+		first := n.calls()[0].GetSubmit()
+		if began := first != nil && first.Namespace == "ns" && first.Id == "j.begin" && first.Work.Source == "var total int" && first.Job == ""; began == goOn {
+			t.Errorf("continue %v: first call %v", goOn, n.calls()[0])
 		}
 	}
 }

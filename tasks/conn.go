@@ -69,6 +69,7 @@ var (
 // call is one request until it is answered.
 type call struct {
 	msg    *api.Call
+	size   int // of msg, in bytes
 	weight int64
 	long   bool // its answer may take as long as a task runs
 	inside bool // made by the client itself
@@ -178,7 +179,7 @@ func (c *conn) start(ctx context.Context, msg *api.Call, long bool, done func(*a
 	if size > MaxCall {
 		return nil, fmt.Errorf("%w: the request has %d bytes, the limit is %d", ErrLimit, size, MaxCall)
 	}
-	cl := &call{msg: msg, weight: int64(size + callOverhead), long: long, done: done, begun: time.Now()}
+	cl := &call{msg: msg, size: size, weight: int64(size + callOverhead), long: long, done: done, begun: time.Now()}
 	if !c.room.TryAcquire(cl.weight) {
 		if err := c.room.Acquire(ctx, cl.weight); err != nil {
 			return nil, contextError(ctx)
@@ -405,9 +406,9 @@ func (c *conn) batch() []*api.Call {
 	}
 	now := time.Now()
 	out := make([]*api.Call, 0, min(len(c.queue), maxBatchCalls))
-	bytes, n := int64(0), 0
+	bytes, n := 0, 0
 	for _, cl := range c.queue {
-		if len(out) == maxBatchCalls || len(out) > 0 && bytes+cl.weight > maxBatchBytes {
+		if len(out) == maxBatchCalls || len(out) > 0 && bytes+cl.size > maxBatchBytes {
 			break
 		}
 		n++
@@ -416,7 +417,7 @@ func (c *conn) batch() []*api.Call {
 			continue // abandoned
 		}
 		cl.sent = now
-		bytes += cl.weight
+		bytes += cl.size
 		out = append(out, cl.msg)
 	}
 	c.queue = slices.Delete(c.queue, 0, n)

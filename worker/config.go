@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"runtime"
 	"time"
 
@@ -34,7 +33,7 @@ const (
 // Defaults of Limits.
 const (
 	DefaultMemoryBytes  = 1 << 30                // bytes of memory of one child
-	DefaultStackBytes   = 128 << 20              // bytes of stack of one goroutine of a child
+	DefaultStackBytes   = 64 << 20               // bytes of stack of one goroutine of a child
 	DefaultTimeout      = 10 * time.Minute       // of an attempt that names none
 	DefaultOutputBytes  = 64 << 10               // bytes kept of each of stdout and stderr of an attempt
 	DefaultGrace        = 500 * time.Millisecond // between asking a child to stop and killing it
@@ -58,6 +57,10 @@ type Limits struct {
 	RecycleBytes int64         // resident memory at which an idle child is replaced
 	StartTimeout time.Duration // for a child to say that it is ready
 }
+
+// childTitle is the argument by which people know a child in a list of
+// processes. Child does not look at it.
+const childTitle = "farm-context"
 
 func orDefault[T int | int64 | time.Duration](p *T, d T) {
 	if *p <= 0 {
@@ -90,8 +93,8 @@ type Config struct {
 	// Contexts is how many child processes are kept, 20 to 30 MB each; default
 	// 4 a slot, at least 16. Never fewer than Slots.
 	Contexts int
-	// Command starts a child; default: this executable, without arguments. Its
-	// main must begin with Child.
+	// Command starts a child, by an absolute path; default: this executable. Its
+	// main must begin with Child. It must be the same build as the worker.
 	Command []string
 	Limits  Limits
 	Logger  *slog.Logger // default: discards
@@ -111,11 +114,11 @@ func (c Config) withDefaults() (Config, error) {
 	orDefault(&c.Contexts, max(4*c.Slots, 16))
 	c.Contexts = max(c.Contexts, c.Slots)
 	if len(c.Command) == 0 {
-		exe, err := os.Executable()
+		cmd, err := selfCommand()
 		if err != nil {
 			return c, fmt.Errorf("%w: %w", ErrConfig, err)
 		}
-		c.Command = []string{exe}
+		c.Command = cmd
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

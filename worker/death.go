@@ -15,7 +15,7 @@ type death struct {
 	words  []byte // its last words to standard error, nil if it had none
 }
 
-// What the Go runtime says when it gives up begins a line with one of these.
+// What the Go runtime says when it gives up begins with one of these.
 var (
 	markPanic = []byte("panic: ")
 	markFatal = []byte("fatal error: ")
@@ -35,7 +35,7 @@ func (d *death) describe(l Limits) *failure {
 	switch {
 	case d.other != nil:
 		return &failure{kind: kindInternal, message: "the end of the child is not known: " + d.other.Error()}
-	case d.broke:
+	case d.broke || d.status.Exited() && d.status.ExitStatus() == exitProtocol:
 		return &failure{kind: kindCrash, message: "the child closed its connection with the worker or wrote to it"}
 	}
 	if f := d.lastWords(l); f != nil {

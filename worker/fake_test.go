@@ -22,6 +22,10 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == fakeArg && os.Getenv(childEnv) != "" {
 		os.Exit(serve(func(h host) engine { return &script{h: h, items: map[string][]byte{}} }))
 	}
+	if len(os.Args) > 1 && os.Args[1] == lonelyArg {
+		lonely()
+		return
+	}
 	Child()
 	os.Exit(m.Run())
 }
@@ -140,7 +144,7 @@ func hostile(verb, rest string) {
 		_, _ = syscall.Write(childFD, []byte{100, 0, 0, 0, frameAnswer, 1, 2, 3})
 		os.Exit(0)
 	case "close":
-		for fd := range 10 {
+		for fd := range childFD + 1 {
 			_ = syscall.Close(fd)
 		}
 		time.Sleep(time.Minute)

@@ -37,9 +37,10 @@ func (w *Worker) finish(c *child, a *attempt, e ending, out written) {
 	if s != nil {
 		s.running = nil
 	}
-	if a.state == gone {
-		w.release(c) // it may have run on what was taken back
-	} else {
+	if a.state == gone || succeededThere(e) && r.Ending != api.Ending_SUCCESS {
+		w.release(c) // its context has what the namespace will not have
+	}
+	if a.state != gone {
 		w.report(c, a, r)
 	}
 	if s != nil {
@@ -51,6 +52,8 @@ func (w *Worker) finish(c *child, a *attempt, e ending, out written) {
 	w.replenish()
 	w.poke()
 }
+
+func succeededThere(e ending) bool { return e.answer != nil && e.answer.failure == nil }
 
 // verdict makes the report of an attempt, but for what only the lock shows.
 func (w *Worker) verdict(a *attempt, e ending, out written) *api.Complete {
@@ -88,7 +91,7 @@ func (w *Worker) failureOf(a *attempt, e ending) *failure {
 	switch {
 	case a.work == nil:
 		return &failure{kind: kindInternal, message: "the task's body cannot be read", permanent: true}
-	case e.answer != nil && e.answer.failure == nil:
+	case succeededThere(e):
 		return nil
 	case e.reason == stopped:
 		return &failure{kind: kindCancelled, message: "cancelled"}

@@ -17,10 +17,11 @@ import (
 // cancel may be sent meanwhile, and progress may come before the answer. Both
 // ends are the same binary, so there is no version.
 const (
-	frameHeader = 5        // bytes of length and type
-	maxUp       = 16 << 20 // bytes of the largest frame a child may send
-	maxDown     = 1<<32 - 1
-	firstRead   = 64 << 10 // bytes allocated on the word of a header alone
+	frameHeader = 5         // bytes of length and type
+	maxUp       = 16 << 20  // bytes of the largest frame a child may send
+	maxDown     = 1<<31 - 1 // bytes of the largest frame to a child: a namespace is at most half of that
+	readAhead   = 4 << 10   // bytes read at a time, so that most frames take one read
+	firstRead   = 64 << 10  // bytes allocated on the word of a header alone
 )
 
 // Frames to the child.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -56,17 +57,8 @@ func (s *stream) CloseSend() error {
 	return nil
 }
 
-// leader collects what the worker says and says what the test wants.
-type leader struct {
-	t *testing.T
-	w *Worker
-
-	mu        sync.Mutex
-	cond      *sync.Cond
-	down      bool // dialling fails
-	quiet     bool // no answers to a Hello
-	current   *stream
-	break_    context.CancelFunc
+// heard is what a worker said, in the order in which it did.
+type heard struct {
 	hellos    []*api.Hello
 	completes []*api.Complete
 	returns   []*api.AttemptRef
@@ -75,14 +67,47 @@ type leader struct {
 	outputs   []*api.Output
 	progress  []*api.Progress
 	messages  int
-	onReport  func(c *api.Complete) []*api.Instruction // may be nil; answered at once
-	order     uint64
-	stopped   bool
-	end       func()
+}
+
+// streamed is what came of one stream of a task.
+func (h *heard) streamed(task string, stderr bool) string {
+	var b strings.Builder
+	for _, o := range h.outputs {
+		if o.Task == task && o.Stderr == stderr {
+			b.Write(o.Data)
+		}
+	}
+	return b.String()
+}
+
+// now is what was heard so far. Without it the fields are read under the lock.
+func (l *leader) now() heard {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.heard
+}
+
+// leader collects what the worker says and says what the test wants.
+type leader struct {
+	t testing.TB
+	w *Worker
+
+	mu      sync.Mutex
+	cond    *sync.Cond
+	down    bool // dialling fails
+	quiet   bool // no answers to a Hello
+	current *stream
+	break_  context.CancelFunc
+	heard
+	onReport func(c *api.Complete) []*api.Instruction   // may be nil; answered at once
+	handle   func(m *api.FromWorker) []*api.Instruction // may be nil; the same for whole messages
+	order    uint64
+	stopped  bool
+	end      func()
 }
 
 // start runs a worker with script children against a new leader.
-func start(t *testing.T, change func(*Config)) *leader {
+func start(t testing.TB, change func(*Config)) *leader {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -91,7 +116,7 @@ func start(t *testing.T, change func(*Config)) *leader {
 	l := &leader{t: t}
 	l.cond = sync.NewCond(&l.mu)
 	cfg := Config{ID: "w1", Node: "n1", Incarnation: 7, Slots: 2, Dial: l.dial, Command: []string{exe, fakeArg},
-		Limits: Limits{HandBack: time.Minute, Grace: 200 * time.Millisecond}}
+		Limits: Limits{HandBack: time.Minute, Grace: 200 * time.Millisecond, DrainTimeout: 300 * time.Millisecond}}
 	if change != nil {
 		change(&cfg)
 	}
@@ -114,8 +139,22 @@ func start(t *testing.T, change func(*Config)) *leader {
 			t.Error("Run does not return")
 		}
 	}
-	t.Cleanup(l.end)
+	t.Cleanup(func() {
+		l.hangUp(true)
+		l.end()
+	})
 	return l
+}
+
+// hangUp breaks the stream there is. With down set no new one can be had.
+func (l *leader) hangUp(down bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.down = down
+	if l.current != nil {
+		l.break_()
+		l.current = nil
+	}
 }
 
 func (l *leader) dial(ctx context.Context) (Stream, error) {
@@ -150,6 +189,9 @@ func (l *leader) receive(s *stream, b []byte) {
 		if l.onReport != nil {
 			answers = append(answers, l.onReport(c)...)
 		}
+	}
+	if l.handle != nil {
+		answers = append(answers, l.handle(m)...)
 	}
 	if len(answers) > 0 {
 		s.to <- tell(answers...)

@@ -9,12 +9,12 @@ import (
 )
 
 const (
-	streamChunk   = 4 << 10               // bytes of output that are sent on at once
-	streamEvery   = 50 * time.Millisecond // how long less than that waits for more
-	streamPending = 16 << 10              // bytes of one stream of one attempt that wait to be sent; what comes on top is not streamed
-	maxWords      = 4 << 10               // bytes of the last words of a child
-	holdWords     = time.Second           // how long words that may be the last wait for the rest
-	pipeRead      = 32 << 10              // bytes read from a pipe at a time
+	streamChunk  = 4 << 10               // bytes of output that are sent on at once
+	streamEvery  = 50 * time.Millisecond // how long less than that waits for more
+	streamBudget = 64 << 10              // bytes of one stream of one attempt that are sent on in streamEvery; what comes on top is not streamed
+	maxWords     = 4 << 10               // bytes of the last words of a child
+	holdWords    = time.Second           // how long words that may be the last wait for the rest
+	pipeRead     = 32 << 10              // bytes read from a pipe at a time
 )
 
 // outlet takes the output of an attempt on its way to the leader. It must not
@@ -26,13 +26,14 @@ type capture struct {
 	kept    []byte // the beginning, up to the limit
 	total   int64  // bytes written
 	pending []byte // not streamed yet
+	budget  int    // bytes that may be added to pending until the next tick
 
 	// Of standard error, what looks like the last words of the runtime: they
 	// are followed by a trace of the interpreter, which is no use to anybody.
-	words []byte    // from the last mark on, up to maxWords
-	mark  int64     // where they begin, counted from the first byte
-	since time.Time // when they came; nothing is streamed for a while, since the trace may follow
-	bol   bool      // the next byte begins a line
+	words  []byte    // from the last mark on, up to maxWords
+	mark   int64     // where they begin, counted from the first byte
+	since  time.Time // when they came; nothing is streamed for a while, since the trace may follow
+	marked bool      // the line that is not ended has a mark
 }
 
 // sink reads both output pipes of a child and gives what it reads to the
@@ -121,21 +122,39 @@ func (s *sink) take(i int, data []byte) {
 		return
 	}
 	c := &s.streams[i]
-	for i == 1 {
-		at := findMark(data, c.bol)
-		if at < 0 {
-			break
-		}
-		c.add(data[:at], s.limit)
-		s.flush(i)
-		c.words, c.mark, c.since = []byte{}, c.total, time.Now()
-		n := at + len(markPanic)
-		c.add(data[at:n], s.limit)
-		data = data[n:]
+	if i == 1 {
+		s.takeLines(c, data)
+	} else {
+		c.add(data, s.limit)
 	}
-	c.add(data, s.limit)
 	if len(c.pending) >= streamChunk && !c.holding() {
 		s.flush(i)
+	}
+}
+
+// takeLines adds standard error and looks for marks: the first in a line
+// counts, since a cell need not have ended its own line before. An indented
+// one belongs to the words before it (a panic while panicking).
+func (s *sink) takeLines(c *capture, data []byte) {
+	for len(data) > 0 {
+		line := data
+		if end := bytes.IndexByte(data, '\n'); end >= 0 {
+			line = data[:end+1]
+		}
+		data = data[len(line):]
+		if at := findMark(line); at >= 0 && !c.marked {
+			c.marked = true
+			if !bytes.Equal(line[:at], []byte{'\t'}) || c.words == nil {
+				c.add(line[:at], s.limit)
+				s.flush(1)
+				c.words, c.mark, c.since = []byte{}, c.total, time.Now()
+				line = line[at:]
+			}
+		}
+		c.add(line, s.limit)
+		if line[len(line)-1] == '\n' {
+			c.marked = false
+		}
 	}
 }
 
@@ -144,9 +163,10 @@ func (c *capture) add(data []byte, limit int) {
 		return
 	}
 	c.total += int64(len(data))
-	c.bol = data[len(data)-1] == '\n'
 	c.kept = append(c.kept, data[:min(len(data), limit-len(c.kept))]...)
-	c.pending = append(c.pending, data[:min(len(data), streamPending-len(c.pending))]...)
+	n := min(len(data), c.budget)
+	c.pending = append(c.pending, data[:n]...)
+	c.budget -= n
 	if c.words != nil {
 		c.words = append(c.words, data[:min(len(data), maxWords-len(c.words))]...)
 	}
@@ -155,23 +175,13 @@ func (c *capture) add(data []byte, limit int) {
 // holding tells whether what waits is to wait on: it may be the end.
 func (c *capture) holding() bool { return c.words != nil && time.Since(c.since) < holdWords }
 
-// findMark finds the last mark in data that begins a line.
-func findMark(data []byte, bol bool) int {
-	best := -1
-	for _, m := range [][]byte{markPanic, markFatal} {
-		for end := len(data); ; {
-			i := bytes.LastIndex(data[:end], m)
-			if i < 0 {
-				break
-			}
-			if i == 0 && bol || i > 0 && data[i-1] == '\n' {
-				best = max(best, i)
-				break
-			}
-			end = i
-		}
+// findMark finds the first mark in a line.
+func findMark(line []byte) int {
+	at := bytes.Index(line, markPanic)
+	if i := bytes.Index(line, markFatal); i >= 0 && (at < 0 || i < at) {
+		return i
 	}
-	return best
+	return at
 }
 
 func (s *sink) flush(i int) {
@@ -186,6 +196,7 @@ func (s *sink) tick() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.streams {
+		s.streams[i].budget = streamBudget
 		if !s.streams[i].holding() {
 			s.flush(i)
 		}
@@ -197,7 +208,7 @@ func (s *sink) begin(out outlet) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.drain() // what a last one left behind is nobody's
-	s.streams = [2]capture{{}, {bol: true}}
+	s.streams = [2]capture{{budget: streamBudget}, {budget: streamBudget}}
 	s.out = out
 }
 
@@ -209,12 +220,13 @@ func (s *sink) end(dead bool) (stdout, stderr capture) {
 	s.drain()
 	if c := &s.streams[1]; dead && c.words != nil {
 		c.words = cutTrace(c.words)
-		end := c.mark + int64(len(c.words))
-		c.total = min(c.total, end)
-		c.kept = c.kept[:min(int64(len(c.kept)), end)]
 		if c.holding() {
 			c.pending = append(c.pending[:0], c.words...)
 		}
+		if c.mark <= int64(len(c.kept)) {
+			c.kept = append(cutPreface(c.kept[:c.mark]), c.words[:min(len(c.words), s.limit-int(c.mark))]...)
+		}
+		c.total = min(c.total, c.mark+int64(len(c.words)))
 	}
 	s.flush(0)
 	s.flush(1)
@@ -248,4 +260,16 @@ func cutTrace(words []byte) []byte {
 		}
 	}
 	return words
+}
+
+// cutPreface removes the lines of addresses that a runtime writes before its
+// last words.
+func cutPreface(b []byte) []byte {
+	for {
+		line := b[bytes.LastIndexByte(bytes.TrimSuffix(b, []byte{'\n'}), '\n')+1:]
+		if !bytes.HasPrefix(line, []byte("runtime: ")) {
+			return b
+		}
+		b = b[:len(b)-len(line)]
+	}
 }

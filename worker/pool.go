@@ -54,10 +54,11 @@ func (w *Worker) replenish() {
 }
 
 // startChildren starts a child for each token. Children die with the thread
-// that started them, so this goroutine keeps one.
+// that started them, so this goroutine keeps one. It is never unlocked: the
+// thread ends with the goroutine, and what taint did to it.
 func (w *Worker) startChildren(ctx context.Context) {
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	taint()
 	for {
 		select {
 		case <-ctx.Done():
@@ -80,7 +81,7 @@ func (w *Worker) raise(p *process) {
 		w.startFailed(err)
 		return
 	}
-	if len(p.denied) > 0 {
+	if len(p.denied) > 0 && w.warned.CompareAndSwap(false, true) {
 		w.log.Warn("children are not fully confined", "denied", p.denied)
 	}
 	c := &child{p: p, orders: make(chan *job, 1)}

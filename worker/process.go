@@ -1,11 +1,13 @@
 package worker
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -31,6 +33,7 @@ type process struct {
 	cmd    *exec.Cmd
 	dead   *death // set when it is
 	conn   *os.File
+	in     *bufio.Reader // of conn
 	sink   *sink
 	grace  time.Duration
 	denied []string // measures of confinement the system did not allow
@@ -43,7 +46,13 @@ type process struct {
 
 // forkChild must be called on a thread that lives as long as the child may.
 func forkChild(command []string, l Limits) (*process, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	syscall.ForkLock.RLock() // no other child is to inherit them
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(pair[0])
+		unix.CloseOnExec(pair[1])
+	}
+	syscall.ForkLock.RUnlock()
 	if err != nil {
 		return nil, err
 	}
@@ -54,6 +63,7 @@ func forkChild(command []string, l Limits) (*process, error) {
 		return nil, err
 	}
 	p := &process{conn: os.NewFile(uintptr(pair[0]), "protocol"), grace: l.Grace}
+	p.in = bufio.NewReaderSize(p.conn, readAhead)
 	p.cmd = exec.Command(command[0], command[1:]...)
 	// Cells see the same clock zone on every worker, and a dying runtime
 	// says why without the stacks of the interpreter.
@@ -107,7 +117,7 @@ func (p *process) becomeReady(l Limits) error {
 
 func (p *process) awaitReady(timeout time.Duration) error {
 	_ = p.conn.SetReadDeadline(time.Now().Add(timeout))
-	t, body, err := readFrame(p.conn, maxUp)
+	t, body, err := readFrame(p.in, maxUp)
 	if err != nil {
 		return err
 	}
@@ -225,7 +235,7 @@ func (p *process) ask() {
 // readAnswer reads frames until the answer.
 func (p *process) readAnswer(progress func(done, total int64)) (*answer, error) {
 	for {
-		t, body, err := readFrame(p.conn, maxUp)
+		t, body, err := readFrame(p.in, maxUp)
 		if err != nil {
 			return nil, err
 		}
@@ -293,8 +303,12 @@ func (p *process) resident() int64 {
 	if err != nil {
 		return 0
 	}
-	var size, pages int64
-	if _, err := fmt.Sscan(string(b), &size, &pages); err != nil {
+	fields := strings.Fields(string(b))
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
 		return 0
 	}
 	return pages * int64(os.Getpagesize())

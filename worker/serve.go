@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"farm/internal/wire"
@@ -31,7 +33,7 @@ const (
 // Exit statuses of a child that ends by itself, in a range cells hardly use.
 const (
 	exitOrphan   = 0   // the worker is gone
-	exitProtocol = 121 // what the worker sent could not be read
+	exitProtocol = 121 // what the worker sends cannot be read any more
 )
 
 // engine is a live context as the child needs it. It is used by one goroutine
@@ -61,9 +63,10 @@ func Child() {
 // status of the process.
 func serve(start func(host) engine) int {
 	memory, stack := parseChildEnv(os.Getenv(childEnv))
-	os.Clearenv()
+	_ = os.Unsetenv(childEnv)
 	denied := confine(memory, stack)
 	p := &port{f: os.NewFile(childFD, "protocol"), frames: make(chan frame)}
+	p.in = bufio.NewReaderSize(p.f, readAhead)
 	e := start(host{stdout: os.Stdout, stderr: os.Stderr, progress: p.progress})
 	if err := p.send(frameReady, func(b []byte) []byte { return appendStrings(b, denied) }); err != nil {
 		return exitOrphan
@@ -71,10 +74,8 @@ func serve(start func(host) engine) int {
 	for {
 		f := p.next()
 		switch {
-		case errors.Is(f.err, errFrame):
-			return exitProtocol
 		case f.err != nil:
-			return exitOrphan
+			return exitOn(f.err)
 		case f.t == frameCancel:
 			continue // it crossed with the answer
 		case f.t != frameOrder:
@@ -93,6 +94,14 @@ func serve(start func(host) engine) int {
 			return exitOrphan
 		}
 	}
+}
+
+// exitOn is the exit status after an error of the connection.
+func exitOn(err error) int {
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		return exitOrphan
+	}
+	return exitProtocol
 }
 
 func parseChildEnv(s string) (memory int64, stack int) {
@@ -136,7 +145,8 @@ func broken(err error) *answer {
 // port is the child's end of the protocol. While an order runs nobody reads,
 // until it has taken watchAfter: then a watcher does, for a cancel.
 type port struct {
-	f *os.File
+	f  *os.File
+	in *bufio.Reader // of f; for whoever reads at the time
 
 	mu       sync.Mutex // guards the following
 	cancel   context.CancelFunc
@@ -157,7 +167,7 @@ type frame struct {
 }
 
 func (p *port) read() frame {
-	t, body, err := readFrame(p.f, maxDown)
+	t, body, err := readFrame(p.in, maxDown)
 	return frame{t, body, err}
 }
 
@@ -207,7 +217,7 @@ func (p *port) watch() {
 	for {
 		f := p.read()
 		if f.err != nil {
-			os.Exit(exitOrphan)
+			os.Exit(exitOn(f.err))
 		}
 		if f.t != frameCancel {
 			p.frames <- f

@@ -3,6 +3,7 @@
 package worker
 
 import (
+	"os"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -23,3 +24,11 @@ func ends(_ int, within time.Duration) bool {
 	time.Sleep(within)
 	return true
 }
+
+// selfCommand is the program of a child.
+func selfCommand() ([]string, error) {
+	exe, err := os.Executable()
+	return []string{exe, childTitle}, err
+}
+
+func taint() {}

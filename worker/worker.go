@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +18,7 @@ type Worker struct {
 
 	starts  chan struct{} // one token for each child to start
 	kids    sync.WaitGroup
+	warned  atomic.Bool   // of children that are not confined
 	changed chan struct{} // holds a token when something happened while draining
 	closed  chan struct{} // closed when all is over but the last words
 

@@ -53,6 +53,7 @@ type Cluster struct {
 	opt   Options
 	lock  *os.File
 	nodes []Node
+	grace time.Duration // StopTimeout, but for tests
 
 	mu    sync.Mutex
 	users *os.File // held since WaitUnused
@@ -72,13 +73,15 @@ type process struct {
 // their workers have reported to it. When that fails, everything is stopped and
 // the error has the end of a log. Errors: ErrInUse, ErrNodes, ErrPort.
 func Start(ctx context.Context, o Options) (*Cluster, error) {
-	c := &Cluster{opt: o}
+	ctx, cancel := context.WithTimeout(ctx, StartTimeout)
+	defer cancel()
+	c := &Cluster{opt: o, grace: StopTimeout}
+	ports := lockPorts(ctx)
+	defer ports.Close() // as soon as it can be; closing twice, or nil, does nothing
 	if err := c.open(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, StartTimeout)
-	defer cancel()
-	err := c.startAll(ctx)
+	err := c.startAll(ctx, func() { ports.Close() })
 	if err != nil {
 		return nil, errors.Join(err, c.Stop())
 	}
@@ -123,7 +126,8 @@ func (c *Cluster) open() error {
 
 func (c *Cluster) path(name string) string { return filepath.Join(c.opt.Dir, name) }
 
-func (c *Cluster) startAll(ctx context.Context) error {
+// startAll calls listening when the nodes have their ports.
+func (c *Cluster) startAll(ctx context.Context, listening func()) error {
 	for i := range c.nodes {
 		if err := c.spawn(i); err != nil {
 			return err
@@ -134,6 +138,7 @@ func (c *Cluster) startAll(ctx context.Context) error {
 			return err
 		}
 	}
+	listening()
 	if err := c.awaitWorkers(ctx); err != nil {
 		return err
 	}
@@ -305,13 +310,13 @@ func (c *Cluster) end(i int, sig syscall.Signal) error {
 	if err := p.signal(sig); err != nil {
 		return err
 	}
-	return p.await()
+	return p.await(c.grace)
 }
 
 // await waits for the end of a process that was told to end, and kills it
-// after StopTimeout.
-func (p *process) await() error {
-	t := time.NewTimer(StopTimeout)
+// after grace.
+func (p *process) await(grace time.Duration) error {
+	t := time.NewTimer(grace)
 	defer t.Stop()
 	select {
 	case <-p.exited:
@@ -322,7 +327,7 @@ func (p *process) await() error {
 		return err
 	}
 	<-p.exited
-	return fmt.Errorf("process %d did not stop within %v and was killed", p.cmd.Process.Pid, StopTimeout)
+	return fmt.Errorf("process %d did not stop within %v and was killed", p.cmd.Process.Pid, grace)
 }
 
 // signal sends a signal to a process that may be gone.
@@ -389,7 +394,7 @@ func (c *Cluster) Stop() error {
 			continue
 		}
 		wg.Go(func() {
-			errs[i] = errors.Join(p.signal(syscall.SIGCONT), p.signal(syscall.SIGTERM), p.await())
+			errs[i] = errors.Join(p.signal(syscall.SIGCONT), p.signal(syscall.SIGTERM), p.await(c.grace))
 		})
 	}
 	wg.Wait()

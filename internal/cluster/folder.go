@@ -159,6 +159,17 @@ func nodes(dir string, n int) ([]Node, error) {
 	return list, nil
 }
 
+// lockPorts keeps other farms of this user from choosing ports until it is
+// given free: between finding a port free and listening on it there is time for
+// another to find the same. It does not fail: without it, such a start would.
+func lockPorts(ctx context.Context) *os.File {
+	f, err := waitLock(ctx, filepath.Join(os.TempDir(), fmt.Sprintf("farm-ports-%d.lock", os.Getuid())), unix.LOCK_EX)
+	if err != nil {
+		return nil
+	}
+	return f
+}
+
 func chooseNodes(n int) ([]Node, error) {
 	base := firstPort
 	for range portTries {

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 func compile(t *testing.T, env *Env, c *Compiler, src string) *Unit {
@@ -166,7 +167,11 @@ func FuzzCompile(f *testing.F) {
 			return
 		}
 		c := NewCompiler()
+		start := time.Now()
 		u, err := c.Compile(emptyEnv(t, c), src)
+		if d := time.Since(start); d > 3*time.Second {
+			t.Errorf("%q takes %v", src, d)
+		}
 		if err == nil {
 			// What is accepted must be Go for the engine.
 			var b strings.Builder

@@ -31,6 +31,7 @@ func (l *lowerer) decl(n ast.Decl) error {
 	caught := l.captured(n)
 	astutil.Apply(n, l.foldConstant, l.expr)
 	l.statements(n, caught)
+	makeApart(n)
 	return l.err
 }
 

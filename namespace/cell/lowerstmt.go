@@ -5,6 +5,8 @@ import (
 	"go/token"
 	"go/types"
 	"slices"
+
+	"golang.org/x/tools/go/ast/astutil"
 )
 
 // stmts is one walk over the statements of a function.
@@ -531,9 +533,36 @@ func (s *stmts) deferStmt(x *ast.DeferStmt) []ast.Stmt {
 		}
 		return append(pre, x)
 	}
-	t, u := s.l.temp(x.Pos()), s.l.temp(x.Pos())
-	x.Call.Fun = use(u)
-	return append(pre, define(t, lit), define(u, use(t)), x)
+	t := s.l.temp(x.Pos())
+	x.Call.Fun = use(t)
+	return append(pre, define(t, lit), x)
+}
+
+// makeApart has each function literal that is kept made by a call of its own:
+//
+//	func() func(A) R { return func(a A) R { ... } }()
+//
+// When a literal returns, the interpreter locks the frame that made it and writes to it. That frame must
+// not be one that is running deferred calls (it is locked then), nor one that goes on in another
+// goroutine.
+func makeApart(n ast.Node) {
+	astutil.Apply(n, nil, func(c *astutil.Cursor) bool {
+		lit, ok := c.Node().(*ast.FuncLit)
+		if !ok {
+			return true
+		}
+		if call, ok := c.Parent().(*ast.CallExpr); ok && call.Fun == ast.Expr(lit) {
+			return true
+		}
+		pos := lit.Pos()
+		made := &ast.FuncLit{
+			Type: &ast.FuncType{Func: pos, Params: &ast.FieldList{Opening: pos, Closing: pos},
+				Results: &ast.FieldList{List: []*ast.Field{{Type: copyTree(lit.Type, nil)}}}},
+			Body: &ast.BlockStmt{Lbrace: pos, List: []ast.Stmt{&ast.ReturnStmt{Return: pos, Results: []ast.Expr{lit}}}, Rbrace: pos},
+		}
+		c.Replace(&ast.CallExpr{Fun: made, Lparen: pos, Rparen: pos})
+		return true
+	})
 }
 
 // usesFresh says that a literal uses a variable that each iteration has of its own.

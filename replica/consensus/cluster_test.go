@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ type toy struct {
 	history []uint64      // request ids, in order, repetitions left out
 	again   int           // repetitions
 	gate    chan struct{} // if set, ApplyBatch waits for it
+	asked   atomic.Int64  // calls of ApplyBatch
 }
 
 // toyResult names the request it answers, so that a mix-up shows.
@@ -62,6 +64,7 @@ func (f *toy) ApplyBatch(logs []*raft.Log) []any {
 	f.mu.Lock()
 	gate := f.gate
 	f.mu.Unlock()
+	f.asked.Add(1)
 	if gate != nil {
 		<-gate
 	}

@@ -145,7 +145,7 @@ func TestLeaderChangesLoseAndRepeatNothing(t *testing.T) {
 			t.Errorf("%s applied %d commands twice", m.config.ID, m.toy.again)
 		}
 	}
-	if acked < 1000 || refused == 0 {
+	if acked < 300 || refused == 0 {
 		t.Errorf("%d acknowledged, %d refused, %d unknown: the run proves nothing", acked, refused, unknown)
 	}
 }

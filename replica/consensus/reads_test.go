@@ -56,7 +56,7 @@ func (s *scripted) set(change func()) {
 // on, or fail when the term ends.
 func TestRound(t *testing.T) {
 	conditions := map[string]struct{ without, with func(s *scripted) }{
-		"barrier of the term":  {func(s *scripted) { s.barrier = readiness{4, 9} }, func(s *scripted) { s.barrier = readiness{5, 10} }},
+		"barrier of the term":  {func(s *scripted) { s.barrier = readiness{4, 10} }, func(s *scripted) { s.barrier = readiness{5, 10} }},
 		"majority":             {func(s *scripted) { s.accepted = 0 }, func(s *scripted) { s.accepted = 1 }},
 		"committed is applied": {func(s *scripted) { s.commit = 12 }, func(s *scripted) { s.last = 12 }},
 	}
@@ -90,8 +90,13 @@ func TestRound(t *testing.T) {
 					s.stop <- struct{}{}
 					want = ErrStopped
 				}
-				if err := <-done; !errors.Is(err, want) {
-					t.Errorf("round: %v, want %v", err, want)
+				select {
+				case err := <-done:
+					if !errors.Is(err, want) {
+						t.Errorf("round: %v, want %v", err, want)
+					}
+				case <-time.After(patience):
+					t.Fatal("the round never ends")
 				}
 			})
 		}
@@ -112,6 +117,32 @@ func TestRoundNotesTheCommitIndexFirst(t *testing.T) {
 		}
 	case <-time.After(patience / 4):
 		t.Error("the round waits for what was committed after it began")
+	}
+}
+
+// The index that reads wait for moves behind the state machine, and wakes them.
+func TestTrackerCountsWhatIsApplied(t *testing.T) {
+	f := &toy{seen: map[uint64]toyResult{}}
+	poked := make(chan struct{}, 10)
+	tr := &tracker{BatchingFSM: f, poke: func() { poked <- struct{}{} }}
+	release := f.hold()
+	done := make(chan []any, 1)
+	go func() {
+		done <- tr.ApplyBatch([]*raft.Log{
+			{Index: 7, Type: raft.LogConfiguration},
+			{Index: 8, Type: raft.LogCommand, Data: toyEntry(0, 1, toyCommand(1, 1))},
+		})
+	}()
+	eventually(t, "the state machine to be asked", func() bool { return f.asked.Load() > 0 })
+	if tr.last.Load() != 0 || len(poked) > 0 {
+		t.Errorf("applied up to %d before it is", tr.last.Load())
+	}
+	release()
+	if out := <-done; len(out) != 2 || toyResults(out[1])[0] != (toyResult{1, 1}) {
+		t.Errorf("responses %v", out)
+	}
+	if tr.last.Load() != 8 || len(poked) != 1 {
+		t.Errorf("applied up to %d with %d wake-ups, want 8 and 1", tr.last.Load(), len(poked))
 	}
 }
 
