@@ -79,9 +79,11 @@ func (m *Machine) applyCommands(l *raft.Log) *Response {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	results := m.step(l.Index, now, cmds)
-	m.pos.link(l.Index, l.Data)
-	m.advance(l)
 	effects := m.state.Effects()
+	before := m.pos.ChainIndex
+	m.pos.link(l.Index, l.Data, results, effects)
+	m.marks.add(&m.pos, before)
+	m.advance(l)
 	if m.opts.OnApply != nil {
 		m.opts.OnApply(Applied{l.Index, l.Term, m.state, cmds, results, effects})
 	}

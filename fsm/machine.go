@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -100,6 +101,7 @@ type Machine struct {
 	overlay    *overlay
 	state      *scheduler.State
 	pos        position
+	marks      marks
 	generation uint64 // number of the current generation
 	dirty      bool   // the position or a record changed in it
 	closed     bool
@@ -265,6 +267,15 @@ func (m *Machine) Chain() (index uint64, sum [32]byte) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.pos.ChainIndex, m.pos.Chain
+}
+
+// Marks returns marks of up to 64 of the newest entries that were applied since
+// the machine was opened, the oldest first. Replicas choose the same entries,
+// so that those of two can be compared.
+func (m *Machine) Marks() []Mark {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return slices.Clone(m.marks)
 }
 
 // Verify reads the whole state on disk and checks every record, their number

@@ -18,6 +18,7 @@ type position struct {
 
 	ChainIndex uint64 // the last command entry
 	Chain      [sha256.Size]byte
+	Decided    [sha256.Size]byte // of what the scheduler made of them
 
 	Configuration      raft.Configuration
 	ConfigurationIndex uint64
@@ -36,14 +37,70 @@ func (p *position) reached() (index, term uint64) {
 	return p.Applied, p.Term
 }
 
-// link adds an entry to the rolling hash over all command entries.
-func (p *position) link(index uint64, data []byte) {
-	h := sha256.New()
-	h.Write(p.Chain[:])
-	h.Write(wire.AppendUint(nil, index))
-	h.Write(data)
-	h.Sum(p.Chain[:0])
+// link adds an entry to the rolling hash over all command entries, and to that
+// over what the scheduler made of them.
+func (p *position) link(index uint64, data []byte, results []scheduler.Result, effects []scheduler.Effect) {
+	at := wire.AppendUint(nil, index)
+	p.Chain = chained(p.Chain, at, data)
+	p.Decided = chained(p.Decided, at, decisions(results, effects))
 	p.ChainIndex = index
+}
+
+func chained(last [sha256.Size]byte, at, data []byte) (next [sha256.Size]byte) {
+	h := sha256.New()
+	h.Write(last[:])
+	h.Write(at)
+	h.Write(data)
+	h.Sum(next[:0])
+	return next
+}
+
+// decisions is what the scheduler answered and decided, as bytes: replicas that
+// would drift apart differ here first.
+func decisions(results []scheduler.Result, effects []scheduler.Effect) []byte {
+	b := make([]byte, 0, 16*len(results)+64*len(effects))
+	for _, r := range results {
+		b = wire.AppendUint(append(b, byte(r.Code)), r.Order)
+	}
+	for i := range effects {
+		e := &effects[i]
+		b = append(b, byte(e.Kind))
+		if e.Task != nil {
+			b = wire.AppendString(b, e.Task.ID)
+		}
+		b = wire.AppendString(b, e.Worker)
+		b = wire.AppendUint(b, e.Incarnation)
+		b = wire.AppendUint(b, uint64(e.Attempt))
+		b = wire.AppendUint(b, e.Version)
+	}
+	return b
+}
+
+// Mark is the log and what was decided on it, up to one entry, as a hash to be
+// compared between replicas.
+type Mark struct {
+	Index uint64
+	Sum   [sha256.Size]byte
+}
+
+const (
+	markEvery = 64 // log indexes; the first command entry at or past each multiple is marked
+	marksKept = 64
+)
+
+// marks are the newest marks, the oldest first.
+type marks []Mark
+
+// add marks the position if its entry is the first one past a multiple of
+// markEvery: which entries are marked follows from the log alone.
+func (ms *marks) add(p *position, before uint64) {
+	if p.ChainIndex/markEvery == before/markEvery {
+		return
+	}
+	if len(*ms) == marksKept {
+		*ms = append((*ms)[:0], (*ms)[1:]...)
+	}
+	*ms = append(*ms, Mark{p.ChainIndex, chained(p.Chain, nil, p.Decided[:])})
 }
 
 // meta is the one record, written with every batch of records, that says what
@@ -78,7 +135,7 @@ func (m *meta) appendShared(b []byte) []byte {
 	b = wire.AppendUint(b, m.Term)
 	b = wire.AppendUint(b, m.Policy)
 	b = wire.AppendUint(b, m.ChainIndex)
-	b = append(b, m.Chain[:]...)
+	b = append(append(b, m.Chain[:]...), m.Decided[:]...)
 	b = wire.AppendUint(b, m.ConfigurationIndex)
 	b = appendConfiguration(b, m.Configuration)
 	b = wire.AppendUint(b, m.Count)
@@ -91,8 +148,10 @@ func (m *meta) appendShared(b []byte) []byte {
 
 func (m *meta) readShared(r *wire.Reader) {
 	m.Applied, m.Term, m.Policy, m.ChainIndex = r.Uint(), r.Uint(), r.Uint(), r.Uint()
-	for i := range m.Chain {
-		m.Chain[i] = r.Byte()
+	for _, sum := range [...]*[sha256.Size]byte{&m.Chain, &m.Decided} {
+		for i := range sum {
+			sum[i] = r.Byte()
+		}
 	}
 	m.ConfigurationIndex = r.Uint()
 	m.Configuration = readConfiguration(r)
