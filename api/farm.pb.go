@@ -2875,6 +2875,7 @@ type NodeInfo struct {
 	Cluster       string                 `protobuf:"bytes,12,opt,name=cluster,proto3" json:"cluster,omitempty"`                // id of the cluster, empty before there is one
 	LogHash       string                 `protobuf:"bytes,13,opt,name=log_hash,json=logHash,proto3" json:"log_hash,omitempty"` // rolling hash of the log up to applied
 	Version       string                 `protobuf:"bytes,14,opt,name=version,proto3" json:"version,omitempty"`
+	Marks         []*Mark                `protobuf:"bytes,15,rep,name=marks,proto3" json:"marks,omitempty"` // of the newest entries, the oldest first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3007,6 +3008,67 @@ func (x *NodeInfo) GetVersion() string {
 	return ""
 }
 
+func (x *NodeInfo) GetMarks() []*Mark {
+	if x != nil {
+		return x.Marks
+	}
+	return nil
+}
+
+// Mark is a hash of the log up to an entry and of what was decided on it: equal
+// on all nodes that have applied the entry.
+type Mark struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Sum           []byte                 `protobuf:"bytes,2,opt,name=sum,proto3" json:"sum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Mark) Reset() {
+	*x = Mark{}
+	mi := &file_farm_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Mark) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Mark) ProtoMessage() {}
+
+func (x *Mark) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Mark.ProtoReflect.Descriptor instead.
+func (*Mark) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Mark) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Mark) GetSum() []byte {
+	if x != nil {
+		return x.Sum
+	}
+	return nil
+}
+
 type WorkerInfo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -3021,7 +3083,7 @@ type WorkerInfo struct {
 
 func (x *WorkerInfo) Reset() {
 	*x = WorkerInfo{}
-	mi := &file_farm_proto_msgTypes[35]
+	mi := &file_farm_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3033,7 +3095,7 @@ func (x *WorkerInfo) String() string {
 func (*WorkerInfo) ProtoMessage() {}
 
 func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[35]
+	mi := &file_farm_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3046,7 +3108,7 @@ func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerInfo.ProtoReflect.Descriptor instead.
 func (*WorkerInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{35}
+	return file_farm_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *WorkerInfo) GetId() string {
@@ -3100,7 +3162,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_farm_proto_msgTypes[36]
+	mi := &file_farm_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3112,7 +3174,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[36]
+	mi := &file_farm_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3125,7 +3187,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{36}
+	return file_farm_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *WatchRequest) GetId() string {
@@ -3150,7 +3212,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_farm_proto_msgTypes[37]
+	mi := &file_farm_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3162,7 +3224,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[37]
+	mi := &file_farm_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3175,7 +3237,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{37}
+	return file_farm_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Event) GetEvent() isEvent_Event {
@@ -3261,7 +3323,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_farm_proto_msgTypes[38]
+	mi := &file_farm_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3273,7 +3335,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[38]
+	mi := &file_farm_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3286,7 +3348,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{38}
+	return file_farm_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Output) GetTask() string {
@@ -3329,7 +3391,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_farm_proto_msgTypes[39]
+	mi := &file_farm_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3341,7 +3403,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[39]
+	mi := &file_farm_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3354,7 +3416,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{39}
+	return file_farm_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Progress) GetTask() string {
@@ -3394,14 +3456,15 @@ type FromWorker struct {
 	Began         []*AttemptRef          `protobuf:"bytes,4,rep,name=began,proto3" json:"began,omitempty"`
 	Forgot        []string               `protobuf:"bytes,5,rep,name=forgot,proto3" json:"forgot,omitempty"` // namespaces whose state the worker no longer has
 	Outputs       []*Output              `protobuf:"bytes,6,rep,name=outputs,proto3" json:"outputs,omitempty"`
-	Progress      []*Progress            `protobuf:"bytes,7,rep,name=progress,proto3" json:"progress,omitempty"` // An empty message is a heartbeat.
+	Progress      []*Progress            `protobuf:"bytes,7,rep,name=progress,proto3" json:"progress,omitempty"`
+	Draining      bool                   `protobuf:"varint,8,opt,name=draining,proto3" json:"draining,omitempty"` // the worker is stopping: it wants nothing new
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FromWorker) Reset() {
 	*x = FromWorker{}
-	mi := &file_farm_proto_msgTypes[40]
+	mi := &file_farm_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3413,7 +3476,7 @@ func (x *FromWorker) String() string {
 func (*FromWorker) ProtoMessage() {}
 
 func (x *FromWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[40]
+	mi := &file_farm_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3426,7 +3489,7 @@ func (x *FromWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromWorker.ProtoReflect.Descriptor instead.
 func (*FromWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{40}
+	return file_farm_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *FromWorker) GetHello() *Hello {
@@ -3478,6 +3541,13 @@ func (x *FromWorker) GetProgress() []*Progress {
 	return nil
 }
 
+func (x *FromWorker) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
 type Hello struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Worker        string                 `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
@@ -3491,7 +3561,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3503,7 +3573,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3516,7 +3586,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{41}
+	return file_farm_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Hello) GetWorker() string {
@@ -3564,7 +3634,7 @@ type AttemptRef struct {
 
 func (x *AttemptRef) Reset() {
 	*x = AttemptRef{}
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3576,7 +3646,7 @@ func (x *AttemptRef) String() string {
 func (*AttemptRef) ProtoMessage() {}
 
 func (x *AttemptRef) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3589,7 +3659,7 @@ func (x *AttemptRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptRef.ProtoReflect.Descriptor instead.
 func (*AttemptRef) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{42}
+	return file_farm_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *AttemptRef) GetTask() string {
@@ -3624,7 +3694,7 @@ type Complete struct {
 
 func (x *Complete) Reset() {
 	*x = Complete{}
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3636,7 +3706,7 @@ func (x *Complete) String() string {
 func (*Complete) ProtoMessage() {}
 
 func (x *Complete) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3649,7 +3719,7 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{43}
+	return file_farm_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Complete) GetTask() string {
@@ -3733,7 +3803,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3745,7 +3815,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3758,7 +3828,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{44}
+	return file_farm_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Item) GetKey() string {
@@ -3792,7 +3862,7 @@ type ToWorker struct {
 
 func (x *ToWorker) Reset() {
 	*x = ToWorker{}
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3804,7 +3874,7 @@ func (x *ToWorker) String() string {
 func (*ToWorker) ProtoMessage() {}
 
 func (x *ToWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3817,7 +3887,7 @@ func (x *ToWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToWorker.ProtoReflect.Descriptor instead.
 func (*ToWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{45}
+	return file_farm_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ToWorker) GetInstructions() []*Instruction {
@@ -3844,7 +3914,7 @@ type Instruction struct {
 
 func (x *Instruction) Reset() {
 	*x = Instruction{}
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3856,7 +3926,7 @@ func (x *Instruction) String() string {
 func (*Instruction) ProtoMessage() {}
 
 func (x *Instruction) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3869,7 +3939,7 @@ func (x *Instruction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instruction.ProtoReflect.Descriptor instead.
 func (*Instruction) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{46}
+	return file_farm_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Instruction) GetDo() isInstruction_Do {
@@ -3983,7 +4053,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3995,7 +4065,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4008,7 +4078,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{47}
+	return file_farm_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Welcome) GetLease() int64 {
@@ -4045,7 +4115,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4057,7 +4127,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4070,7 +4140,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{48}
+	return file_farm_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Assign) GetTask() string {
@@ -4170,7 +4240,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4182,7 +4252,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4195,7 +4265,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{49}
+	return file_farm_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Load) GetVersion() uint64 {
@@ -4228,7 +4298,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4240,7 +4310,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4253,7 +4323,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{50}
+	return file_farm_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *InfoRequest) GetHash() bool {
@@ -4274,7 +4344,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4286,7 +4356,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4299,7 +4369,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{51}
+	return file_farm_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *JoinRequest) GetId() string {
@@ -4332,7 +4402,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4344,7 +4414,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4357,7 +4427,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{52}
+	return file_farm_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -4377,7 +4447,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4389,7 +4459,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4402,7 +4472,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{53}
+	return file_farm_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *JoinReply) GetError() *Error {
@@ -4639,7 +4709,7 @@ const file_farm_proto_rawDesc = "" +
 	"\arunning\x18\x06 \x01(\x04R\arunning\x12\x1c\n" +
 	"\tsucceeded\x18\a \x01(\x04R\tsucceeded\x12\x16\n" +
 	"\x06failed\x18\b \x01(\x04R\x06failed\x12\x1c\n" +
-	"\tcancelled\x18\t \x01(\x04R\tcancelled\"\xc3\x02\n" +
+	"\tcancelled\x18\t \x01(\x04R\tcancelled\"\xe8\x02\n" +
 	"\bNodeInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04raft\x18\x02 \x01(\tR\x04raft\x12\x10\n" +
@@ -4655,7 +4725,11 @@ const file_farm_proto_rawDesc = "" +
 	"\x06leader\x18\v \x01(\tR\x06leader\x12\x18\n" +
 	"\acluster\x18\f \x01(\tR\acluster\x12\x19\n" +
 	"\blog_hash\x18\r \x01(\tR\alogHash\x12\x18\n" +
-	"\aversion\x18\x0e \x01(\tR\aversion\"\x8c\x01\n" +
+	"\aversion\x18\x0e \x01(\tR\aversion\x12#\n" +
+	"\x05marks\x18\x0f \x03(\v2\r.farm.v1.MarkR\x05marks\".\n" +
+	"\x04Mark\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x10\n" +
+	"\x03sum\x18\x02 \x01(\fR\x03sum\"\x8c\x01\n" +
 	"\n" +
 	"WorkerInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
@@ -4681,7 +4755,7 @@ const file_farm_proto_rawDesc = "" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x12\n" +
 	"\x04done\x18\x03 \x01(\x03R\x04done\x12\x14\n" +
-	"\x05total\x18\x04 \x01(\x03R\x05total\"\xaf\x02\n" +
+	"\x05total\x18\x04 \x01(\x03R\x05total\"\xcb\x02\n" +
 	"\n" +
 	"FromWorker\x12$\n" +
 	"\x05hello\x18\x01 \x01(\v2\x0e.farm.v1.HelloR\x05hello\x12/\n" +
@@ -4690,7 +4764,8 @@ const file_farm_proto_rawDesc = "" +
 	"\x05began\x18\x04 \x03(\v2\x13.farm.v1.AttemptRefR\x05began\x12\x16\n" +
 	"\x06forgot\x18\x05 \x03(\tR\x06forgot\x12)\n" +
 	"\aoutputs\x18\x06 \x03(\v2\x0f.farm.v1.OutputR\aoutputs\x12-\n" +
-	"\bprogress\x18\a \x03(\v2\x11.farm.v1.ProgressR\bprogress\"\x96\x01\n" +
+	"\bprogress\x18\a \x03(\v2\x11.farm.v1.ProgressR\bprogress\x12\x1a\n" +
+	"\bdraining\x18\b \x01(\bR\bdraining\"\x96\x01\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x12\n" +
@@ -4800,7 +4875,7 @@ func file_farm_proto_rawDescGZIP() []byte {
 }
 
 var file_farm_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
+var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
 var file_farm_proto_goTypes = []any{
 	(Code)(0),              // 0: farm.v1.Code
 	(Ending)(0),            // 1: farm.v1.Ending
@@ -4839,26 +4914,27 @@ var file_farm_proto_goTypes = []any{
 	(*Job)(nil),            // 34: farm.v1.Job
 	(*Status)(nil),         // 35: farm.v1.Status
 	(*NodeInfo)(nil),       // 36: farm.v1.NodeInfo
-	(*WorkerInfo)(nil),     // 37: farm.v1.WorkerInfo
-	(*WatchRequest)(nil),   // 38: farm.v1.WatchRequest
-	(*Event)(nil),          // 39: farm.v1.Event
-	(*Output)(nil),         // 40: farm.v1.Output
-	(*Progress)(nil),       // 41: farm.v1.Progress
-	(*FromWorker)(nil),     // 42: farm.v1.FromWorker
-	(*Hello)(nil),          // 43: farm.v1.Hello
-	(*AttemptRef)(nil),     // 44: farm.v1.AttemptRef
-	(*Complete)(nil),       // 45: farm.v1.Complete
-	(*Item)(nil),           // 46: farm.v1.Item
-	(*ToWorker)(nil),       // 47: farm.v1.ToWorker
-	(*Instruction)(nil),    // 48: farm.v1.Instruction
-	(*Welcome)(nil),        // 49: farm.v1.Welcome
-	(*Assign)(nil),         // 50: farm.v1.Assign
-	(*Load)(nil),           // 51: farm.v1.Load
-	(*InfoRequest)(nil),    // 52: farm.v1.InfoRequest
-	(*JoinRequest)(nil),    // 53: farm.v1.JoinRequest
-	(*RemoveRequest)(nil),  // 54: farm.v1.RemoveRequest
-	(*JoinReply)(nil),      // 55: farm.v1.JoinReply
-	nil,                    // 56: farm.v1.Work.ArgsEntry
+	(*Mark)(nil),           // 37: farm.v1.Mark
+	(*WorkerInfo)(nil),     // 38: farm.v1.WorkerInfo
+	(*WatchRequest)(nil),   // 39: farm.v1.WatchRequest
+	(*Event)(nil),          // 40: farm.v1.Event
+	(*Output)(nil),         // 41: farm.v1.Output
+	(*Progress)(nil),       // 42: farm.v1.Progress
+	(*FromWorker)(nil),     // 43: farm.v1.FromWorker
+	(*Hello)(nil),          // 44: farm.v1.Hello
+	(*AttemptRef)(nil),     // 45: farm.v1.AttemptRef
+	(*Complete)(nil),       // 46: farm.v1.Complete
+	(*Item)(nil),           // 47: farm.v1.Item
+	(*ToWorker)(nil),       // 48: farm.v1.ToWorker
+	(*Instruction)(nil),    // 49: farm.v1.Instruction
+	(*Welcome)(nil),        // 50: farm.v1.Welcome
+	(*Assign)(nil),         // 51: farm.v1.Assign
+	(*Load)(nil),           // 52: farm.v1.Load
+	(*InfoRequest)(nil),    // 53: farm.v1.InfoRequest
+	(*JoinRequest)(nil),    // 54: farm.v1.JoinRequest
+	(*RemoveRequest)(nil),  // 55: farm.v1.RemoveRequest
+	(*JoinReply)(nil),      // 56: farm.v1.JoinReply
+	nil,                    // 57: farm.v1.Work.ArgsEntry
 }
 var file_farm_proto_depIdxs = []int32{
 	4,  // 0: farm.v1.Calls.calls:type_name -> farm.v1.Call
@@ -4888,7 +4964,7 @@ var file_farm_proto_depIdxs = []int32{
 	34, // 24: farm.v1.Reply.job:type_name -> farm.v1.Job
 	35, // 25: farm.v1.Reply.status:type_name -> farm.v1.Status
 	0,  // 26: farm.v1.Error.code:type_name -> farm.v1.Code
-	56, // 27: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
+	57, // 27: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
 	14, // 28: farm.v1.Work.set:type_name -> farm.v1.SetKey
 	7,  // 29: farm.v1.Submit.work:type_name -> farm.v1.Work
 	20, // 30: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
@@ -4898,51 +4974,52 @@ var file_farm_proto_depIdxs = []int32{
 	31, // 34: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
 	32, // 35: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
 	33, // 36: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
-	46, // 37: farm.v1.Namespace.stored:type_name -> farm.v1.Item
+	47, // 37: farm.v1.Namespace.stored:type_name -> farm.v1.Item
 	36, // 38: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
-	37, // 39: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
-	40, // 40: farm.v1.Event.output:type_name -> farm.v1.Output
-	41, // 41: farm.v1.Event.progress:type_name -> farm.v1.Progress
-	25, // 42: farm.v1.Event.task:type_name -> farm.v1.Task
-	43, // 43: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
-	45, // 44: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
-	44, // 45: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
-	44, // 46: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
-	40, // 47: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
-	41, // 48: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
-	44, // 49: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
-	1,  // 50: farm.v1.Complete.ending:type_name -> farm.v1.Ending
-	46, // 51: farm.v1.Complete.put:type_name -> farm.v1.Item
-	27, // 52: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
-	48, // 53: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
-	49, // 54: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
-	50, // 55: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
-	44, // 56: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
-	44, // 57: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
-	44, // 58: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
-	20, // 59: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
-	51, // 60: farm.v1.Assign.load:type_name -> farm.v1.Load
-	46, // 61: farm.v1.Load.items:type_name -> farm.v1.Item
-	6,  // 62: farm.v1.JoinReply.error:type_name -> farm.v1.Error
-	2,  // 63: farm.v1.Farm.Do:input_type -> farm.v1.Calls
-	4,  // 64: farm.v1.Farm.One:input_type -> farm.v1.Call
-	38, // 65: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
-	42, // 66: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
-	52, // 67: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
-	53, // 68: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
-	54, // 69: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
-	3,  // 70: farm.v1.Farm.Do:output_type -> farm.v1.Replies
-	5,  // 71: farm.v1.Farm.One:output_type -> farm.v1.Reply
-	39, // 72: farm.v1.Farm.Watch:output_type -> farm.v1.Event
-	47, // 73: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
-	36, // 74: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
-	55, // 75: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
-	55, // 76: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
-	70, // [70:77] is the sub-list for method output_type
-	63, // [63:70] is the sub-list for method input_type
-	63, // [63:63] is the sub-list for extension type_name
-	63, // [63:63] is the sub-list for extension extendee
-	0,  // [0:63] is the sub-list for field type_name
+	38, // 39: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
+	37, // 40: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
+	41, // 41: farm.v1.Event.output:type_name -> farm.v1.Output
+	42, // 42: farm.v1.Event.progress:type_name -> farm.v1.Progress
+	25, // 43: farm.v1.Event.task:type_name -> farm.v1.Task
+	44, // 44: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
+	46, // 45: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
+	45, // 46: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
+	45, // 47: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
+	41, // 48: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
+	42, // 49: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
+	45, // 50: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
+	1,  // 51: farm.v1.Complete.ending:type_name -> farm.v1.Ending
+	47, // 52: farm.v1.Complete.put:type_name -> farm.v1.Item
+	27, // 53: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
+	49, // 54: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
+	50, // 55: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
+	51, // 56: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
+	45, // 57: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
+	45, // 58: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
+	45, // 59: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
+	20, // 60: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
+	52, // 61: farm.v1.Assign.load:type_name -> farm.v1.Load
+	47, // 62: farm.v1.Load.items:type_name -> farm.v1.Item
+	6,  // 63: farm.v1.JoinReply.error:type_name -> farm.v1.Error
+	2,  // 64: farm.v1.Farm.Do:input_type -> farm.v1.Calls
+	4,  // 65: farm.v1.Farm.One:input_type -> farm.v1.Call
+	39, // 66: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
+	43, // 67: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
+	53, // 68: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
+	54, // 69: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
+	55, // 70: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
+	3,  // 71: farm.v1.Farm.Do:output_type -> farm.v1.Replies
+	5,  // 72: farm.v1.Farm.One:output_type -> farm.v1.Reply
+	40, // 73: farm.v1.Farm.Watch:output_type -> farm.v1.Event
+	48, // 74: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
+	36, // 75: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
+	56, // 76: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
+	56, // 77: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
+	71, // [71:78] is the sub-list for method output_type
+	64, // [64:71] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_farm_proto_init() }
@@ -4977,13 +5054,13 @@ func file_farm_proto_init() {
 		(*Reply_Job)(nil),
 		(*Reply_Status)(nil),
 	}
-	file_farm_proto_msgTypes[37].OneofWrappers = []any{
+	file_farm_proto_msgTypes[38].OneofWrappers = []any{
 		(*Event_State)(nil),
 		(*Event_Output)(nil),
 		(*Event_Progress)(nil),
 		(*Event_Task)(nil),
 	}
-	file_farm_proto_msgTypes[46].OneofWrappers = []any{
+	file_farm_proto_msgTypes[47].OneofWrappers = []any{
 		(*Instruction_Welcome)(nil),
 		(*Instruction_Assign)(nil),
 		(*Instruction_Settled)(nil),
@@ -4997,7 +5074,7 @@ func file_farm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_farm_proto_rawDesc), len(file_farm_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   55,
+			NumMessages:   56,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

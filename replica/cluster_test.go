@@ -207,3 +207,32 @@ func TestNewNodeJoins(t *testing.T) {
 		t.Fatalf("%d nodes after one joined three", len(v.Nodes))
 	}
 }
+
+// A node whose state is not that of the two others finds out, and would end.
+func TestDivergedNodeEnds(t *testing.T) {
+	c := startCluster(t)
+	cl := dial(t, c.nodes[0].API())
+	for i := range 200 { // past a mark
+		cl.set(fmt.Sprint("s", i), "c0", "x", fmt.Sprint(i))
+	}
+	liar := c.nodes[2]
+	eventually(t, "marks on all nodes", func() bool {
+		return len(c.nodes[0].fsm.Marks()) > 0 && len(c.nodes[1].fsm.Marks()) > 0 && len(liar.fsm.Marks()) > 0
+	})
+	for _, n := range c.nodes {
+		if err := n.compare(t.Context()); err != nil {
+			t.Fatalf("%s: %v", n.ID(), err)
+		}
+	}
+	wrong := liar.fsm.Marks()
+	for i := range wrong {
+		wrong[i].Sum[0]++
+	}
+	index, against := contradiction(wrong, [][]*api.Mark{markViews(c.nodes[0].fsm.Marks()), markViews(c.nodes[1].fsm.Marks()), nil})
+	if against != 2 || index != wrong[0].Index {
+		t.Fatalf("%d against at entry %d, want 2 at %d", against, index, wrong[0].Index)
+	}
+	if _, against := contradiction(c.nodes[0].fsm.Marks(), [][]*api.Mark{markViews(c.nodes[1].fsm.Marks()), markViews(wrong)}); against != 1 {
+		t.Fatalf("%d against a node that is right, want the one that is wrong", against)
+	}
+}

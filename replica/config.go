@@ -17,6 +17,7 @@ const (
 	MaxCallsPerStream = 16_384           // calls of one client stream not yet answered
 	MaxHeld           = 32_768           // calls waiting for a leader
 	HoldTime          = 15 * time.Second // how long a call waits for a leader
+	MaxConnections    = 10_000           // open connections of the API; more wait to be accepted
 	MaxStreams        = 1_000            // streams of one connection
 	MaxWatchers       = 10_000           // watches on a node
 	MaxReplyBytes     = 4 << 20          // values in one list

@@ -344,10 +344,15 @@ func (x *session) report(m *api.FromWorker) error {
 			return err
 		}
 	}
+	if m.Draining {
+		if err := x.propose(&scheduler.WorkerIdle{Worker: x.worker, Drain: true}, func(scheduler.Result, error) {}); err != nil {
+			return err
+		}
+	}
 	if len(m.Returns) == 0 {
 		return nil
 	}
-	r := &scheduler.Return{Worker: x.worker, Incarnation: x.incarnation}
+	r := &scheduler.Return{Worker: x.worker, Incarnation: x.incarnation, Lacking: len(m.Forgot) > 0}
 	for _, a := range m.Returns {
 		r.Attempts = append(r.Attempts, scheduler.Attempt{Task: a.Task, Number: a.Attempt})
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/health"
@@ -100,6 +101,7 @@ func (n *Node) start(ctx context.Context) error {
 	n.tasks.Go(func() { n.held.run(n.ctx) })
 	n.tasks.Go(func() { n.dispatch.run(n.ctx) })
 	n.tasks.Go(n.followLeadership)
+	n.tasks.Go(func() { n.agree(n.ctx) })
 	n.serve()
 	if err := n.enter(ctx); err != nil {
 		return err
@@ -137,6 +139,7 @@ func (n *Node) listen() error {
 	if n.listener, err = net.Listen("tcp", n.cfg.Listen); err != nil {
 		return err
 	}
+	n.listener = netutil.LimitListener(n.listener, MaxConnections)
 	n.apiAddr = n.listener.Addr().String()
 	for _, a := range []string{n.cfg.Listen, n.cfg.Raft} {
 		host, _, _ := net.SplitHostPort(a)

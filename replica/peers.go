@@ -84,6 +84,7 @@ func (n *Node) Info(ctx context.Context, q *api.InfoRequest) (*api.NodeInfo, err
 	n.fsm.View(func(s *scheduler.State) { v.Cluster = s.Cluster() })
 	_, chain := n.fsm.Chain()
 	v.LogHash = fmt.Sprintf("%x", chain[:8])
+	v.Marks = markViews(n.fsm.Marks())
 	if q.Hash {
 		index, sum, err := n.fsm.Hash(ctx)
 		if err != nil {

@@ -80,10 +80,12 @@ type Attempt struct {
 }
 
 // Return gives back attempts a worker has not begun, so that another may run
-// them. It costs them nothing.
+// them. It costs them nothing. Lacking says that the worker could not begin them
+// for want of the namespace's state, and not for want of a slot.
 type Return struct {
 	Worker      string
 	Incarnation uint64
+	Lacking     bool
 	Attempts    []Attempt
 }
 
@@ -179,6 +181,7 @@ func (c *Return) AppendTo(b []byte) []byte {
 	b = append(b, cmdReturn)
 	b = wire.AppendString(b, c.Worker)
 	b = wire.AppendUint(b, c.Incarnation)
+	b = wire.AppendBool(b, c.Lacking)
 	b = wire.AppendUint(b, uint64(len(c.Attempts)))
 	for _, a := range c.Attempts {
 		b = wire.AppendString(b, a.Task)
@@ -249,7 +252,7 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		c = &Complete{Task: r.String(), Attempt: uint32(r.Uint()), Worker: r.String(), Incarnation: r.Uint(), Epoch: r.Uint(), Base: r.Uint(),
 			Status: Status(r.Byte()), Cause: r.String(), Change: readChange(r), Outcome: r.Bytes(), Took: r.Int()}
 	case cmdReturn:
-		x := &Return{Worker: r.String(), Incarnation: r.Uint()}
+		x := &Return{Worker: r.String(), Incarnation: r.Uint(), Lacking: r.Bool()}
 		for range r.Count() {
 			x.Attempts = append(x.Attempts, Attempt{r.String(), uint32(r.Uint())})
 		}

@@ -565,8 +565,10 @@ func (s *State) giveBack(c *Return) Result {
 	if w == nil || w.Incarnation != c.Incarnation {
 		return refuse(Stale, "incarnation %d of worker %s is not the current one", c.Incarnation, c.Worker)
 	}
-	w.Average = max(w.Average, lookahead) // it had more than it could begin: give it nothing ahead
-	s.touchWorker(w)
+	if !c.Lacking {
+		w.Average = max(w.Average, lookahead) // it had more than it could begin: give it nothing ahead
+		s.touchWorker(w)
+	}
 	for _, a := range c.Attempts {
 		t := w.tasks[a.Task]
 		switch {

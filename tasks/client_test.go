@@ -218,6 +218,43 @@ func TestMovesToTheLeaderOnce(t *testing.T) {
 	}
 }
 
+// Nodes that each take the other for the leader must not make the client run
+// between them.
+func TestMovesAtMostOnceATerm(t *testing.T) {
+	var nodes [2]*fakeNode
+	ready := make(chan struct{})
+	for i := range nodes {
+		nodes[i] = startFake(t, func(n *fakeNode, st *fakeStream, c *api.Call) *api.Reply {
+			<-ready
+			if c.GetStatus() != nil {
+				return &api.Reply{Result: &api.Reply_Status{Status: &api.Status{Leader: "l", Term: 3, Nodes: []*api.NodeInfo{{Id: "l", Api: nodes[1-i].addr}}}}}
+			}
+			return usual(n, st, c)
+		})
+	}
+	close(ready)
+	c := dialFake(t, Options{}, nodes[0])
+	eventually(t, "it moved", func() bool {
+		c.conn.mu.Lock()
+		defer c.conn.mu.Unlock()
+		return c.conn.up != nil && c.conn.up.addr == nodes[1].addr
+	})
+	for range 50 { // time enough for more moves
+		if _, err := c.Run(testContext(t), Task{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	streams := 0
+	for _, n := range nodes {
+		n.mu.Lock()
+		streams += n.streams
+		n.mu.Unlock()
+	}
+	if streams != 2 {
+		t.Errorf("%d streams", streams)
+	}
+}
+
 func TestNoLeaderIsRetried(t *testing.T) {
 	var tries atomic.Int32
 	n := startFake(t, func(n *fakeNode, st *fakeStream, c *api.Call) *api.Reply {
@@ -330,6 +367,11 @@ func TestContextEndsACall(t *testing.T) {
 	defer cancel()
 	if _, err := c.Wait(ctx, "x"); !errors.Is(err, ErrTimeout) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("deadline: %v", err)
+	}
+	// A node need not hold the wait for longer than anybody waits.
+	eventually(t, "the wait is at the node", func() bool { return len(n.calls()) == 2 })
+	if held := n.calls()[1].GetWait().GetTimeout(); held <= 0 || held > int64(20*time.Millisecond) {
+		t.Errorf("held for %v", time.Duration(held))
 	}
 	c.conn.mu.Lock()
 	defer c.conn.mu.Unlock()
@@ -489,7 +531,8 @@ func TestWatchGoesOnAtAnotherNode(t *testing.T) {
 		}
 		if err.Error() == "called twice" {
 			g.Send(state("running"))
-			g.Send(out("one\ntwo\nthree\n"))
+			g.Send(out("one\n"))
+			g.Send(out("two\nthree\n"))
 			g.Send(&api.Event{Event: &api.Event_Task{Task: &api.Task{Id: q.Id, State: "succeeded", Stdout: []byte("one\ntwo\nthree\n")}}})
 			return nil
 		}
@@ -703,7 +746,7 @@ func TestMapRefusesInputThatIsNotJSON(t *testing.T) {
 			if !yield(json.RawMessage("1"), nil) {
 				return
 			}
-			if want == ErrInvalid {
+			if errors.Is(want, ErrInvalid) {
 				yield(json.RawMessage("{"), nil)
 				return
 			}
@@ -719,17 +762,23 @@ func TestMapRefusesInputThatIsNotJSON(t *testing.T) {
 	}
 }
 
-// A slow source of inputs must not hold results back.
+// A slow source of inputs must not hold results back, even when chunks have
+// become large.
 func TestMapOfASlowSource(t *testing.T) {
-	n, _ := mapNode(t, -1)
+	n, calls := mapNode(t, -1)
 	c := dialFake(t, Options{}, n)
-	got := make(chan struct{})
+	const fast, slow = 5000, 3
+	got := make(chan struct{}, fast+slow)
+	taken := 0
 	inputs := func(yield func(json.RawMessage, error) bool) {
-		for range 3 {
+		for i := range fast + slow {
+			for i >= fast && taken < i { // this input comes after the results of all before it
+				<-got
+				taken++
+			}
 			if !yield(json.RawMessage("2"), nil) {
 				return
 			}
-			<-got // the next input comes after the result of this one
 		}
 	}
 	count := 0
@@ -740,8 +789,8 @@ func TestMapOfASlowSource(t *testing.T) {
 		count++
 		got <- struct{}{}
 	}
-	if count != 3 {
-		t.Errorf("%d results", count)
+	if count != fast+slow || load[int](calls, "max") == 1 {
+		t.Errorf("%d results, chunks of at most %d", count, load[int](calls, "max"))
 	}
 }
 

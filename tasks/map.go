@@ -405,5 +405,5 @@ func (m *mapper) cancel() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), cancelTimeout)
 	defer cancel()
-	m.c.CancelJob(ctx, m.ID) // best effort: the farm may be what failed
+	_, _ = m.c.CancelJob(ctx, m.ID) // best effort: the farm may be what failed
 }

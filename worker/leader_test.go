@@ -61,6 +61,7 @@ func (s *stream) CloseSend() error {
 type heard struct {
 	hellos    []*api.Hello
 	completes []*api.Complete
+	draining  bool
 	returns   []*api.AttemptRef
 	began     []*api.AttemptRef
 	forgot    []string
@@ -196,6 +197,7 @@ func (l *leader) receive(s *stream, b []byte) {
 	if len(answers) > 0 {
 		s.to <- tell(answers...)
 	}
+	l.draining = l.draining || m.Draining
 	l.returns = append(l.returns, m.Returns...)
 	l.began = append(l.began, m.Began...)
 	l.forgot = append(l.forgot, m.Forgot...)

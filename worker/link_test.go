@@ -143,6 +143,9 @@ func TestDrain(t *testing.T) {
 	if got := fmt.Sprint(refs(l.now().returns)); got != "[b.1 c.1]" {
 		t.Errorf("given back: %s", got)
 	}
+	if !l.now().draining {
+		t.Error("the leader was not told that the worker drains")
+	}
 	goleak.VerifyNone(t, ignore)
 	if kids := children(); len(kids) > 0 {
 		t.Errorf("children left: %v", kids)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"farm/api"
 )
 
 // Worker runs attempts for a farm. Use New.
@@ -110,6 +112,7 @@ const settleTimeout = time.Second
 func (w *Worker) drain() {
 	w.mu.Lock()
 	w.draining = true
+	w.out.add(func(m *api.FromWorker) { m.Draining = true })
 	w.returnWaiting(func(int64) bool { return true })
 	w.mu.Unlock()
 	w.await(w.cfg.Limits.DrainTimeout, func() bool { return w.running == 0 })

@@ -38,7 +38,7 @@ type connection struct {
 }
 
 func (c *connection) close() {
-	c.Client.Close()
+	_ = c.Client.Close() // it only ends what is still under way
 	if c.release != nil {
 		c.release()
 	}

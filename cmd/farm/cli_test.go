@@ -52,13 +52,13 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	for _, verb := range verbs {
-		r := farmCommand(t, t.Context(), nil, "", append(verb[:len(verb):len(verb)], "--help")...)
+		r := farmCommand(t.Context(), t, nil, "", append(verb[:len(verb):len(verb)], "--help")...)
 		if r.code != 0 || r.err != "" {
 			t.Errorf("%v: exit %d, %q", verb, r.code, r.err)
 		}
 		golden(t, filepath.Join("help", strings.Join(append([]string{"farm"}, verb...), "-")+".txt"), r.out)
 	}
-	if r := farmCommand(t, t.Context(), nil, ""); r.code != 0 || !strings.Contains(r.out, "VERB") {
+	if r := farmCommand(t.Context(), t, nil, ""); r.code != 0 || !strings.Contains(r.out, "VERB") {
 		t.Errorf("without a verb: %+v", r)
 	}
 }
@@ -115,7 +115,7 @@ func TestWrongUsage(t *testing.T) {
 		"map --call F --in testdata/bad.in -": "input line 3 is not JSON",
 	} {
 		stdin := "func F(n int) int { return n }"
-		r := farmCommand(t, t.Context(), nil, stdin, strings.Fields(line)...)
+		r := farmCommand(t.Context(), t, nil, stdin, strings.Fields(line)...)
 		if r.code != exitUsage || r.out != "" || !strings.Contains(r.err, want) || r.err == "" {
 			t.Errorf("farm %s: exit %d, stdout %q, stderr %q; want %q", line, r.code, r.out, r.err, want)
 		}
@@ -125,17 +125,17 @@ func TestWrongUsage(t *testing.T) {
 func TestArgumentsThatLookLikeFlags(t *testing.T) {
 	f := newFakeFarm(t)
 	for _, args := range [][]string{{"set", "a", "x", "-5"}, {"set", "--", "a", "x", "-5"}, {"exec", "--", "a", "-x"}} {
-		if r := farmCommand(t, t.Context(), f, "", args...); r.code == exitUsage {
+		if r := farmCommand(t.Context(), t, f, "", args...); r.code == exitUsage {
 			t.Errorf("%q: %s", args, r.err)
 		}
 	}
 	if got := f.vars["a"]["x"]; got != "-5" {
 		t.Errorf("x is %q", got)
 	}
-	if r := farmCommand(t, t.Context(), f, "7", "set", "a", "x", "-"); r.code != 0 || f.vars["a"]["x"] != "7" {
+	if r := farmCommand(t.Context(), t, f, "7", "set", "a", "x", "-"); r.code != 0 || f.vars["a"]["x"] != "7" {
 		t.Errorf("from standard input: %+v, %q", r, f.vars["a"]["x"])
 	}
-	if r := farmCommand(t, t.Context(), f, "", "get", "help", "x"); r.code != exitFailed {
+	if r := farmCommand(t.Context(), t, f, "", "get", "help", "x"); r.code != exitFailed {
 		t.Errorf("a namespace called help: %+v", r)
 	}
 }
@@ -192,7 +192,7 @@ func TestSubmit(t *testing.T) {
 	f := newFakeFarm(t)
 	run := func(stdin string, args ...string) ended {
 		t.Helper()
-		return farmCommand(t, t.Context(), f, stdin, append([]string{"submit"}, args...)...)
+		return farmCommand(t.Context(), t, f, stdin, append([]string{"submit"}, args...)...)
 	}
 	file := filepath.Join(t.TempDir(), "cell.go")
 	write := func(text string) {
@@ -227,21 +227,21 @@ func TestSubmit(t *testing.T) {
 // A typo costs nothing: nothing is submitted, not even a connection is made
 // for a private task.
 func TestSubmitChecksFirst(t *testing.T) {
-	r := farmCommand(t, t.Context(), nil, "", "submit", "-c", "x := undefined1\ny")
+	r := farmCommand(t.Context(), t, nil, "", "submit", "-c", "x := undefined1\ny")
 	r.check(t, 1, "", "cell:1:6: undefined: undefined1\ncell:2:1: undefined: y\n")
-	r = farmCommand(t, t.Context(), nil, "", "submit", "-c", `import "os"`)
+	r = farmCommand(t.Context(), t, nil, "", "submit", "-c", `import "os"`)
 	if r.code != exitRefused || !strings.Contains(r.err, "cell:1:8: ") {
 		t.Errorf("%+v", r)
 	}
 	f := newFakeFarm(t)
-	if r := farmCommand(t, t.Context(), f, "", "exec", "a", "nope"); r.code != exitFailed || len(f.submitted()) != 0 {
+	if r := farmCommand(t.Context(), t, f, "", "exec", "a", "nope"); r.code != exitFailed || len(f.submitted()) != 0 {
 		t.Errorf("exec: %+v, %d submitted", r, len(f.submitted()))
 	}
 	// While another task is on its way in the namespace, only the farm can tell.
 	f.mu.Lock()
 	f.tasks["other"] = &api.Task{Id: "other", State: "running"}
 	f.mu.Unlock()
-	if r := farmCommand(t, t.Context(), f, "", "exec", "a", "nope"); r.code != exitDone || len(f.submitted()) != 1 {
+	if r := farmCommand(t.Context(), t, f, "", "exec", "a", "nope"); r.code != exitDone || len(f.submitted()) != 1 {
 		t.Errorf("exec while another runs: %+v, %d submitted", r, len(f.submitted()))
 	}
 }
@@ -250,7 +250,7 @@ func TestInterruptCancelsTheTask(t *testing.T) {
 	f := newFakeFarm(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan ended)
-	go func() { done <- farmCommand(t, ctx, f, "", "submit", "--id", "slow", "-c", "1 // never") }()
+	go func() { done <- farmCommand(ctx, t, f, "", "submit", "--id", "slow", "-c", "1 // never") }()
 	for end := time.Now().Add(5 * time.Second); len(f.submitted()) == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("nothing submitted")
@@ -270,7 +270,7 @@ func TestInterruptCancelsTheTask(t *testing.T) {
 
 func TestVariables(t *testing.T) {
 	f := newFakeFarm(t)
-	run := func(args ...string) ended { t.Helper(); return farmCommand(t, t.Context(), f, "", args...) }
+	run := func(args ...string) ended { t.Helper(); return farmCommand(t.Context(), t, f, "", args...) }
 	run("set", "c0,c1,d", "x", "1").check(t, 0, "", "")
 	run("set", "c*", "x", "2").check(t, 0, "", "")
 	run("get", "c0", "x").check(t, 0, "2\n", "")
@@ -292,7 +292,7 @@ func TestVariables(t *testing.T) {
 
 func TestExecInMany(t *testing.T) {
 	f := newFakeFarm(t)
-	run := func(args ...string) ended { t.Helper(); return farmCommand(t, t.Context(), f, "", args...) }
+	run := func(args ...string) ended { t.Helper(); return farmCommand(t.Context(), t, f, "", args...) }
 	run("exec", "a", "1 // value 5").check(t, 0, "5\n", "")
 	run("exec", "b,a,b", "1 // print hello\n// value 5").check(t, 0, "b: hello\nb: 5\na: hello\na: 5\n", "")
 	run("exec", "b,a", "1 // fail panic no").check(t, 1, "", "b: panic: no\nb: \tat cell:2:3\na: panic: no\na: \tat cell:2:3\n")
@@ -300,7 +300,7 @@ func TestExecInMany(t *testing.T) {
 
 func TestTaskVerbs(t *testing.T) {
 	f := newFakeFarm(t)
-	run := func(args ...string) ended { t.Helper(); return farmCommand(t, t.Context(), f, "", args...) }
+	run := func(args ...string) ended { t.Helper(); return farmCommand(t.Context(), t, f, "", args...) }
 	run("submit", "--detach", "--id", "a", "-c", "1 // value 5\n// print out")
 	run("submit", "--detach", "--id", "b", "-c", "1 // fail panic no")
 	run("submit", "--detach", "--id", "c", "-c", "1 // never")
@@ -330,9 +330,9 @@ func TestTaskVerbs(t *testing.T) {
 
 func TestStatus(t *testing.T) {
 	f := newFakeFarm(t)
-	farmCommand(t, t.Context(), f, "", "status", "--json").check(t, 0, `{"leader":"n1","term":3,"nodes":[{"id":"n1","raft":"127.0.0.1:1","api":"","pid":123,"role":"leader","voter":true,"applied":812,"hash":"abcd","reachable":true}],`+
+	farmCommand(t.Context(), t, f, "", "status", "--json").check(t, 0, `{"leader":"n1","term":3,"nodes":[{"id":"n1","raft":"127.0.0.1:1","api":"","pid":123,"role":"leader","voter":true,"applied":812,"hash":"abcd","reachable":true}],`+
 		`"workers":[{"id":"n1","node":"n1","slots":2,"busy":1,"state":"ready"}],"tasks":{"queued":0,"running":1,"succeeded":9,"failed":0,"cancelled":0}}`+"\n", "")
-	farmCommand(t, t.Context(), f, "", "status").check(t, 0, "leader n1, term 3\ntasks  0 queued, 1 running, 9 succeeded, 0 failed, 0 cancelled\n\n"+
+	farmCommand(t.Context(), t, f, "", "status").check(t, 0, "leader n1, term 3\ntasks  0 queued, 1 running, 9 succeeded, 0 failed, 0 cancelled\n\n"+
 		"n1\tleader\tyes\t\t127.0.0.1:1\t123\t812\tabcd\tyes\n\nn1\tn1\t2\t1\tready\n", "")
 }
 
@@ -350,7 +350,7 @@ func TestMapCommand(t *testing.T) {
 	}
 	run := func(stdin string, args ...string) ended {
 		t.Helper()
-		return farmCommand(t, t.Context(), f, stdin, append([]string{"map", "--call", "F"}, args...)...)
+		return farmCommand(t.Context(), t, f, stdin, append([]string{"map", "--call", "F"}, args...)...)
 	}
 	want := "[1]\n[2]\n[3]\n[4]\n"
 	run("", "--in", in, program).check(t, 0, want, "")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -80,8 +81,7 @@ func (a *app) runDev(ctx context.Context, o *devOptions) error {
 			}
 			a.io.talk("starting it again")
 			if err := c.Restart(ctx, e.node); err != nil && ctx.Err() == nil {
-				c.Stop()
-				return err
+				return errors.Join(err, c.Stop())
 			}
 		}
 	}

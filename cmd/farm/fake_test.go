@@ -253,7 +253,7 @@ type ended struct {
 
 // farmCommand runs a command line against a fake farm. Without one, a
 // connection fails the test.
-func farmCommand(t *testing.T, ctx context.Context, f *fakeFarm, stdin string, args ...string) ended {
+func farmCommand(ctx context.Context, t *testing.T, f *fakeFarm, stdin string, args ...string) ended {
 	t.Helper()
 	var out, errs bytes.Buffer
 	a := &app{io: streams{in: strings.NewReader(stdin), out: &out, err: &errs}}

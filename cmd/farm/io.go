@@ -71,7 +71,7 @@ func (t *table) print() {
 	for _, r := range t.rows {
 		fmt.Fprintln(w, strings.Join(r, "\t"))
 	}
-	w.Flush()
+	_ = w.Flush() // into memory
 	head, rest, _ := strings.Cut(b.String(), "\n")
 	if t.s.color {
 		head = "\x1b[1m" + head + "\x1b[0m"
@@ -115,7 +115,7 @@ func (l *lineWriter) Write(b []byte) (int, error) {
 // endLine ends a line that is unfinished.
 func (l *lineWriter) endLine() {
 	if l.open {
-		l.Write([]byte{'\n'})
+		fmt.Fprintln(l)
 	}
 }
 

@@ -217,20 +217,20 @@ func (a *app) openInputs(ctx context.Context, path string) (in inputs, total int
 		return in, 0, usage("%v", err)
 	}
 	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		return inputs{lines: fromPipe(ctx, f), close: func() { f.Close() }}, 0, err
+		return inputs{lines: fromPipe(ctx, f), close: func() { _ = f.Close() }}, 0, err
 	}
 	for _, err := range jsonLines(f) {
 		if err != nil {
-			f.Close()
+			_ = f.Close()
 			return in, 0, fmt.Errorf("%s: %w", path, err)
 		}
 		total++
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		f.Close()
+		_ = f.Close()
 		return in, 0, err
 	}
-	return inputs{lines: jsonLines(f), close: func() { f.Close() }}, total, nil
+	return inputs{lines: jsonLines(f), close: func() { _ = f.Close() }}, total, nil
 }
 
 // jsonLines yields the lines of r that are not blank. Lines that are not JSON

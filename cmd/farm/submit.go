@@ -198,7 +198,7 @@ func (o *output) add(p *tasks.Output) {
 		i, w = 1, o.err
 	}
 	o.shown[i] = append(o.shown[i], p.Data...)
-	w.Write(p.Data)
+	fmt.Fprintf(w, "%s", p.Data)
 }
 
 func (o *output) finish(t *tasks.Info) {

@@ -77,11 +77,11 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	defer cancel()
 	c := &Cluster{opt: o, grace: StopTimeout}
 	ports := lockPorts(ctx)
-	defer ports.Close() // as soon as it can be; closing twice, or nil, does nothing
+	defer unlock(ports) // at the latest; twice does nothing
 	if err := c.open(); err != nil {
 		return nil, err
 	}
-	err := c.startAll(ctx, func() { ports.Close() })
+	err := c.startAll(ctx, func() { unlock(ports) })
 	if err != nil {
 		return nil, errors.Join(err, c.Stop())
 	}
@@ -118,7 +118,7 @@ func (c *Cluster) open() error {
 		}
 	}
 	if c.nodes, err = nodes(c.opt.Dir, c.opt.Nodes); err != nil {
-		c.lock.Close()
+		unlock(c.lock)
 	}
 	c.procs = make([]*process, len(c.nodes))
 	return err
@@ -398,10 +398,8 @@ func (c *Cluster) Stop() error {
 		})
 	}
 	wg.Wait()
-	c.lock.Close()
-	if c.users != nil {
-		c.users.Close()
-	}
+	unlock(c.lock)
+	unlock(c.users)
 	return errors.Join(errs...)
 }
 

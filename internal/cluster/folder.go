@@ -58,7 +58,7 @@ func lockFile(path string, how int) (*os.File, error) {
 		return nil, err
 	}
 	if err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); err != nil {
-		f.Close()
+		unlock(f)
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, ErrInUse
 		}
@@ -66,6 +66,9 @@ func lockFile(path string, how int) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// unlock gives a lock free. Nothing was written, so nothing can be lost.
+func unlock(f *os.File) { _ = f.Close() }
 
 // waitLock is lockFile, waiting until ctx ends.
 func waitLock(ctx context.Context, path string, how int) (*os.File, error) {
@@ -98,7 +101,7 @@ type Attached struct {
 }
 
 // Release says that the farm is not used any more.
-func (a *Attached) Release() { a.users.Close() }
+func (a *Attached) Release() { unlock(a.users) }
 
 // Attach uses the farm that another process runs in dir, waiting while it
 // starts. ErrNotRunning when there is none.
@@ -114,19 +117,19 @@ func Attach(ctx context.Context, dir string) (*Attached, error) {
 		}
 		lock, err := lockFile(filepath.Join(dir, "lock"), unix.LOCK_SH)
 		if err == nil {
-			lock.Close()
-			users.Close()
+			unlock(lock)
+			unlock(users)
 			return nil, ErrNotRunning
 		}
 		if !errors.Is(err, ErrInUse) {
-			users.Close()
+			unlock(users)
 			return nil, err
 		}
 		var r ready
 		if err := readJSON(filepath.Join(dir, "cluster.json"), &r); err == nil && len(r.Addrs) > 0 {
 			return &Attached{Addrs: r.Addrs, users: users}, nil
 		}
-		users.Close()
+		unlock(users)
 		if err := sleep(ctx, pollEvery); err != nil {
 			return nil, err
 		}

@@ -367,6 +367,12 @@ func TestGuardFindsWhatTheStoreMixedUp(t *testing.T) {
 		"no checksum":    func(l *raft.Log) error { l.Extensions = nil; return nil },
 		"unknown format": func(l *raft.Log) error { l.Extensions[0]++; return nil },
 		"an error":       func(l *raft.Log) error { return errors.New("cannot decode") },
+		"the seal of another index": func(l *raft.Log) error {
+			moved := *l
+			moved.Index = 5
+			l.Extensions = sealEntry(&moved)
+			return nil
+		},
 		"another good entry": func(l *raft.Log) error {
 			*l = *entries(4, 4)[0]
 			l.Extensions = sealEntry(l)

@@ -394,6 +394,47 @@ func TestShutdownWithProposalsInFlight(t *testing.T) {
 	}
 }
 
+// Entries that are committed but not applied yet are answered before raft stops: raft
+// itself would drop them, and their futures would never answer.
+func TestShutdownWaitsForTheStateMachine(t *testing.T) {
+	const n = 16
+	c := newCluster(t, 3, func(_ int, c *Config) { c.MaxInFlight, c.MaxEntryBytes = n, toyCommandSize })
+	l := c.leader()
+	release := l.toy.hold()
+	defer release()
+	answers := make(chan error, n)
+	for id := range uint64(n) {
+		if err := l.ProposeAsync(toyCommand(id, 1), func(_ Result, err error) { answers <- err }); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the entry to be committed", func() bool {
+			s := l.Stats()
+			return s.Entries == id+1 && s.CommitIndex == s.LastLogIndex
+		})
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- l.Shutdown() }()
+	eventually(t, "Shutdown to drain", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.draining
+	})
+	select {
+	case <-l.stopping:
+		t.Error("raft is stopped while entries are not applied")
+	case <-time.After(50 * time.Millisecond): // a wrong order would not need so long
+	}
+	release()
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	for range n {
+		if err := <-answers; err != nil {
+			t.Errorf("a committed entry was answered %v", err)
+		}
+	}
+}
+
 // A clean stop hands over: the next leader is there without an election timeout.
 func TestShutdownHandsOver(t *testing.T) {
 	c := newCluster(t, 3, func(_ int, c *Config) {
