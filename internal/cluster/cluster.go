@@ -169,7 +169,8 @@ func (c *Cluster) spawn(i int) error {
 	cmd.Env = append(os.Environ(), c.opt.Env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	// A group of its own, so that Ctrl-C in a terminal reaches only the process
-	// that runs the farm; and no farm outlives that one.
+	// that runs the farm; and no farm outlives that one. (The signal comes when
+	// the thread ends that started the node; Go keeps its threads.)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 
 	c.mu.Lock()
