@@ -102,8 +102,11 @@ func (n *Node) propose(cmd scheduler.Command, done func(scheduler.Result, error)
 // typed gives done the state machine's answer as what it is.
 func typed(done func(scheduler.Result, error)) func(consensus.Result, error) {
 	return func(r consensus.Result, err error) {
-		x, _ := r.(scheduler.Result)
-		done(x, err)
+		x, _ := r.(*scheduler.Result)
+		if x == nil {
+			x = &scheduler.Result{}
+		}
+		done(*x, err)
 	}
 }
 

@@ -184,8 +184,8 @@ func results(response any) []consensus.Result {
 		return nil
 	}
 	out := make([]consensus.Result, len(r.Results))
-	for i, x := range r.Results {
-		out[i] = x
+	for i := range r.Results {
+		out[i] = &r.Results[i]
 	}
 	return out
 }

@@ -247,10 +247,16 @@ func TestSubmitChecksFirst(t *testing.T) {
 }
 
 func TestInterruptCancelsTheTask(t *testing.T) {
+	for _, args := range [][]string{{"submit", "-c", "1 // never"}, {"exec", "a", "1 // never"}, {"exec", "a,b", "1 // never"}} {
+		interruptCancels(t, args)
+	}
+}
+
+func interruptCancels(t *testing.T, args []string) {
 	f := newFakeFarm(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan ended)
-	go func() { done <- farmCommand(ctx, t, f, "", "submit", "--id", "slow", "-c", "1 // never") }()
+	go func() { done <- farmCommand(ctx, t, f, "", args...) }()
 	for end := time.Now().Add(5 * time.Second); len(f.submitted()) == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("nothing submitted")
@@ -258,13 +264,19 @@ func TestInterruptCancelsTheTask(t *testing.T) {
 	}
 	cancel(errInterrupted)
 	r := <-done
-	if r.code != exitInterrupted || !strings.Contains(r.err, "cancelled task slow") {
-		t.Errorf("%+v", r)
+	if r.code != exitInterrupted {
+		t.Errorf("%q: %+v", args, r)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if last := f.calls[len(f.calls)-1]; last.GetCancel().GetId() != "slow" {
-		t.Errorf("last call %v", last)
+	for _, x := range f.submitted() {
+		cancelled := false
+		f.mu.Lock()
+		for _, c := range f.calls {
+			cancelled = cancelled || c.GetCancel().GetId() == x.Id
+		}
+		f.mu.Unlock()
+		if !cancelled || !strings.Contains(r.err, "cancelled task "+x.Id) {
+			t.Errorf("%q: task %s was not cancelled: %+v", args, x.Id, r)
+		}
 	}
 }
 

@@ -58,8 +58,10 @@ func (a *app) runExec(ctx context.Context, conn *connection, o *execOptions) err
 		return a.execOne(ctx, conn, src, names[0], o.json)
 	}
 	return each(ctx, names, func(ctx context.Context, ns string) (func() error, error) {
-		info, err := conn.Namespace(ns).Exec(ctx, src.text)
+		id := tasks.NewID()
+		info, err := conn.Run(ctx, tasks.Task{ID: id, Namespace: ns, Source: src.text})
 		if info == nil {
+			a.cancelInterrupted(ctx, conn, id)
 			return nil, err
 		}
 		return func() error { return a.showExec(src, ns, info, o.json) }, nil
@@ -70,11 +72,7 @@ func (a *app) execOne(ctx context.Context, conn *connection, src source, ns stri
 	if err := src.checkIn(ctx, conn, ns); err != nil {
 		return a.taskEnd(src, nil, err, "")
 	}
-	h, err := conn.Submit(ctx, tasks.Task{Namespace: ns, Source: src.text})
-	if err != nil {
-		return err
-	}
-	return a.await(ctx, conn, src, h.ID, json, true)
+	return a.runTask(ctx, conn, src, tasks.Task{Namespace: ns, Source: src.text}, json)
 }
 
 // showExec shows the finished task of one of several namespaces.

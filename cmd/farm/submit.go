@@ -102,35 +102,36 @@ func (a *app) runSubmit(ctx context.Context, addr string, o *submitOptions) erro
 			return a.taskEnd(src, nil, err, "")
 		}
 	}
+	if !o.detach {
+		return a.runTask(ctx, conn, src, o.task, o.json)
+	}
 	h, err := conn.Submit(ctx, o.task)
 	if err != nil {
 		return err
 	}
-	if o.detach {
-		if o.json {
-			return a.printJSON(map[string]string{"id": h.ID})
-		}
-		fmt.Fprintln(a.io.out, h.ID)
-		return nil
+	if o.json {
+		return a.printJSON(map[string]string{"id": h.ID})
 	}
-	return a.await(ctx, conn, src, h.ID, o.json, true)
+	fmt.Fprintln(a.io.out, h.ID)
+	return nil
 }
 
 // cancelTimeout bounds the cancelling of a task after Ctrl-C.
 const cancelTimeout = 5 * time.Second
 
-// await follows a task to its end, shows it, and ends as it did. With cancel,
-// an interrupt cancels the task.
-func (a *app) await(ctx context.Context, conn *connection, src source, id string, json, cancel bool) error {
-	info, err := a.follow(ctx, conn, id, !json)
-	if ctx.Err() != nil && cancel {
-		late, done := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
-		defer done()
-		if _, err := conn.Cancel(late, id); err == nil {
-			a.io.talk("cancelled task %s", id)
-		}
+// runTask submits a task, follows it to its end, shows it, and ends as it did.
+// An interrupt cancels the task, also one whose submission was not answered yet.
+func (a *app) runTask(ctx context.Context, conn *connection, src source, t tasks.Task, json bool) error {
+	if t.ID == "" {
+		t.ID = tasks.NewID()
+	}
+	var info *tasks.Info
+	_, err := conn.Submit(ctx, t)
+	if err == nil {
+		info, err = a.follow(ctx, conn, t.ID, !json)
 	}
 	if err != nil {
+		a.cancelInterrupted(ctx, conn, t.ID)
 		return err
 	}
 	if json {
@@ -143,6 +144,19 @@ func (a *app) await(ctx context.Context, conn *connection, src source, id string
 		return nil
 	}
 	return a.taskEnd(src, info, info.Err(), "")
+}
+
+// cancelInterrupted cancels a task nobody waits for any more, if it was an
+// interrupt that ended the waiting.
+func (a *app) cancelInterrupted(ctx context.Context, conn *connection, id string) {
+	if ctx.Err() == nil {
+		return
+	}
+	late, done := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
+	defer done()
+	if _, err := conn.Cancel(late, id); err == nil {
+		a.io.talk("cancelled task %s", id)
+	}
 }
 
 // follow waits for the end of a task and shows its output meanwhile.
