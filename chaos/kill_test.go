@@ -38,10 +38,10 @@ func buildAndRun(m *testing.M) int {
 
 // start starts three real node processes, and shows their logs if the test
 // fails.
-func start(t *testing.T) (*cluster.Cluster, *tasks.Client) {
+func start(t *testing.T, args ...string) (*cluster.Cluster, *tasks.Client) {
 	t.Helper()
 	dir := t.TempDir()
-	c, err := cluster.Start(t.Context(), cluster.Options{Dir: dir, Binary: binary, Nodes: 3})
+	c, err := cluster.Start(t.Context(), cluster.Options{Dir: dir, Binary: binary, Nodes: 3, Args: args})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,9 +135,16 @@ func TestKillOneNode(t *testing.T) {
 	}
 }
 
-// kill -9 of all three and a start of all three: nothing acknowledged is lost.
+// kill -9 of all three and a start of all three: nothing acknowledged is lost,
+// on either log store.
 func TestKillAllNodes(t *testing.T) {
-	c, cl := start(t)
+	for _, store := range []string{"wal", "boltdb"} {
+		t.Run(store, func(t *testing.T) { killAllNodes(t, store) })
+	}
+}
+
+func killAllNodes(t *testing.T, store string) {
+	c, cl := start(t, "--log-store", store)
 	ctx := limited(t, 2*time.Minute)
 	x := &Increments{Namespaces: 20, Parallel: 64}
 	if err := x.Prepare(ctx, cl); err != nil {

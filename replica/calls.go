@@ -111,9 +111,10 @@ func typed(done func(scheduler.Result, error)) func(consensus.Result, error) {
 }
 
 // again handles a proposal without a result: everything that was proposed can
-// be proposed again, so the call goes back in line. Overload is told.
+// be proposed again, so the call goes back in line; when the log is overloaded
+// that is what slows clients down.
 func (n *Node) again(c *call, err error) {
-	if errors.Is(err, consensus.ErrOverloaded) || errors.Is(err, consensus.ErrTooLarge) {
+	if errors.Is(err, consensus.ErrTooLarge) {
 		c.fail(api.Code_LIMIT, "%v", err)
 		return
 	}

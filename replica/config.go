@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"time"
 
+	"farm/fsm"
 	"farm/scheduler"
 )
 
@@ -45,7 +46,7 @@ type Config struct {
 	Join            []string // API addresses of nodes of the cluster, this one may be among them
 	BootstrapExpect int      // nodes that start a new cluster together; 0: 1 without Join
 	Slots           int      // attempts the node's worker runs at a time; 0: the number of CPUs
-	LogStore        string   // wal or boltdb
+	LogStore        string   // wal or boltdb; empty: the one in Data, or wal
 	Logger          *slog.Logger
 	Version         string // of the build, shown in the status
 }
@@ -58,6 +59,8 @@ var (
 	ErrNodeID = errors.New("the data folder belongs to another node")
 	// ErrConfig is returned when the configuration contradicts itself.
 	ErrConfig = errors.New("configuration")
+	// ErrNewerFormat is returned when the data folder was written by a newer farm.
+	ErrNewerFormat = fsm.ErrNewerFormat
 	// ErrJoin is returned when no node of Join took this one in.
 	ErrJoin = errors.New("could not join the cluster")
 )
@@ -100,9 +103,6 @@ func (c *Config) Validate() error {
 	}
 	if c.Slots == 0 {
 		c.Slots = runtime.NumCPU()
-	}
-	if c.LogStore == "" {
-		c.LogStore = "wal"
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

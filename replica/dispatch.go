@@ -196,10 +196,7 @@ func (x *session) push(i *api.Instruction) {
 	x.outMu.Lock()
 	x.out = append(x.out, i)
 	x.outMu.Unlock()
-	select {
-	case x.kick <- struct{}{}:
-	default:
-	}
+	signal(x.kick)
 }
 
 func (x *session) end(why error) { x.cancel(why) }

@@ -16,7 +16,8 @@ type held struct {
 	n     *Node
 	mu    sync.Mutex
 	calls []*call
-	wake  chan struct{} // has room for one
+	wake  chan struct{} // has room for one: a new call
+	back  chan struct{} // has room for one: a call that found no leader
 	link  *link
 }
 
@@ -41,24 +42,33 @@ func (h *held) add(c *call) {
 		return
 	}
 	if first {
-		select {
-		case h.wake <- struct{}{}:
-		default:
-		}
+		signal(h.wake)
+	} else {
+		signal(h.back)
+	}
+}
+
+// signal puts a token into a channel that has room for one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 
 // run passes calls on until ctx ends.
 func (h *held) run(ctx context.Context) {
-	tick := time.NewTicker(retryEvery)
-	defer tick.Stop()
 	defer h.drop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-h.wake:
-		case <-tick.C:
+		case <-h.back:
+			select { // a new call need not wait for the old ones
+			case <-h.wake:
+			case <-time.After(retryEvery):
+			}
 		}
 		h.mu.Lock()
 		calls := h.calls
@@ -113,6 +123,7 @@ func (h *held) putBack(calls []*call) {
 	h.mu.Lock()
 	h.calls = append(h.calls, calls...)
 	h.mu.Unlock()
+	signal(h.back)
 }
 
 func (h *held) drop() {

@@ -160,7 +160,10 @@ func (n *Node) Watch(q *api.WatchRequest, g api.Farm_WatchServer) error {
 		case t := <-final:
 			return n.lastEvents(w, t, g)
 		case e := <-failed:
-			return status.Error(codes.NotFound, e.Message)
+			if e.Code == api.Code_NOT_FOUND {
+				return status.Error(codes.NotFound, e.Message)
+			}
+			return status.Error(codes.Unavailable, e.Message)
 		case <-g.Context().Done():
 			return g.Context().Err()
 		case <-n.ctx.Done():

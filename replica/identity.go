@@ -42,7 +42,7 @@ func loadIdentity(dir, id string) (identity, error) {
 	}
 	switch {
 	case me.Format > identityFormat:
-		return me, &scheduler.VersionError{What: path, Got: byte(me.Format), Want: identityFormat}
+		return me, fmt.Errorf("%w: %s has format %d, this farm knows up to %d", ErrNewerFormat, path, me.Format, identityFormat)
 	case id != "" && id != me.ID:
 		return me, fmt.Errorf("%w: %s is the folder of node %s, not %s", ErrNodeID, dir, me.ID, id)
 	}
@@ -81,7 +81,7 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, err
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
+		_ = f.Close() // nothing was written
 		return nil, fmt.Errorf("%w: %s", ErrDataInUse, dir)
 	}
 	return f, nil

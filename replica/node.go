@@ -71,7 +71,7 @@ var reconnect = grpc.ConnectParams{
 
 // Start starts a node and returns when it is a member of a cluster and takes
 // calls; ctx bounds that wait and nothing later. Errors: ErrConfig, ErrDataInUse,
-// ErrNodeID, ErrJoin, fsm.ErrNewerFormat, and those of the disk and network.
+// ErrNodeID, ErrJoin, ErrNewerFormat, and those of the disk and network.
 // From then on a failure of the disk ends the process.
 func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
@@ -79,7 +79,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, hub: newHub(), done: make(chan struct{}), workerDone: make(chan struct{})}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
-	n.held = &held{n: n, wake: make(chan struct{}, 1)}
+	n.held = &held{n: n, wake: make(chan struct{}, 1), back: make(chan struct{}, 1)}
 	n.dispatch = &dispatcher{n: n, sessions: map[string]*session{}}
 	if err := n.start(ctx); err != nil {
 		close(n.workerDone)
@@ -170,6 +170,9 @@ func (n *Node) openRaft() error {
 		Results:       results,
 		Logger:        n.log,
 	})
+	if errors.Is(err, consensus.ErrLogStore) {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -291,9 +294,13 @@ func (n *Node) cluster() (id string) {
 	return id
 }
 
-// ID is the node's id, API the address it takes calls at, RaftAddr that of raft.
-func (n *Node) ID() string       { return n.id }
-func (n *Node) API() string      { return n.apiAddr }
+// ID is the node's id.
+func (n *Node) ID() string { return n.id }
+
+// API is the address at which the node takes calls.
+func (n *Node) API() string { return n.apiAddr }
+
+// RaftAddr is the address at which raft is listening.
 func (n *Node) RaftAddr() string { return n.raftAddr }
 
 // Done is closed when the node has stopped.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -179,5 +181,60 @@ func TestContradictingID(t *testing.T) {
 	stopNode(t, n)
 	if _, err := Start(testContext(t), Config{Data: dir, ID: "other"}); !errors.Is(err, ErrNodeID) {
 		t.Fatalf("another id: %v", err)
+	}
+}
+
+func TestNewerFolder(t *testing.T) {
+	dir := t.TempDir()
+	n := startNode(t, dir)
+	stopNode(t, n)
+	if err := writeFile(filepath.Join(dir, "node.json"), identity{Format: identityFormat + 1, ID: n.ID()}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(testContext(t), Config{Data: dir}); !errors.Is(err, ErrNewerFormat) {
+		t.Fatalf("a folder of a newer farm: %v", err)
+	}
+}
+
+func TestOtherLogStore(t *testing.T) {
+	dir := t.TempDir()
+	n := startNode(t, dir)
+	stopNode(t, n)
+	if _, err := Start(testContext(t), Config{Data: dir, LogStore: "boltdb"}); !errors.Is(err, ErrConfig) {
+		t.Fatalf("another log store: %v", err)
+	}
+}
+
+// Requests past a limit are refused by name, and nothing of them is kept.
+func TestLimitsAreTold(t *testing.T) {
+	n := startNode(t, t.TempDir())
+	c := dial(t, n.API())
+	big := strings.Repeat("x", 2<<20)
+	for name, x := range map[string]*api.Call{
+		"value":  {Op: &api.Call_Set{Set: &api.SetKey{Id: "a", Namespace: "c0", Key: "x", Json: []byte(`"` + big + `"`)}}},
+		"source": {Op: &api.Call_Submit{Submit: &api.Submit{Id: "b", Work: &api.Work{Source: big}}}},
+		"list":   {Op: &api.Call_ListTasks{ListTasks: &api.ListTasks{Limit: MaxListed + 1}}},
+	} {
+		if r := c.call(x); r.Error.GetCode() != api.Code_LIMIT {
+			t.Errorf("%s: %.300v", name, r)
+		}
+	}
+	if r := c.call(&api.Call{Op: &api.Call_ListNamespaces{ListNamespaces: &api.ListNamespaces{}}}); len(r.GetNamespaces().GetNamespaces()) != 0 {
+		t.Errorf("something was kept: %v", r)
+	}
+}
+
+func TestBadNames(t *testing.T) {
+	n := startNode(t, t.TempDir())
+	c := dial(t, n.API())
+	for _, ns := range []string{"a/b", "a\nb", ".", "-x", strings.Repeat("n", 129), "ü"} {
+		if r := c.set("id", ns, "x", "1"); r.Error.GetCode() != api.Code_INVALID {
+			t.Errorf("namespace %q: %v", ns, r)
+		}
+	}
+	for _, key := range []string{"", "a b", "1a", "func", "a.b"} {
+		if r := c.set("id", "c0", key, "1"); r.Error.GetCode() != api.Code_INVALID {
+			t.Errorf("key %q: %v", key, r)
+		}
 	}
 }

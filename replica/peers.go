@@ -101,29 +101,31 @@ func (n *Node) Join(ctx context.Context, q *api.JoinRequest) (*api.JoinReply, er
 	if !n.leads() {
 		return n.joinElsewhere(ctx, q)
 	}
-	refuse := func(code api.Code, format string, args ...any) (*api.JoinReply, error) {
-		return &api.JoinReply{Error: &api.Error{Code: code, Message: fmt.Sprintf(format, args...)}}, nil
-	}
 	cluster := n.cluster()
 	switch {
 	case !scheduler.ValidName(q.Id):
-		return refuse(api.Code_INVALID, "%q cannot be a node's id", q.Id)
+		return refuseMember(api.Code_INVALID, "%q cannot be a node's id", q.Id)
 	case q.Cluster != "" && q.Cluster != cluster:
-		return refuse(api.Code_CONFLICT, "node %s belongs to cluster %s, this is cluster %s", q.Id, q.Cluster, cluster)
+		return refuseMember(api.Code_CONFLICT, "node %s belongs to cluster %s, this is cluster %s", q.Id, q.Cluster, cluster)
 	}
 	for _, s := range n.raft.Servers() {
 		switch {
 		case s.ID == q.Id && s.Address == q.Address:
 			return &api.JoinReply{Cluster: cluster}, nil
 		case s.ID == q.Id && n.answers(ctx, s):
-			return refuse(api.Code_CONFLICT, "a node %s is running at %s", s.ID, s.Address)
+			return refuseMember(api.Code_CONFLICT, "a node %s is running at %s", s.ID, s.Address)
 		}
 	}
 	if err := n.raft.AddVoter(ctx, q.Id, q.Address); err != nil {
-		return refuse(api.Code_UNAVAILABLE, "%v", err)
+		return refuseMember(api.Code_UNAVAILABLE, "%v", err)
 	}
 	n.log.Info("node joined", "id", q.Id, "address", q.Address)
 	return &api.JoinReply{Cluster: cluster}, nil
+}
+
+// refuseMember answers Join or Remove with a refusal, which travels in the reply.
+func refuseMember(code api.Code, format string, args ...any) (*api.JoinReply, error) {
+	return &api.JoinReply{Error: &api.Error{Code: code, Message: fmt.Sprintf(format, args...)}}, nil
 }
 
 // answers tells whether a member with that id is running at its address.
@@ -136,7 +138,7 @@ func (n *Node) answers(ctx context.Context, s consensus.Server) bool {
 func (n *Node) joinElsewhere(ctx context.Context, q *api.JoinRequest) (*api.JoinReply, error) {
 	addr := n.leaderAPI()
 	if addr == "" || addr == n.apiAddr {
-		return &api.JoinReply{Error: &api.Error{Code: api.Code_UNAVAILABLE, Message: "there is no leader"}}, nil
+		return refuseMember(api.Code_UNAVAILABLE, "there is no leader")
 	}
 	c, err := n.peers.conn(addr)
 	if err != nil {
@@ -150,10 +152,10 @@ func (n *Node) joinElsewhere(ctx context.Context, q *api.JoinRequest) (*api.Join
 // Remove implements api.PeersServer: the leader takes a node out.
 func (n *Node) Remove(ctx context.Context, q *api.RemoveRequest) (*api.JoinReply, error) {
 	if !n.leads() {
-		return &api.JoinReply{Error: &api.Error{Code: api.Code_NOT_LEADER, Message: "the leader is at " + n.leaderAPI()}}, nil
+		return refuseMember(api.Code_NOT_LEADER, "the leader is at %s", n.leaderAPI())
 	}
 	if err := n.raft.Remove(ctx, q.Id); err != nil {
-		return &api.JoinReply{Error: &api.Error{Code: api.Code_UNAVAILABLE, Message: err.Error()}}, nil
+		return refuseMember(api.Code_UNAVAILABLE, "%v", err)
 	}
 	return &api.JoinReply{Cluster: n.cluster()}, nil
 }

@@ -39,7 +39,7 @@ func (n *Node) answer(c *call) {
 		n.getJob(c, op.GetJob)
 	case *api.Call_Status:
 		n.tasks.Go(func() {
-			c.reply(&api.Reply{Seq: c.Seq, Result: &api.Reply_Status{Status: n.status(n.ctx)}})
+			c.reply(&api.Reply{Seq: c.Seq, Result: &api.Reply_Status{Status: n.status(n.ctx, !c.Stale)}})
 		})
 	}
 }
@@ -57,10 +57,8 @@ func (n *Node) wait(c *call, q *api.Wait) {
 	}
 	n.ifFinal(q.Id, w, done)
 	if q.Timeout > 0 {
-		time.AfterFunc(time.Duration(q.Timeout), func() {
-			if n.waiters.drop(w) {
-				c.fail(api.Code_TIMEOUT, "task %s is not finished after %v", q.Id, time.Duration(q.Timeout))
-			}
+		n.waiters.limit(w, time.Duration(q.Timeout), func() {
+			c.fail(api.Code_TIMEOUT, "task %s is not finished after %v", q.Id, time.Duration(q.Timeout))
 		})
 	}
 }

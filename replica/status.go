@@ -8,22 +8,25 @@ import (
 	"farm/scheduler"
 )
 
-// status asks every member about itself and adds what the state knows.
-func (n *Node) status(ctx context.Context) *api.Status {
+// status adds to what the state knows what every member says of itself, with
+// the hash of its state, or with ask false only where they are.
+func (n *Node) status(ctx context.Context, ask bool) *api.Status {
 	v := &api.Status{}
 	v.Leader, _, v.Term = n.raft.Leader()
 	servers := n.raft.Servers()
 	v.Nodes = make([]*api.NodeInfo, len(servers))
 	var wg sync.WaitGroup
 	for i, s := range servers {
+		raft, addr := splitAddress(s.Address)
+		v.Nodes[i] = &api.NodeInfo{Id: s.ID, Raft: raft, Api: addr, Role: "unknown", Voter: s.Voter}
+		if !ask {
+			continue
+		}
 		wg.Go(func() {
-			raft, addr := splitAddress(s.Address)
-			info, err := n.peers.info(ctx, addr, true)
-			if err != nil || info.Id != s.ID {
-				info = &api.NodeInfo{Id: s.ID, Raft: raft, Api: addr, Role: "unknown"}
+			if info, err := n.peers.info(ctx, addr, true); err == nil && info.Id == s.ID {
+				info.Voter = s.Voter
+				v.Nodes[i] = info
 			}
-			info.Voter = s.Voter
-			v.Nodes[i] = info
 		})
 	}
 	wg.Wait()

@@ -29,10 +29,7 @@ func (s *stream) reply(r *api.Reply) {
 	s.out = append(s.out, r)
 	s.pending--
 	s.mu.Unlock()
-	select {
-	case s.kick <- struct{}{}:
-	default:
-	}
+	signal(s.kick)
 }
 
 // admit counts calls in and tells how many of them are within the limit.
@@ -111,11 +108,11 @@ func (n *Node) Do(g api.Farm_DoServer) error {
 			cancel()
 		}
 	})
-	received := make(chan error, 1)
-	go func() { received <- n.receive(g, s) }() // ends with the stream, at the latest when this returns
+	received := make(chan struct{})
+	go func() { n.receive(g, s); close(received) }() // ends with the stream, at the latest when this returns
 	select {
-	case err := <-received:
-		return err
+	case <-received:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-n.ctx.Done():
@@ -123,11 +120,12 @@ func (n *Node) Do(g api.Farm_DoServer) error {
 	}
 }
 
-func (n *Node) receive(g api.Farm_DoServer, s *stream) error {
+// receive handles calls until the client goes away or closes its side.
+func (n *Node) receive(g api.Farm_DoServer, s *stream) {
 	for {
 		m, err := g.Recv()
 		if err != nil {
-			return nil // the client went away, or closed its side
+			return
 		}
 		calls := make([]*call, 0, len(m.Calls))
 		ok := s.admit(len(m.Calls))

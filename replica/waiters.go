@@ -3,6 +3,7 @@ package replica
 import (
 	"strings"
 	"sync"
+	"time"
 
 	"farm/scheduler"
 )
@@ -20,6 +21,7 @@ type waiter struct {
 	key    string
 	stream *stream
 	then   func(ending)
+	timer  *time.Timer // of limit, or nil
 	gone   bool
 }
 
@@ -50,6 +52,28 @@ func (ws *waiters) add(key string, s *stream, then func(ending)) *waiter {
 	return w
 }
 
+// limit withdraws w after d, if it is still there, and then calls late.
+func (ws *waiters) limit(w *waiter, d time.Duration, late func()) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if !w.gone {
+		w.timer = time.AfterFunc(d, func() {
+			if ws.drop(w) {
+				late()
+			}
+		})
+	}
+}
+
+// leave marks a waiter as called or withdrawn. The caller holds mu.
+func (ws *waiters) leave(w *waiter) {
+	w.gone = true
+	ws.n--
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
+
 // drop withdraws a waiter and tells whether it had not been called.
 func (ws *waiters) drop(w *waiter) bool {
 	ws.mu.Lock()
@@ -57,8 +81,7 @@ func (ws *waiters) drop(w *waiter) bool {
 	if w.gone {
 		return false
 	}
-	w.gone = true
-	ws.n--
+	ws.leave(w)
 	list := ws.by[w.key]
 	for i, x := range list {
 		if x == w {
@@ -80,9 +103,8 @@ func (ws *waiters) ended(key string, e ending) {
 	list := ws.by[key]
 	delete(ws.by, key)
 	for _, w := range list {
-		w.gone = true
+		ws.leave(w)
 	}
-	ws.n -= len(list)
 	ws.mu.Unlock()
 	for _, w := range list {
 		w.then(e)
@@ -97,8 +119,7 @@ func (ws *waiters) hangUp(s *stream) {
 		kept := list[:0]
 		for _, w := range list {
 			if w.stream == s {
-				w.gone = true
-				ws.n--
+				ws.leave(w)
 				continue
 			}
 			kept = append(kept, w)

@@ -166,6 +166,7 @@ func TestExitCodes(t *testing.T) {
 		{t.Context(), &tasks.TaskError{Kind: "conflict"}, 4},
 		{t.Context(), &namespace.LimitError{}, 4},
 		{t.Context(), replica.ErrDataInUse, 4},
+		{t.Context(), replica.ErrNewerFormat, 4},
 		{t.Context(), cluster.ErrPort, 4},
 		{interrupted, nil, 0},
 		{interrupted, context.Canceled, 130},

@@ -61,8 +61,13 @@ func (a *app) runExec(ctx context.Context, conn *connection, o *execOptions) err
 		id := tasks.NewID()
 		info, err := conn.Run(ctx, tasks.Task{ID: id, Namespace: ns, Source: src.text})
 		if info == nil {
-			a.cancelInterrupted(ctx, conn, id)
-			return nil, err
+			cancelled := cancelInterrupted(ctx, conn, id)
+			return func() error {
+				if cancelled {
+					a.io.talk("cancelled task %s", id)
+				}
+				return err
+			}, nil
 		}
 		return func() error { return a.showExec(src, ns, info, o.json) }, nil
 	})
@@ -124,7 +129,7 @@ func targets(ctx context.Context, conn *connection, spec string) (names []string
 }
 
 // each works on names in parallel and then shows each outcome, in the order of
-// names and as soon as it can be. It goes on after a failure and returns the
+// names and as soon as it can be; show alone may use the app's streams. It goes on after a failure and returns the
 // first one in that order.
 func each(ctx context.Context, names []string, work func(ctx context.Context, name string) (show func() error, err error)) error {
 	type outcome struct {

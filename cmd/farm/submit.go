@@ -131,7 +131,9 @@ func (a *app) runTask(ctx context.Context, conn *connection, src source, t tasks
 		info, err = a.follow(ctx, conn, t.ID, !json)
 	}
 	if err != nil {
-		a.cancelInterrupted(ctx, conn, t.ID)
+		if cancelInterrupted(ctx, conn, t.ID) {
+			a.io.talk("cancelled task %s", t.ID)
+		}
 		return err
 	}
 	if json {
@@ -148,15 +150,14 @@ func (a *app) runTask(ctx context.Context, conn *connection, src source, t tasks
 
 // cancelInterrupted cancels a task nobody waits for any more, if it was an
 // interrupt that ended the waiting.
-func (a *app) cancelInterrupted(ctx context.Context, conn *connection, id string) {
+func cancelInterrupted(ctx context.Context, conn *connection, id string) bool {
 	if ctx.Err() == nil {
-		return
+		return false
 	}
 	late, done := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
 	defer done()
-	if _, err := conn.Cancel(late, id); err == nil {
-		a.io.talk("cancelled task %s", id)
-	}
+	_, err := conn.Cancel(late, id)
+	return err == nil
 }
 
 // follow waits for the end of a task and shows its output meanwhile.

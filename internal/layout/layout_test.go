@@ -70,6 +70,7 @@ var outside = map[string][]string{
 	"google.golang.org/protobuf":       {"api/...", "replica", "worker", "tasks", "internal/...", "cmd/..."},
 	"google.golang.org/grpc":           {"api", "replica", "tasks", "worker", "internal/...", "chaos/...", "cmd/..."},
 	"github.com/urfave/cli":            {"cmd/..."},
+	"golang.org/x/net":                 {"replica"},
 	"golang.org/x/term":                {"cmd/..."},
 	"golang.org/x/sys":                 {"..."},
 	"golang.org/x/sync":                {"..."},

@@ -1,0 +1,36 @@
+// Package examples runs the examples as a reader would, on a farm of their own.
+package examples
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What the examples print is what independent programs compute: the word count
+// of examples/wordcount/plain, the estimate of examples/pi's own test, and the
+// number of primes below 100,000.
+var answers = []string{`"Words": 481645`, `"Distinct": 5888`, `"Pi": 3.1414184`, "c0: 2762", "c3: 2199", "\n9592\n"}
+
+func TestExamples(t *testing.T) {
+	farm := filepath.Join(t.TempDir(), "farm")
+	if out, err := exec.Command("go", "build", "-o", farm, "farm/cmd/farm").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	cmd := exec.CommandContext(t.Context(), "sh", "run.sh")
+	cmd.Env = append(os.Environ(), "FARM="+farm)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, a := range answers {
+		if !strings.Contains(string(out), a) {
+			t.Errorf("the output does not have %q", a)
+		}
+	}
+	if t.Failed() {
+		t.Logf("%s", out)
+	}
+}
