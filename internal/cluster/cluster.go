@@ -55,6 +55,8 @@ type Cluster struct {
 	nodes []Node
 	grace time.Duration // StopTimeout, but for tests
 
+	writing sync.Mutex // of cluster.json
+
 	mu    sync.Mutex
 	users *os.File // held since WaitUnused
 	procs []*process
@@ -146,6 +148,8 @@ func (c *Cluster) startAll(ctx context.Context, listening func()) error {
 }
 
 func (c *Cluster) writeReady() error {
+	c.writing.Lock() // nodes may be restarted at the same time
+	defer c.writing.Unlock()
 	r := ready{Addrs: c.Addrs()}
 	for i := range c.nodes {
 		r.PIDs = append(r.PIDs, c.PID(i))
