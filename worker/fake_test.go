@@ -136,7 +136,7 @@ func hostile(verb, rest string) {
 			for i := 0; i < len(b); i += 4096 {
 				b[i] = 1
 			}
-			keep = append(keep, b)
+			keep = append(keep, b) //nolint:staticcheck // it holds the memory
 		}
 	case "garbage":
 		_, _ = syscall.Write(childFD, []byte(strings.Repeat("\xff", 100)))
@@ -169,5 +169,5 @@ func hostile(verb, rest string) {
 func recurse(n int) int {
 	var pad [1000]byte
 	pad[n%1000] = byte(n)
-	return recurse(n+1) + int(pad[(n+1)%1000])
+	return recurse(n+1) + int(pad[(n+1)%1000]) //nolint:staticcheck // it overflows the stack, as asked
 }

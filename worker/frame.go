@@ -84,8 +84,6 @@ type change struct {
 	del []string
 }
 
-func (c change) empty() bool { return len(c.put) == 0 && len(c.del) == 0 }
-
 func (c change) append(b []byte) []byte {
 	b = appendItems(b, c.put)
 	return appendStrings(b, c.del)

@@ -202,8 +202,9 @@ func (w *work) allowed() error {
 		if o.Pkg() == nil || o.Pkg() == w.pkg {
 			continue
 		}
-		name, why := memberName(o), ""
-		if why = notMembers[o.Pkg().Path()+"."+name]; why == "" {
+		name := memberName(o)
+		why := notMembers[o.Pkg().Path()+"."+name]
+		if why == "" {
 			top := o.Parent() == o.Pkg().Scope()
 			if !top || !typeinfo.Lacks(o.Pkg().Path(), o.Name()) || inLibrary(o.Pkg().Path(), o.Name()) {
 				continue

@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	// Positions name what was written (cell, or the key of a declaration) as a folder of this file: one
-	// base name for all that is loaded keeps imports, which engines scope by file, valid across loads.
+	// BaseFile is a file in a folder that positions name after what was written (cell, or the key of a
+	// declaration): one base name for all that is loaded keeps imports, which engines scope by file,
+	// valid across loads.
 	BaseFile  = "u.go"
 	cellFile  = "cell/" + BaseFile
 	cellFunc  = "__cell" // the function made of the statements

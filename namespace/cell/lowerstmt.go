@@ -508,15 +508,6 @@ func (s *stmts) callParts(c *ast.CallExpr) []ast.Stmt {
 	return pre
 }
 
-func (s *stmts) isBuiltin(c *ast.CallExpr) bool {
-	id, ok := ast.Unparen(c.Fun).(*ast.Ident)
-	if !ok {
-		return false
-	}
-	_, ok = s.l.info.Uses[id].(*types.Builtin)
-	return ok
-}
-
 // deferStmt evaluates the arguments of a deferred call at the defer: the interpreter reads them when it
 // calls.
 func (s *stmts) deferStmt(x *ast.DeferStmt) []ast.Stmt {

@@ -30,11 +30,10 @@ type mono struct {
 }
 
 type instance struct {
-	name     string
-	path     string // package
-	base     string // name of the generic declaration
-	args     []string
-	argsUses map[string]bool
+	name string
+	path string // package
+	base string // name of the generic declaration
+	args []string
 }
 
 type madeInstance struct {

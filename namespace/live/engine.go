@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"go/types"
 	"io"
@@ -226,10 +227,10 @@ var loadMessage = regexp.MustCompile(`^(\S+:\d+(?::\d+)?): (.*)$`)
 
 // runError turns an error of an engine into one of package namespace.
 func runError(err error) error {
-	switch e := err.(type) {
-	case *yaegi.Panic:
+	if e, ok := errors.AsType[*yaegi.PanicError](err); ok {
 		return &ns.PanicError{Value: panicText(e.Value), Stack: trace(e.Trace)}
-	case *yaegi.LoadError:
+	}
+	if e, ok := errors.AsType[*yaegi.LoadError](err); ok {
 		pos, msg := "1:1", e.Msg
 		if m := loadMessage.FindStringSubmatch(e.Msg); m != nil {
 			pos, msg = trace([]string{m[1]})[0], m[2]

@@ -117,7 +117,7 @@ func compare(want, got string, err error) error {
 			return fmt.Errorf("no error, want %q", text)
 		}
 		if !strings.Contains(err.Error(), text) {
-			return fmt.Errorf("error %q, want %q", err, text)
+			return fmt.Errorf("error %q, want %q", err.Error(), text)
 		}
 		return nil
 	}

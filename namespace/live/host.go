@@ -97,7 +97,7 @@ func chain(err error) (out []any) {
 		return nil
 	}
 	out = append(out, interpreted(err))
-	switch x := err.(type) {
+	switch x := err.(type) { //nolint:errorlint // each link is looked at by itself
 	case interface{ Unwrap() error }:
 		out = append(out, chain(x.Unwrap())...)
 	case interface{ Unwrap() []error }:

@@ -165,7 +165,6 @@ type decoder struct {
 	lim   Limits
 	plans []*plan
 	objs  []object
-	nodes int
 }
 
 // object is a piece of memory being filled.

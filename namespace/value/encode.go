@@ -205,8 +205,9 @@ func (w *writer) bodies() error {
 			next++
 			if w.objs[i].keyRefs {
 				if chunks == nil {
-					chunks = make([][]byte, i)
-					chunks[0], w.out = w.out, nil // all that came before in one piece
+					// All that came before in one piece; object 0 is a variable, never a map.
+					chunks = append([][]byte{w.out}, make([][]byte, i-1)...)
+					w.out = nil
 				}
 				late = append(late, i)
 				chunks = append(chunks, nil)
@@ -243,9 +244,6 @@ func (w *writer) body(r *region) error {
 
 func (w *writer) uint(n uint64) { w.out = binary.AppendUvarint(w.out, n) }
 func (w *writer) int(n int64)   { w.out = binary.AppendVarint(w.out, n) }
-
-// raw tells whether elements of a kind are written as they lie in memory.
-func raw(k kind) bool { return k == kUint8 || k == kInt8 }
 
 // elements writes n values that lie one after the other.
 func (w *writer) elements(pl *plan, p unsafe.Pointer, n int, depth int) error {

@@ -2,6 +2,7 @@ package value
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -126,7 +127,7 @@ type refusal struct {
 func (e *refusal) Error() string { return e.reason }
 
 func at(err error, step string) error {
-	if r, ok := err.(*refusal); ok {
+	if r, ok := errors.AsType[*refusal](err); ok {
 		r.path = step + r.path
 	}
 	return err
@@ -605,7 +606,7 @@ func fieldAt(pl *plan, off uintptr) int {
 
 // explain gives a refusal the name of its variable and its path.
 func (g *graph) explain(err error) error {
-	e, ok := err.(*refusal)
+	e, ok := errors.AsType[*refusal](err)
 	if !ok {
 		return err
 	}

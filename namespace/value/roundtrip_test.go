@@ -168,10 +168,10 @@ func TestRoundTripStandardTypes(t *testing.T) {
 
 	var mu sync.Mutex
 	mu.Lock()
-	mu.Unlock()
+	mu.Unlock() //nolint:staticcheck // a mutex that was used
 	m := carry(t, &mu)
 	m.Lock()
-	m.Unlock()
+	m.Unlock() //nolint:staticcheck // it works, that is all
 
 	var once sync.Once
 	once.Do(func() {})
@@ -214,11 +214,11 @@ func TestErrorsKeepIdentity(t *testing.T) {
 	switch {
 	case !errors.Is(get(1), get(0)) || get(1).Error() != "while: boom":
 		t.Error("a wrapped error lost what it wraps")
-	case get(2) != io.EOF:
+	case get(2) != io.EOF: //nolint:errorlint // it must be the very value
 		t.Error("io.EOF is another error")
 	case !errors.Is(get(3), get(0)) || !errors.Is(get(3), io.ErrUnexpectedEOF):
 		t.Error("a joined error lost its parts")
-	case get(4) != context.DeadlineExceeded || get(5) != context.Canceled:
+	case get(4) != context.DeadlineExceeded || get(5) != context.Canceled: //nolint:errorlint // they must be the very values
 		t.Error("errors of context")
 	}
 }

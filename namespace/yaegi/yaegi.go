@@ -42,13 +42,13 @@ type LoadError struct{ Msg string }
 
 func (e *LoadError) Error() string { return "the interpreter cannot run this: " + e.Msg }
 
-// Panic is a panic of the code. Value is what was given to panic.
-type Panic struct {
+// PanicError is a panic of the code. Value is what was given to panic.
+type PanicError struct {
 	Value any
 	Trace []string // "file:line:col", innermost first
 }
 
-func (e *Panic) Error() string { return fmt.Sprint("panic: ", e.Value) }
+func (e *PanicError) Error() string { return fmt.Sprint("panic: ", e.Value) }
 
 // New makes an engine with nothing loaded.
 func New(opt Options) (*Engine, error) {
@@ -154,7 +154,7 @@ func (e *Engine) Prepare(fn string) (err error) {
 	return nil
 }
 
-// Run runs a prepared function. It returns *Panic, or the error of ctx when that ends first; the code
+// Run runs a prepared function. It returns *PanicError, or the error of ctx when that ends first; the code
 // may then still be running (in a native call that waits), and the engine must not be used again.
 func (e *Engine) Run(ctx context.Context, fn string) error {
 	e.trace.reset()
@@ -169,7 +169,7 @@ func (e *Engine) Run(ctx context.Context, fn string) error {
 		if rv, ok := v.(reflect.Value); ok && rv.IsValid() && rv.CanInterface() {
 			v = rv.Interface()
 		}
-		return &Panic{Value: v, Trace: e.trace.positions()}
+		return &PanicError{Value: v, Trace: e.trace.positions()}
 	}
 	return err
 }

@@ -58,7 +58,7 @@ func TestPanicAndTrace(t *testing.T) {
 	if err := e.Prepare("f"); err != nil {
 		t.Fatal(err)
 	}
-	p, ok := errors.AsType[*Panic](e.Run(t.Context(), "f"))
+	p, ok := errors.AsType[*PanicError](e.Run(t.Context(), "f"))
 	if !ok || p.Value != "boom" || len(p.Trace) < 2 {
 		t.Errorf("%v", p)
 	}

@@ -81,7 +81,7 @@ func hasEntries(t *testing.T, g *guard, from, to uint64) {
 		}
 	}
 	for _, i := range []uint64{from - 1, to + 1} {
-		if err := g.GetLog(i, &raft.Log{}); err != raft.ErrLogNotFound { // raft compares it like this
+		if err := g.GetLog(i, &raft.Log{}); err != raft.ErrLogNotFound { //nolint:errorlint // raft compares it like this
 			t.Errorf("entry %d: %v, want ErrLogNotFound", i, err)
 		}
 	}

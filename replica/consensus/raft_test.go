@@ -58,7 +58,7 @@ func (cl *client) run(c *cluster, base uint64, stop <-chan struct{}) {
 		default:
 		}
 		m := c.members[int(id)%len(c.members)]
-		if l := (*member)(hint(c)); l != nil && id%4 != 0 {
+		if l := hint(c); l != nil && id%4 != 0 {
 			m = l
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)

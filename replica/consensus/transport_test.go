@@ -40,7 +40,7 @@ func TestHeartbeatsGoThroughTheMainLoop(t *testing.T) {
 		}
 		close(received)
 	}()
-	heartbeat := &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte("a"), Addr: []byte("a")}, Term: 3, Leader: []byte("a")}
+	heartbeat := &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte("a"), Addr: []byte("a")}, Term: 3}
 	var resp raft.AppendEntriesResponse
 	if err := from.AppendEntries("b", to.LocalAddr(), heartbeat, &resp); err != nil || !resp.Success {
 		t.Errorf("%v, %+v", err, resp)
@@ -108,7 +108,7 @@ func TestStreamRefusesTooManyConnections(t *testing.T) {
 	}
 	dial()
 	last := <-accepted
-	if _, err := dial().Read(make([]byte, 1)); err != io.EOF {
+	if _, err := dial().Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("a connection too many: %v, want it closed", err)
 	}
 	_ = last.Close()

@@ -7,8 +7,10 @@ import (
 	"compress/flate"
 	"encoding/binary"
 	"fmt"
+	"go/importer"
 	"go/token"
 	"go/types"
+	"io"
 	"os"
 	"os/exec"
 	"path"
@@ -34,9 +36,9 @@ func Make() ([]byte, error) {
 		raw.Write(b)
 	}
 	put([]byte(runtime.Version()))
-	fset, imports := token.NewFileSet(), map[string]*types.Package{}
+	from := importer.ForCompiler(token.NewFileSet(), "gc", func(p string) (io.ReadCloser, error) { return os.Open(files[p]) })
 	for _, p := range slices.Sorted(slices.Values(packages.Allowed)) {
-		pkg, err := read(files[p], fset, imports, p)
+		pkg, err := from.Import(p)
 		if err != nil {
 			return nil, err
 		}
@@ -76,19 +78,6 @@ func exportFiles(pkgs []string) (map[string]string, error) {
 		}
 	}
 	return files, nil
-}
-
-func read(file string, fset *token.FileSet, imports map[string]*types.Package, p string) (*types.Package, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	r, err := gcexportdata.NewReader(f)
-	if err != nil {
-		return nil, err
-	}
-	return gcexportdata.Read(r, fset, imports, p)
 }
 
 func lacks(pkg *types.Package) (out []string) {
