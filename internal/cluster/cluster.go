@@ -136,11 +136,16 @@ func (c *Cluster) startAll(ctx context.Context, listening func()) error {
 		}
 	}
 	for i := range c.nodes {
-		if err := c.awaitServing(ctx, i); err != nil {
+		if err := c.awaitHealth(ctx, i, anyHealth); err != nil {
 			return err
 		}
 	}
 	listening()
+	for i := range c.nodes {
+		if err := c.awaitHealth(ctx, i, serving); err != nil {
+			return err
+		}
+	}
 	if err := c.awaitWorkers(ctx); err != nil {
 		return err
 	}
@@ -222,8 +227,15 @@ func (c *Cluster) exitError(i int, p *process) error {
 	return fmt.Errorf("node %s ended: %s%s", c.nodes[i].ID, how, c.tail(i))
 }
 
-// awaitServing waits until a node says it is ready.
-func (c *Cluster) awaitServing(ctx context.Context, i int) error {
+// anyHealth is given by a node that listens on both its ports, serving by one
+// that is ready.
+func anyHealth(healthpb.HealthCheckResponse_ServingStatus) bool { return true }
+func serving(s healthpb.HealthCheckResponse_ServingStatus) bool {
+	return s == healthpb.HealthCheckResponse_SERVING
+}
+
+// awaitHealth waits until a node is as healthy as wanted.
+func (c *Cluster) awaitHealth(ctx context.Context, i int, wanted func(healthpb.HealthCheckResponse_ServingStatus) bool) error {
 	conn, err := grpc.NewClient("passthrough:///"+c.nodes[i].API, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return err
@@ -236,7 +248,7 @@ func (c *Cluster) awaitServing(ctx context.Context, i int) error {
 		check, cancel := context.WithTimeout(ctx, checkTimeout)
 		r, err := health.Check(check, &healthpb.HealthCheckRequest{})
 		cancel()
-		if err == nil && r.Status == healthpb.HealthCheckResponse_SERVING {
+		if err == nil && wanted(r.Status) {
 			return nil
 		}
 		if p.over() {
@@ -350,7 +362,7 @@ func (c *Cluster) Restart(ctx context.Context, i int) error {
 	if err := c.spawn(i); err != nil {
 		return err
 	}
-	if err := c.awaitServing(ctx, i); err != nil {
+	if err := c.awaitHealth(ctx, i, serving); err != nil {
 		return err
 	}
 	return c.writeReady()
