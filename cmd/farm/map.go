@@ -318,10 +318,11 @@ func progressLine(done, submitted, total int64, passed time.Duration) string {
 	}
 	const width = 30
 	full := int(width * done / total)
-	line := fmt.Sprintf("[%s%s] %d/%d  %s", strings.Repeat("=", full), strings.Repeat(" ", width-full), done, total, perSecond(rate))
+	bar := fmt.Sprintf("[%s%s] %d/%d", strings.Repeat("=", full), strings.Repeat(" ", width-full), done, total)
 	if done == total {
-		return line + "  finishing"
+		return bar + "  waiting for the end of the job"
 	}
+	line := bar + "  " + perSecond(rate)
 	if done > 0 {
 		left := time.Duration(float64(total-done) / rate * float64(time.Second))
 		line += "  " + left.Round(time.Second).String() + " left"
