@@ -402,7 +402,7 @@ func TestProgressLine(t *testing.T) {
 	}{
 		{0, 10, 100, 0, "[                              ] 0/100  0.0/s"},
 		{50, 60, 100, 10 * time.Second, "[===============               ] 50/100  5.0/s  10s left"},
-		{100, 100, 100, time.Second, "[==============================] 100/100  100/s  finishing"},
+		{100, 100, 100, time.Second, "[==============================] 100/100  waiting for the end of the job"},
 		{3, 10, 0, time.Minute, "3 of 10 read so far  3.0/min"},
 	} {
 		if got := progressLine(c.done, c.submitted, c.total, c.passed); got != c.want {
