@@ -183,3 +183,46 @@ func restartAll(ctx context.Context, t *testing.T, c *cluster.Cluster) {
 	}
 	wg.Wait()
 }
+
+// A leader that stands still for longer than every timeout, with its worker and
+// the children of it going on, and then goes on itself: what it then says of its
+// old tasks is too late, and counts for nothing.
+func TestPauseLeader(t *testing.T) {
+	c, cl := start(t)
+	ctx := limited(t, 2*time.Minute)
+	x := &Increments{Namespaces: 20, Parallel: 64}
+	if err := x.Prepare(ctx, cl); err != nil {
+		t.Fatal(err)
+	}
+	at := leader(t, c, cl)
+	var once sync.Once
+	var resumed sync.WaitGroup
+	x.Run(ctx, cl, increments, func(acked int) {
+		if acked > increments/3 {
+			once.Do(func() {
+				if err := c.Pause(at); err != nil {
+					t.Error(err)
+				}
+				resumed.Go(func() {
+					time.Sleep(pause)
+					if err := c.Resume(at); err != nil {
+						t.Error(err)
+					}
+				})
+			})
+		}
+	})
+	resumed.Wait()
+	if err := x.Check(ctx, cl); err != nil {
+		t.Fatal(err)
+	}
+	if now := leader(t, c, cl); now == at {
+		t.Error("the pause went unnoticed: the same node leads")
+	}
+	if err := CheckReplicas(ctx, cl, 3); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pause is longer than the election timeout and a worker's lease together.
+const pause = 6 * time.Second

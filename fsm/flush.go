@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"farm/internal/stall"
 )
 
 const (
@@ -12,10 +14,6 @@ const (
 	// take over; commitLimitPerRecord is added for each record of it.
 	commitLimit          = 5 * time.Second
 	commitLimitPerRecord = 50 * time.Microsecond
-	// watchSteps is how often the watchdog looks within that time. It counts
-	// looks, not time: a process that was stopped for a while looks once when
-	// it goes on.
-	watchSteps = 20
 )
 
 // flusher writes generation after generation until the machine is closed or
@@ -82,20 +80,9 @@ func (m *Machine) freeze() (uint64, position) {
 // watch ends the process when the returned function is not called in time.
 func (m *Machine) watch(records int) (stop func()) {
 	limit := m.limit + time.Duration(records)*commitLimitPerRecord
-	done := make(chan struct{})
-	go func() {
-		tick := time.NewTicker(limit / watchSteps)
-		defer tick.Stop()
-		for range watchSteps {
-			select {
-			case <-tick.C:
-			case <-done:
-				return
-			}
-		}
+	return stall.Watch(limit, func() {
 		m.fail(fmt.Errorf("fsm: the disk is stuck: writing %d records of the state takes longer than %v", records, limit))
-	}()
-	return func() { close(done) }
+	})
 }
 
 // flush returns when everything applied before the call is on disk.

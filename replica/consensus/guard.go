@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"farm/internal/stall"
 )
 
 const (
@@ -110,11 +112,11 @@ func (g *guard) write(do func() error, what string, args ...any) error {
 	if err := g.ended(); err != nil {
 		return err
 	}
-	stalled := time.AfterFunc(g.limit, func() {
+	stop := stall.Watch(g.limit, func() {
 		_ = g.fail(fmt.Errorf("%w: %s took longer than %v", ErrStalled, fmt.Sprintf(what, args...), g.limit))
 	})
 	err := do()
-	stalled.Stop()
+	stop()
 	if err != nil {
 		return g.fail(fmt.Errorf("%w: %s: %w", ErrWrite, fmt.Sprintf(what, args...), err))
 	}
