@@ -19,6 +19,8 @@ type death struct {
 var (
 	markPanic = []byte("panic: ")
 	markFatal = []byte("fatal error: ")
+	markCgo   = []byte("runtime/cgo: ") // no memory for the stack of a thread, in a build with cgo
+	marks     = [][]byte{markPanic, markFatal, markCgo}
 )
 
 // What may follow markFatal when there is no memory or no stack left.
@@ -71,6 +73,9 @@ func (d *death) lastWords(l Limits) *failure {
 				return &failure{kind: kindMemory, message: "out of memory: limit " + size(l.MemoryBytes)}
 			}
 		}
+	}
+	if bytes.HasPrefix(d.words, markCgo) {
+		return &failure{kind: kindMemory, message: "out of memory: limit " + size(l.MemoryBytes) + " (no room for another thread)"}
 	}
 	return &failure{kind: kindCrash, message: strings.ToValidUTF8(clip(strings.TrimSpace(string(cutTrace(d.words))), maxMessage), "?")}
 }

@@ -109,3 +109,17 @@ func statOf(pid int) string {
 	}
 	return string(b)
 }
+
+// In a build with cgo the runtime has other last words when there is no memory
+// left for a thread.
+func TestNoMemoryForAThread(t *testing.T) {
+	var s sink
+	s.limit = DefaultOutputBytes
+	c := &s.streams[1]
+	s.takeLines(c, []byte("printed before\nruntime/cgo: pthread_create failed: Resource temporarily unavailable\nSIGABRT: abort\nPC=0x7f661563deec m=4 sigcode=18446744073709551610\n"))
+	d := &death{status: exitRuntime << 8, words: cutTrace(c.words)}
+	f := d.describe(Limits{MemoryBytes: 512 << 20})
+	if f.kind != kindMemory || !strings.HasPrefix(f.message, "out of memory: limit 512 MiB") {
+		t.Errorf("%s: %s", f.kind, f.message)
+	}
+}

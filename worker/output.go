@@ -177,9 +177,11 @@ func (c *capture) holding() bool { return c.words != nil && time.Since(c.since) 
 
 // findMark finds the first mark in a line.
 func findMark(line []byte) int {
-	at := bytes.Index(line, markPanic)
-	if i := bytes.Index(line, markFatal); i >= 0 && (at < 0 || i < at) {
-		return i
+	at := -1
+	for _, mark := range marks {
+		if i := bytes.Index(line, mark); i >= 0 && (at < 0 || i < at) {
+			at = i
+		}
 	}
 	return at
 }
@@ -254,7 +256,7 @@ func (s *sink) close() {
 
 // cutTrace removes the trace that follows the last words of a runtime.
 func cutTrace(words []byte) []byte {
-	for _, mark := range [][]byte{[]byte("\n\nruntime stack:"), []byte("\n\ngoroutine ")} {
+	for _, mark := range [][]byte{[]byte("\n\nruntime stack:"), []byte("\n\ngoroutine "), []byte("\nSIGABRT")} {
 		if i := bytes.Index(words, mark); i >= 0 {
 			words = words[:i+1]
 		}
