@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/urfave/cli/v2"
 
@@ -29,6 +30,8 @@ type app struct {
 	io streams
 	// connect gives a client for an --addr. Tests put another in its place.
 	connect func(ctx context.Context, addr string) (*connection, error)
+	// interrupts is who hears Ctrl-C instead of the command as a whole; see onInterrupt.
+	interrupts atomic.Pointer[func()]
 }
 
 // connection is a client, and what ends with it.
@@ -152,7 +155,7 @@ func (a *app) cli(args []string) *cli.App {
 		ExitErrHandler:  func(*cli.Context, error) {},
 		Commands: []*cli.Command{
 			a.devCommand(), a.nodeCommand(),
-			a.submitCommand(), a.execCommand(), a.mapCommand(),
+			a.submitCommand(), a.execCommand(), a.replCommand(), a.mapCommand(),
 			a.setCommand(), a.getCommand(), a.delCommand(), a.nsCommand(),
 			a.taskCommand(), a.logsCommand(), a.statusCommand(),
 			a.benchCommand(), a.versionCommand(),
@@ -260,8 +263,12 @@ func wantArgs(c *cli.Context, least, most int) ([]string, error) {
 // Flags that client commands have.
 func (a *app) clientFlags(more ...cli.Flag) []cli.Flag {
 	return append(more,
-		&cli.StringFlag{Name: "addr", Usage: "`ADDRESSES` of nodes, any of them, separated by commas", EnvVars: []string{"FARM_ADDR"}},
+		addrFlag(),
 		&cli.BoolFlag{Name: "json", Usage: "print JSON, one object per line"})
+}
+
+func addrFlag() cli.Flag {
+	return &cli.StringFlag{Name: "addr", Usage: "`ADDRESSES` of nodes, any of them, separated by commas", EnvVars: []string{"FARM_ADDR"}}
 }
 
 // with connects and calls fn.

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"farm/api"
 	"farm/tasks"
@@ -31,6 +32,10 @@ type fakeFarm struct {
 	calls []*api.Call // those that are not about status
 	vars  map[string]map[string]string
 	tasks map[string]*api.Task
+
+	version uint64        // of every namespace
+	changed chan struct{} // closed when a task was cancelled
+	hold    chan struct{} // when there, nothing is answered until it is closed
 }
 
 func newFakeFarm(t *testing.T) *fakeFarm {
@@ -39,7 +44,7 @@ func newFakeFarm(t *testing.T) *fakeFarm {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fakeFarm{addr: l.Addr().String(), vars: map[string]map[string]string{}, tasks: map[string]*api.Task{}}
+	f := &fakeFarm{addr: l.Addr().String(), vars: map[string]map[string]string{}, tasks: map[string]*api.Task{}, version: 2, changed: make(chan struct{})}
 	s := grpc.NewServer()
 	api.RegisterFarmServer(s, f)
 	go s.Serve(l)
@@ -79,6 +84,11 @@ func jobReply(id, state string) *api.Reply {
 func (f *fakeFarm) answer(c *api.Call) *api.Reply {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if hold := f.hold; hold != nil {
+		f.mu.Unlock()
+		<-hold
+		f.mu.Lock()
+	}
 	if c.GetStatus() == nil {
 		f.calls = append(f.calls, c)
 	}
@@ -96,6 +106,13 @@ func (f *fakeFarm) answer(c *api.Call) *api.Reply {
 	case *api.Call_GetTask:
 		return f.taskCall(op.GetTask.Id, false)
 	case *api.Call_Cancel:
+		if t := f.tasks[op.Cancel.Id]; t != nil && t.State == "running" {
+			t = proto.CloneOf(t) // the old one may be on its way to somebody
+			t.State, t.Error = "cancelled", &api.TaskError{Kind: "cancelled"}
+			f.tasks[op.Cancel.Id] = t
+			close(f.changed)
+			f.changed = make(chan struct{})
+		}
 		return f.taskCall(op.Cancel.Id, false)
 	case *api.Call_ListTasks:
 		list := &api.TaskList{}
@@ -199,7 +216,7 @@ func (f *fakeFarm) space(c *api.Call) *api.Reply {
 		if f.vars[op.GetNamespace.Name] == nil {
 			return refuse(api.Code_NOT_FOUND, "there is no namespace %s", op.GetNamespace.Name)
 		}
-		n := &api.Namespace{Name: op.GetNamespace.Name, Version: 2}
+		n := &api.Namespace{Name: op.GetNamespace.Name, Version: f.version}
 		if !op.GetNamespace.Items {
 			n.Declarations = []*api.Declaration{{Name: "strings", Kind: "import", Source: "strings"}, {Name: "f", Kind: "func", Source: "func f() {}"}}
 			n.Variables = []*api.VariableInfo{{Name: "x", Type: "int", Bytes: 9, Version: 2}}
@@ -211,7 +228,7 @@ func (f *fakeFarm) space(c *api.Call) *api.Reply {
 
 func (f *fakeFarm) Watch(q *api.WatchRequest, g api.Farm_WatchServer) error {
 	f.mu.Lock()
-	t := f.tasks[q.Id]
+	t, changed := f.tasks[q.Id], f.changed
 	f.mu.Unlock()
 	if t == nil {
 		return status.Error(codes.NotFound, "there is no task "+q.Id)
@@ -219,9 +236,15 @@ func (f *fakeFarm) Watch(q *api.WatchRequest, g api.Farm_WatchServer) error {
 	if half := t.Stdout[:len(t.Stdout)/2]; len(half) > 0 { // the rest comes with the task
 		g.Send(&api.Event{Event: &api.Event_Output{Output: &api.Output{Task: q.Id, Attempt: 1, Data: half}}})
 	}
-	if t.State == "running" {
-		<-g.Context().Done()
-		return g.Context().Err()
+	for t.State == "running" {
+		select {
+		case <-g.Context().Done():
+			return g.Context().Err()
+		case <-changed:
+		}
+		f.mu.Lock()
+		t, changed = f.tasks[q.Id], f.changed
+		f.mu.Unlock()
 	}
 	return g.Send(&api.Event{Event: &api.Event_Task{Task: t}})
 }

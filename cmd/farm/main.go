@@ -30,13 +30,18 @@ func main() {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		<-signals
-		cancel(errInterrupted)
-		<-signals // impatience: whoever started nodes takes them along
-		os.Exit(exitInterrupted)
-	}()
 	a := &app{io: standardIO()}
+	go func() {
+		for s := range signals {
+			switch {
+			case a.heard(s):
+			case ctx.Err() != nil: // impatience: whoever started nodes takes them along
+				os.Exit(exitInterrupted)
+			default:
+				cancel(errInterrupted)
+			}
+		}
+	}()
 	a.connect = a.connectFarm
 	os.Exit(a.run(ctx, os.Args))
 }

@@ -71,7 +71,7 @@ var outside = map[string][]string{
 	"google.golang.org/grpc":           {"api", "replica", "tasks", "worker", "internal/...", "chaos/...", "cmd/..."},
 	"github.com/urfave/cli":            {"cmd/..."},
 	"golang.org/x/net":                 {"replica"},
-	"golang.org/x/term":                {"cmd/..."},
+	"golang.org/x/term":                {"cmd/...", "internal/prompt"},
 	"golang.org/x/sys":                 {"..."},
 	"golang.org/x/sync":                {"..."},
 }
