@@ -155,7 +155,7 @@ func (r *repl) failure(ctx context.Context, text string, e *tasks.TaskError) str
 		return annotate(e.Message, find)
 	}
 	msg := strings.ReplaceAll(strings.TrimSuffix(e.Kind+": "+e.Message, ": "), "panic: panic: ", "panic: ")
-	return annotateStack(msg, e.Stack, find)
+	return withStack(msg, e.Stack)
 }
 
 // declaration gives the source of a declaration, empty when there is none.

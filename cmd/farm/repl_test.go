@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -67,10 +68,10 @@ func TestAnnotate(t *testing.T) {
 			t.Errorf("%q:\n%s", x.msg, got)
 		}
 	}
-	if got := annotateStack("panic: p", []string{"f:2:2", "cell:1:1"}, find); got != "in f:\n   2 | \tg()\n     | \t^ panic: p\n\tat cell:1:1\n" {
+	if got := withStack("panic: p", []string{"f:2", "f:2", "T.M:3", "cell:1", "1:28"}); got != "panic: p\n\tin f\n\tin T.M\n\tin the cell\n" {
 		t.Errorf("stack:\n%s", got)
 	}
-	if got := annotateStack("lost", nil, find); got != "lost\n" {
+	if got := withStack("lost", nil); got != "lost\n" {
 		t.Errorf("no stack: %q", got)
 	}
 	long := strings.Repeat("é", 500) + "here" + strings.Repeat("x", 500)
@@ -119,7 +120,7 @@ func TestReplScript(t *testing.T) {
 		t.Errorf("submitted %v", got)
 	}
 	for script, want := range map[string]ended{
-		"panic(1) // fail panic boom\n\n2 // value 2": {exitFailed, "", "   1 | panic(1) // fail panic boom\n     | ^ panic: boom\n"},
+		"panic(1) // fail panic boom\n\n2 // value 2": {exitFailed, "", "panic: boom\n"},
 		"x := 1\ny := nope":                           {exitFailed, "", "   2 | y := nope\n     |      ^ undefined: nope\n"},
 		"import \"os\"":                               {exitRefused, "", "   1 | import \"os\"\n     |        ^ package \"os\" is not allowed: a cell has no files and no processes\n"},
 		":nope":                                       {exitUsage, "", "farm: there is no command :nope; :help lists them\n"},
@@ -274,4 +275,74 @@ func TestReplAtATerminal(t *testing.T) {
 	x.expect("c> ")
 	x.cmd.Process.Signal(os.Interrupt) // from outside, it ends the command
 	x.exit(exitInterrupted)
+}
+
+// tutorial reads testdata/tutorial.txt: what is pasted, and what is to be shown,
+// which must not occur in what is pasted.
+func tutorial(t *testing.T) (cells [][2]string) {
+	b, err := os.ReadFile(filepath.Join("testdata", "tutorial.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, part := range strings.Split(strings.ReplaceAll("\n"+string(b), "\n-- want --\n", "\n-- "), "\n-- ")[1:] {
+		if i%2 == 0 {
+			_, text, _ := strings.Cut(part, "\n") // after its title
+			cells = append(cells, [2]string{text})
+		} else {
+			cells[i/2][1] = strings.TrimRight(part, "\n")
+		}
+	}
+	return cells
+}
+
+// The examples of a Go tutorial, pasted one after the other, with the death of
+// the node that is asked between two of them.
+func TestReplOnARealFarm(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	farm := startFarm(t, dir)
+	x := startTerminal(t, dir, nil, "repl", "--addr", farm.Addrs()[0], "tour")
+	x.expect("tour> ")
+	cells := tutorial(t)
+	for i, cell := range cells {
+		if i == len(cells)/2 {
+			if err := farm.Kill(0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		x.paste(cell[0])
+		x.keys("\r")
+		x.expect(strings.ReplaceAll(cell[1], "\n", "\r\n"))
+		x.expect("tour> ")
+	}
+	// Output comes while the cell runs, and Ctrl-C leaves everything as it was.
+	x.enter("....> ", `import "time"; func slow() {`)
+	x.enter("tour> ", `sum++; fmt.Println("begun"); time.Sleep(time.Hour) }`)
+	x.keys("slow()\r")
+	x.expect("begun\r\n")
+	x.keys("\x03")
+	x.expect("cancelled; the namespace is as it was")
+	x.expect("tour> ")
+	if got := x.enter("tour> ", "sum"); !strings.Contains(got, "45  int") {
+		t.Errorf("after Ctrl-C: %q", got)
+	}
+	// Names of the namespace and of its imports.
+	x.keys(":type p.Sc\t\r")
+	x.expect("func (*Point).Scale(f float64)")
+	x.expect("tour> ")
+	x.keys("math.MaxInt3\t\x01int(\x05)\r")
+	x.expect("2147483647  int")
+	x.expect("tour> ")
+	if got := x.enter("tour> ", ":vars"); !regexp.MustCompile(`list +\*List\[string\] `).MatchString(got) {
+		t.Errorf(":vars: %q", got)
+	}
+	if got := x.enter("tour> ", ":decls"); !strings.Contains(got, "func count(n int) int {\r\n") || !strings.Contains(got, `import "math"`) {
+		t.Errorf(":decls: %q", got)
+	}
+	// An error in what was declared before is shown there.
+	if got := x.enter("tour> ", "func fibonacci() int { return 1 }"); !strings.Contains(got, "in firstN:\r\n   4 |") {
+		t.Errorf("an incompatible change: %q", got)
+	}
+	x.keys("\x04")
+	x.exit(0)
 }

@@ -25,8 +25,8 @@ const maxShownLine = 160
 var (
 	// 2:5: message, in f 2:5: message
 	placedMessage = regexp.MustCompile(`^(?:in (\S+) )?(\d+):(\d+): (.*)`)
-	// cell:2:5, f:2:5
-	placedFrame = regexp.MustCompile(`^([^\s:]+):(\d+):(\d+)`)
+	// cell:2, T.M:5
+	namedFrame = regexp.MustCompile(`^([^\s:\d][^\s:]*):\d+`)
 )
 
 // annotate puts the messages of a compiler under the places they are about.
@@ -47,27 +47,29 @@ func annotate(msg string, find func(name string) string) string {
 	return b.String()
 }
 
-// annotateStack puts what happened under the innermost place of the stack that
-// has a source, and lists the callers.
-func annotateStack(msg string, stack []string, find func(name string) string) string {
+// withStack lists below a message the functions that a panic left, innermost
+// first. The lines that the interpreter names are those of the code it was
+// given, not of the source, so they are not shown.
+func withStack(msg string, stack []string) string {
 	var b strings.Builder
-	shown := false
+	b.WriteString(msg + "\n")
+	last := ""
 	for _, frame := range stack {
-		if m := placedFrame.FindStringSubmatch(frame); m != nil && !shown {
-			name := m[1]
-			if name == "cell" {
-				name = ""
-			}
-			b.WriteString(underline(name, find(name), m[2], m[3], msg))
-			shown = true
+		m := namedFrame.FindStringSubmatch(frame)
+		if m == nil || m[1] == last {
 			continue
 		}
-		fmt.Fprintf(&b, "\tat %s\n", frame)
-	}
-	if !shown {
-		return msg + "\n" + b.String()
+		last = m[1]
+		fmt.Fprintf(&b, "\tin %s\n", who(last))
 	}
 	return b.String()
+}
+
+func who(frame string) string {
+	if frame == "cell" {
+		return "the cell"
+	}
+	return frame
 }
 
 // underline shows a line of a source with a message under a column, which
