@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -126,7 +127,6 @@ func TestReplScript(t *testing.T) {
 		":nope":                                       {exitUsage, "", "farm: there is no command :nope; :help lists them\n"},
 		":type x y z":                                 {exitFailed, "", "farm: not found: nothing is called x y z here\n"},
 		":vars now":                                   {exitUsage, "", "farm: usage: :vars\n"},
-		":undo":                                       {exitUsage, "", "farm: invalid: :undo is not available\n"},
 		":type len":                                   {0, "builtin len\n", ""},
 		"":                                            {},
 	} {
@@ -181,8 +181,12 @@ func TestUndo(t *testing.T) {
 		t.Errorf("restored %v, want %v", back.to, want)
 	}
 	f.version = 0
-	if err := r.do(t.Context(), ":undo"); err == nil {
-		t.Error("version 0 is undone")
+	if err := r.do(t.Context(), ":undo"); !errors.Is(err, tasks.ErrNotFound) {
+		t.Errorf("version 0 is undone: %v", err)
+	}
+	r.back = nil
+	if err := r.do(t.Context(), ":undo"); err == nil || !strings.Contains(err.Error(), "not available") {
+		t.Errorf("without Restore: %v", err)
 	}
 }
 
