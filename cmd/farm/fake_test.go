@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -28,14 +29,14 @@ type fakeFarm struct {
 	api.UnimplementedFarmServer
 	addr string
 
+	version atomic.Uint64 // of every namespace; 0: as it is written below
+	hold    chan struct{} // when there, nothing is answered until it is closed
+	changed chan struct{} // closed when a task was cancelled
+
 	mu    sync.Mutex
 	calls []*api.Call // those that are not about status
 	vars  map[string]map[string]string
 	tasks map[string]*api.Task
-
-	version uint64        // of every namespace
-	changed chan struct{} // closed when a task was cancelled
-	hold    chan struct{} // when there, nothing is answered until it is closed
 }
 
 func newFakeFarm(t *testing.T) *fakeFarm {
@@ -44,8 +45,9 @@ func newFakeFarm(t *testing.T) *fakeFarm {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fakeFarm{addr: l.Addr().String(), vars: map[string]map[string]string{}, tasks: map[string]*api.Task{}, version: 2, changed: make(chan struct{})}
+	f := &fakeFarm{addr: l.Addr().String(), vars: map[string]map[string]string{}, tasks: map[string]*api.Task{}}
 	s := grpc.NewServer()
+	f.changed = make(chan struct{})
 	api.RegisterFarmServer(s, f)
 	go s.Serve(l)
 	t.Cleanup(s.Stop)
@@ -62,6 +64,9 @@ func (f *fakeFarm) Do(g api.Farm_DoServer) error {
 		for _, c := range m.Calls {
 			if r := f.answer(c); r != nil {
 				r.Seq = c.Seq
+				if n := r.GetNamespace(); n != nil && f.version.Load() > 0 {
+					n.Version = f.version.Load()
+				}
 				out.Replies = append(out.Replies, r)
 			}
 		}
@@ -216,7 +221,7 @@ func (f *fakeFarm) space(c *api.Call) *api.Reply {
 		if f.vars[op.GetNamespace.Name] == nil {
 			return refuse(api.Code_NOT_FOUND, "there is no namespace %s", op.GetNamespace.Name)
 		}
-		n := &api.Namespace{Name: op.GetNamespace.Name, Version: f.version}
+		n := &api.Namespace{Name: op.GetNamespace.Name, Version: 2}
 		if !op.GetNamespace.Items {
 			n.Declarations = []*api.Declaration{{Name: "strings", Kind: "import", Source: "strings"}, {Name: "f", Kind: "func", Source: "func f() {}"}}
 			n.Variables = []*api.VariableInfo{{Name: "x", Type: "int", Bytes: 9, Version: 2}}

@@ -148,16 +148,15 @@ type fakeRestore struct {
 
 func (r *fakeRestore) Restore(_ context.Context, version uint64) error {
 	r.to = append(r.to, version)
-	r.f.mu.Lock()
-	r.f.version++
-	r.f.mu.Unlock()
+	r.f.version.Add(1)
 	return nil
 }
 
 // An undo is a version of its own, so the next one has to go further back.
 func TestUndo(t *testing.T) {
 	f := newFakeFarm(t)
-	f.vars["c"], f.version = map[string]string{"x": "1"}, 7
+	f.vars["c"] = map[string]string{"x": "1"}
+	f.version.Store(7)
 	c, err := tasks.Dial(t.Context(), f.addr)
 	if err != nil {
 		t.Fatal(err)
@@ -174,13 +173,13 @@ func TestUndo(t *testing.T) {
 	}
 	undo() // 7 → 6, which is version 8
 	undo() // 6 → 5, which is version 9
-	f.version++
+	f.version.Add(1)
 	undo() // somebody changed it: 10 → 9
 	undo() // that is as 5 was, but it is the version before the change: 9 came of 5
 	if want := []uint64{6, 5, 9, 4}; !slices.Equal(back.to, want) {
 		t.Errorf("restored %v, want %v", back.to, want)
 	}
-	f.version = 0
+	delete(f.vars, "c")
 	if err := r.do(t.Context(), ":undo"); !errors.Is(err, tasks.ErrNotFound) {
 		t.Errorf("version 0 is undone: %v", err)
 	}
