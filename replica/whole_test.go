@@ -65,7 +65,7 @@ func TestVersions(t *testing.T) {
 	n := startNode(t, dir)
 	c := dial(t, n.API())
 	shared := "p := &n\nvar list []int\nlist = append(list, n)\nmore := list[:1]"
-	for i, source := range []string{"n := 1\nfunc f() int { return n }", shared, "n = 2", "func f() int { return 10 * n }\nn = 3"} {
+	for i, source := range []string{"n := 1\nfunc f() int { return n }", shared, "n = 2\nextra := 1", "func f() int { return 10 * n }\nn = 3"} {
 		succeeded(t, source, c.cell(fmt.Sprint("e", i), "c0", source))
 	}
 	before := c.items("c0")
@@ -78,6 +78,9 @@ func TestVersions(t *testing.T) {
 	if task := c.cell("e10", "c0", "*p += 4\nf() + more[0]"); string(task.Value) != "6" {
 		t.Errorf("after the restore: %v", task)
 	}
+	if task := c.cell("e12", "c0", "extra"); task.GetError().GetKind() != "compile" {
+		t.Errorf("what came later is still there: %v", task)
+	}
 	if h := c.history("c0"); len(h) != 6 || h[1].Task != "r1" {
 		t.Errorf("history: %v", h)
 	}
@@ -89,7 +92,7 @@ func TestVersions(t *testing.T) {
 	if after := c.items("c0"); !maps.EqualFunc(before, after, bytes.Equal) {
 		t.Errorf("version 4 is not what it was: %q, now %q", before, after)
 	}
-	if task := c.cell("e11", "c0", "*p + f()"); string(task.Value) != "33" {
+	if task := c.cell("e11", "c0", "*p + f() + extra"); string(task.Value) != "34" {
 		t.Errorf("after another restore: %v", task)
 	}
 	for i := range scheduler.HistoryVersions {

@@ -131,8 +131,8 @@ func (n *Namespace) Drop(ctx context.Context) error {
 	return n.write(ctx, "drop", &api.Call{Op: &api.Call_Drop{Drop: &api.DropNamespace{Id: NewID(), Namespace: n.name}}})
 }
 
-// Version is one version of a namespace that is kept.
-type Version struct {
+// NamespaceVersion is one version of a namespace that is kept.
+type NamespaceVersion struct {
 	Number     uint64
 	Made       time.Time
 	Task       string // that made it
@@ -143,14 +143,14 @@ type Version struct {
 // History returns the versions of the namespace that are kept, the newest
 // first. A version that is older, or lies before a change that was too large to
 // keep, cannot be restored.
-func (n *Namespace) History(ctx context.Context) ([]Version, error) {
+func (n *Namespace) History(ctx context.Context) ([]NamespaceVersion, error) {
 	r, err := n.read(ctx, &api.Call{Op: &api.Call_GetHistory{GetHistory: &api.GetHistory{Namespace: n.name}}})
 	if err != nil {
 		return nil, fmt.Errorf("history of %s: %w", n.name, err)
 	}
-	var out []Version
+	var out []NamespaceVersion
 	for _, v := range r.GetHistory().GetVersions() {
-		out = append(out, Version{Number: v.Number, Made: when(v.Made), Task: v.Task, Changed: int(v.Changed), Restorable: v.Restorable})
+		out = append(out, NamespaceVersion{Number: v.Number, Made: when(v.Made), Task: v.Task, Changed: int(v.Changed), Restorable: v.Restorable})
 	}
 	return out, nil
 }
