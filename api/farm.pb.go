@@ -251,6 +251,10 @@ type Call struct {
 	//	*Call_ListNamespaces
 	//	*Call_GetNamespace
 	//	*Call_Drop
+	//	*Call_GetHistory
+	//	*Call_Restore
+	//	*Call_Fork
+	//	*Call_Import
 	//	*Call_OpenJob
 	//	*Call_SealJob
 	//	*Call_GetJob
@@ -418,6 +422,42 @@ func (x *Call) GetDrop() *DropNamespace {
 	return nil
 }
 
+func (x *Call) GetGetHistory() *GetHistory {
+	if x != nil {
+		if x, ok := x.Op.(*Call_GetHistory); ok {
+			return x.GetHistory
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetRestore() *RestoreNamespace {
+	if x != nil {
+		if x, ok := x.Op.(*Call_Restore); ok {
+			return x.Restore
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetFork() *ForkNamespace {
+	if x != nil {
+		if x, ok := x.Op.(*Call_Fork); ok {
+			return x.Fork
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetImport() *ImportNamespace {
+	if x != nil {
+		if x, ok := x.Op.(*Call_Import); ok {
+			return x.Import
+		}
+	}
+	return nil
+}
+
 func (x *Call) GetOpenJob() *OpenJob {
 	if x != nil {
 		if x, ok := x.Op.(*Call_OpenJob); ok {
@@ -511,6 +551,22 @@ type Call_Drop struct {
 	Drop *DropNamespace `protobuf:"bytes,25,opt,name=drop,proto3,oneof"`
 }
 
+type Call_GetHistory struct {
+	GetHistory *GetHistory `protobuf:"bytes,26,opt,name=get_history,json=getHistory,proto3,oneof"`
+}
+
+type Call_Restore struct {
+	Restore *RestoreNamespace `protobuf:"bytes,27,opt,name=restore,proto3,oneof"`
+}
+
+type Call_Fork struct {
+	Fork *ForkNamespace `protobuf:"bytes,28,opt,name=fork,proto3,oneof"`
+}
+
+type Call_Import struct {
+	Import *ImportNamespace `protobuf:"bytes,29,opt,name=import,proto3,oneof"`
+}
+
 type Call_OpenJob struct {
 	OpenJob *OpenJob `protobuf:"bytes,30,opt,name=open_job,json=openJob,proto3,oneof"`
 }
@@ -553,6 +609,14 @@ func (*Call_GetNamespace) isCall_Op() {}
 
 func (*Call_Drop) isCall_Op() {}
 
+func (*Call_GetHistory) isCall_Op() {}
+
+func (*Call_Restore) isCall_Op() {}
+
+func (*Call_Fork) isCall_Op() {}
+
+func (*Call_Import) isCall_Op() {}
+
 func (*Call_OpenJob) isCall_Op() {}
 
 func (*Call_SealJob) isCall_Op() {}
@@ -575,6 +639,7 @@ type Reply struct {
 	//	*Reply_Variable
 	//	*Reply_Namespaces
 	//	*Reply_Namespace
+	//	*Reply_History
 	//	*Reply_Job
 	//	*Reply_Status
 	Result        isReply_Result `protobuf_oneof:"result"`
@@ -685,6 +750,15 @@ func (x *Reply) GetNamespace() *Namespace {
 	return nil
 }
 
+func (x *Reply) GetHistory() *History {
+	if x != nil {
+		if x, ok := x.Result.(*Reply_History); ok {
+			return x.History
+		}
+	}
+	return nil
+}
+
 func (x *Reply) GetJob() *Job {
 	if x != nil {
 		if x, ok := x.Result.(*Reply_Job); ok {
@@ -708,7 +782,7 @@ type isReply_Result interface {
 }
 
 type Reply_Task struct {
-	Task *Task `protobuf:"bytes,10,opt,name=task,proto3,oneof"` // of Submit (as accepted, or as finished with wait), Wait, Cancel, GetTask, Set, Delete, Drop
+	Task *Task `protobuf:"bytes,10,opt,name=task,proto3,oneof"` // of Submit (as accepted, or as finished with wait), Wait, Cancel, GetTask, Set, Delete, Drop, Restore, Fork, Import
 }
 
 type Reply_Tasks struct {
@@ -725,6 +799,10 @@ type Reply_Namespaces struct {
 
 type Reply_Namespace struct {
 	Namespace *Namespace `protobuf:"bytes,24,opt,name=namespace,proto3,oneof"`
+}
+
+type Reply_History struct {
+	History *History `protobuf:"bytes,26,opt,name=history,proto3,oneof"`
 }
 
 type Reply_Job struct {
@@ -744,6 +822,8 @@ func (*Reply_Variable) isReply_Result() {}
 func (*Reply_Namespaces) isReply_Result() {}
 
 func (*Reply_Namespace) isReply_Result() {}
+
+func (*Reply_History) isReply_Result() {}
 
 func (*Reply_Job) isReply_Result() {}
 
@@ -1546,6 +1626,236 @@ func (x *DropNamespace) GetNamespace() string {
 	return ""
 }
 
+type GetHistory struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetHistory) Reset() {
+	*x = GetHistory{}
+	mi := &file_farm_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetHistory) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetHistory) ProtoMessage() {}
+
+func (x *GetHistory) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetHistory.ProtoReflect.Descriptor instead.
+func (*GetHistory) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *GetHistory) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+// RestoreNamespace makes the items those of an earlier version again, as a new
+// version.
+type RestoreNamespace struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Namespace     string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Version       uint64                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreNamespace) Reset() {
+	*x = RestoreNamespace{}
+	mi := &file_farm_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreNamespace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreNamespace) ProtoMessage() {}
+
+func (x *RestoreNamespace) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreNamespace.ProtoReflect.Descriptor instead.
+func (*RestoreNamespace) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RestoreNamespace) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RestoreNamespace) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *RestoreNamespace) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+// ForkNamespace makes a namespace with the items that another one has when it is
+// the fork's turn. It is refused when the new one exists.
+type ForkNamespace struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Namespace     string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"` // the new one
+	From          string                 `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForkNamespace) Reset() {
+	*x = ForkNamespace{}
+	mi := &file_farm_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForkNamespace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForkNamespace) ProtoMessage() {}
+
+func (x *ForkNamespace) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForkNamespace.ProtoReflect.Descriptor instead.
+func (*ForkNamespace) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ForkNamespace) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ForkNamespace) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ForkNamespace) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+// ImportNamespace makes a namespace of items that were exported. It is refused
+// when it exists.
+type ImportNamespace struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Namespace     string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Items         []*Item                `protobuf:"bytes,3,rep,name=items,proto3" json:"items,omitempty"` // versions do not count
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportNamespace) Reset() {
+	*x = ImportNamespace{}
+	mi := &file_farm_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportNamespace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportNamespace) ProtoMessage() {}
+
+func (x *ImportNamespace) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportNamespace.ProtoReflect.Descriptor instead.
+func (*ImportNamespace) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ImportNamespace) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ImportNamespace) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ImportNamespace) GetItems() []*Item {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
 type OpenJob struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1556,7 +1866,7 @@ type OpenJob struct {
 
 func (x *OpenJob) Reset() {
 	*x = OpenJob{}
-	mi := &file_farm_proto_msgTypes[17]
+	mi := &file_farm_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1568,7 +1878,7 @@ func (x *OpenJob) String() string {
 func (*OpenJob) ProtoMessage() {}
 
 func (x *OpenJob) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[17]
+	mi := &file_farm_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1581,7 +1891,7 @@ func (x *OpenJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenJob.ProtoReflect.Descriptor instead.
 func (*OpenJob) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{17}
+	return file_farm_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *OpenJob) GetId() string {
@@ -1611,7 +1921,7 @@ type JobSpec struct {
 
 func (x *JobSpec) Reset() {
 	*x = JobSpec{}
-	mi := &file_farm_proto_msgTypes[18]
+	mi := &file_farm_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1623,7 +1933,7 @@ func (x *JobSpec) String() string {
 func (*JobSpec) ProtoMessage() {}
 
 func (x *JobSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[18]
+	mi := &file_farm_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1636,7 +1946,7 @@ func (x *JobSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobSpec.ProtoReflect.Descriptor instead.
 func (*JobSpec) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{18}
+	return file_farm_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *JobSpec) GetSource() string {
@@ -1677,7 +1987,7 @@ type SealJob struct {
 
 func (x *SealJob) Reset() {
 	*x = SealJob{}
-	mi := &file_farm_proto_msgTypes[19]
+	mi := &file_farm_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1689,7 +1999,7 @@ func (x *SealJob) String() string {
 func (*SealJob) ProtoMessage() {}
 
 func (x *SealJob) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[19]
+	mi := &file_farm_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1702,7 +2012,7 @@ func (x *SealJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealJob.ProtoReflect.Descriptor instead.
 func (*SealJob) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{19}
+	return file_farm_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SealJob) GetId() string {
@@ -1729,7 +2039,7 @@ type GetJob struct {
 
 func (x *GetJob) Reset() {
 	*x = GetJob{}
-	mi := &file_farm_proto_msgTypes[20]
+	mi := &file_farm_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1741,7 +2051,7 @@ func (x *GetJob) String() string {
 func (*GetJob) ProtoMessage() {}
 
 func (x *GetJob) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[20]
+	mi := &file_farm_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1754,7 +2064,7 @@ func (x *GetJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJob.ProtoReflect.Descriptor instead.
 func (*GetJob) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{20}
+	return file_farm_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetJob) GetId() string {
@@ -1780,7 +2090,7 @@ type CancelJob struct {
 
 func (x *CancelJob) Reset() {
 	*x = CancelJob{}
-	mi := &file_farm_proto_msgTypes[21]
+	mi := &file_farm_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1792,7 +2102,7 @@ func (x *CancelJob) String() string {
 func (*CancelJob) ProtoMessage() {}
 
 func (x *CancelJob) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[21]
+	mi := &file_farm_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1805,7 +2115,7 @@ func (x *CancelJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJob.ProtoReflect.Descriptor instead.
 func (*CancelJob) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{21}
+	return file_farm_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CancelJob) GetId() string {
@@ -1823,7 +2133,7 @@ type GetStatus struct {
 
 func (x *GetStatus) Reset() {
 	*x = GetStatus{}
-	mi := &file_farm_proto_msgTypes[22]
+	mi := &file_farm_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1835,7 +2145,7 @@ func (x *GetStatus) String() string {
 func (*GetStatus) ProtoMessage() {}
 
 func (x *GetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[22]
+	mi := &file_farm_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1848,7 +2158,7 @@ func (x *GetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatus.ProtoReflect.Descriptor instead.
 func (*GetStatus) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{22}
+	return file_farm_proto_rawDescGZIP(), []int{26}
 }
 
 type Task struct {
@@ -1878,7 +2188,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_farm_proto_msgTypes[23]
+	mi := &file_farm_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1890,7 +2200,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[23]
+	mi := &file_farm_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1903,7 +2213,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{23}
+	return file_farm_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Task) GetId() string {
@@ -2041,7 +2351,7 @@ func (x *Task) GetOrder() uint64 {
 
 // TaskError says why a task failed. Kinds: compile, not-allowed, panic, exit,
 // crash, timeout, memory, cancelled, unserializable, limit, goroutine, call,
-// conflict, lost, internal.
+// conflict, not-found, invalid, lost, internal.
 type TaskError struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
@@ -2053,7 +2363,7 @@ type TaskError struct {
 
 func (x *TaskError) Reset() {
 	*x = TaskError{}
-	mi := &file_farm_proto_msgTypes[24]
+	mi := &file_farm_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2065,7 +2375,7 @@ func (x *TaskError) String() string {
 func (*TaskError) ProtoMessage() {}
 
 func (x *TaskError) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[24]
+	mi := &file_farm_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2078,7 +2388,7 @@ func (x *TaskError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskError.ProtoReflect.Descriptor instead.
 func (*TaskError) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{24}
+	return file_farm_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TaskError) GetKind() string {
@@ -2119,7 +2429,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_farm_proto_msgTypes[25]
+	mi := &file_farm_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2131,7 +2441,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[25]
+	mi := &file_farm_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2144,7 +2454,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{25}
+	return file_farm_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Outcome) GetValue() []byte {
@@ -2212,7 +2522,7 @@ type TaskList struct {
 
 func (x *TaskList) Reset() {
 	*x = TaskList{}
-	mi := &file_farm_proto_msgTypes[26]
+	mi := &file_farm_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2224,7 +2534,7 @@ func (x *TaskList) String() string {
 func (*TaskList) ProtoMessage() {}
 
 func (x *TaskList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[26]
+	mi := &file_farm_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2237,7 +2547,7 @@ func (x *TaskList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskList.ProtoReflect.Descriptor instead.
 func (*TaskList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{26}
+	return file_farm_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *TaskList) GetTasks() []*Task {
@@ -2258,7 +2568,7 @@ type Variable struct {
 
 func (x *Variable) Reset() {
 	*x = Variable{}
-	mi := &file_farm_proto_msgTypes[27]
+	mi := &file_farm_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2270,7 +2580,7 @@ func (x *Variable) String() string {
 func (*Variable) ProtoMessage() {}
 
 func (x *Variable) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[27]
+	mi := &file_farm_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2283,7 +2593,7 @@ func (x *Variable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Variable.ProtoReflect.Descriptor instead.
 func (*Variable) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{27}
+	return file_farm_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Variable) GetJson() []byte {
@@ -2317,7 +2627,7 @@ type NamespaceList struct {
 
 func (x *NamespaceList) Reset() {
 	*x = NamespaceList{}
-	mi := &file_farm_proto_msgTypes[28]
+	mi := &file_farm_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2329,7 +2639,7 @@ func (x *NamespaceList) String() string {
 func (*NamespaceList) ProtoMessage() {}
 
 func (x *NamespaceList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[28]
+	mi := &file_farm_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2342,7 +2652,7 @@ func (x *NamespaceList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamespaceList.ProtoReflect.Descriptor instead.
 func (*NamespaceList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{28}
+	return file_farm_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *NamespaceList) GetNamespaces() []*Namespace {
@@ -2379,7 +2689,7 @@ type Namespace struct {
 
 func (x *Namespace) Reset() {
 	*x = Namespace{}
-	mi := &file_farm_proto_msgTypes[29]
+	mi := &file_farm_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2391,7 +2701,7 @@ func (x *Namespace) String() string {
 func (*Namespace) ProtoMessage() {}
 
 func (x *Namespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[29]
+	mi := &file_farm_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2404,7 +2714,7 @@ func (x *Namespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Namespace.ProtoReflect.Descriptor instead.
 func (*Namespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{29}
+	return file_farm_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Namespace) GetName() string {
@@ -2491,6 +2801,127 @@ func (x *Namespace) GetStored() []*Item {
 	return nil
 }
 
+// History is the versions that are kept, the newest first.
+type History struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Versions      []*Version             `protobuf:"bytes,1,rep,name=versions,proto3" json:"versions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *History) Reset() {
+	*x = History{}
+	mi := &file_farm_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *History) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*History) ProtoMessage() {}
+
+func (x *History) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use History.ProtoReflect.Descriptor instead.
+func (*History) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *History) GetVersions() []*Version {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+type Version struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	Made          int64                  `protobuf:"varint,2,opt,name=made,proto3" json:"made,omitempty"`
+	Task          string                 `protobuf:"bytes,3,opt,name=task,proto3" json:"task,omitempty"`        // that made it
+	Changed       uint64                 `protobuf:"varint,4,opt,name=changed,proto3" json:"changed,omitempty"` // items put or removed
+	Restorable    bool                   `protobuf:"varint,5,opt,name=restorable,proto3" json:"restorable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Version) Reset() {
+	*x = Version{}
+	mi := &file_farm_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Version) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Version) ProtoMessage() {}
+
+func (x *Version) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Version.ProtoReflect.Descriptor instead.
+func (*Version) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Version) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Version) GetMade() int64 {
+	if x != nil {
+		return x.Made
+	}
+	return 0
+}
+
+func (x *Version) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *Version) GetChanged() uint64 {
+	if x != nil {
+		return x.Changed
+	}
+	return 0
+}
+
+func (x *Version) GetRestorable() bool {
+	if x != nil {
+		return x.Restorable
+	}
+	return false
+}
+
 type VariableInfo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -2503,7 +2934,7 @@ type VariableInfo struct {
 
 func (x *VariableInfo) Reset() {
 	*x = VariableInfo{}
-	mi := &file_farm_proto_msgTypes[30]
+	mi := &file_farm_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2515,7 +2946,7 @@ func (x *VariableInfo) String() string {
 func (*VariableInfo) ProtoMessage() {}
 
 func (x *VariableInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[30]
+	mi := &file_farm_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2528,7 +2959,7 @@ func (x *VariableInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VariableInfo.ProtoReflect.Descriptor instead.
 func (*VariableInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{30}
+	return file_farm_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *VariableInfo) GetName() string {
@@ -2570,7 +3001,7 @@ type Declaration struct {
 
 func (x *Declaration) Reset() {
 	*x = Declaration{}
-	mi := &file_farm_proto_msgTypes[31]
+	mi := &file_farm_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2582,7 +3013,7 @@ func (x *Declaration) String() string {
 func (*Declaration) ProtoMessage() {}
 
 func (x *Declaration) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[31]
+	mi := &file_farm_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2595,7 +3026,7 @@ func (x *Declaration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Declaration.ProtoReflect.Descriptor instead.
 func (*Declaration) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{31}
+	return file_farm_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Declaration) GetName() string {
@@ -2639,7 +3070,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_farm_proto_msgTypes[32]
+	mi := &file_farm_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2651,7 +3082,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[32]
+	mi := &file_farm_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2664,7 +3095,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{32}
+	return file_farm_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Job) GetId() string {
@@ -2768,7 +3199,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_farm_proto_msgTypes[33]
+	mi := &file_farm_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2780,7 +3211,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[33]
+	mi := &file_farm_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2793,7 +3224,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{33}
+	return file_farm_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Status) GetLeader() string {
@@ -2882,7 +3313,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_farm_proto_msgTypes[34]
+	mi := &file_farm_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2894,7 +3325,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[34]
+	mi := &file_farm_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2907,7 +3338,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{34}
+	return file_farm_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -3027,7 +3458,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_farm_proto_msgTypes[35]
+	mi := &file_farm_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3039,7 +3470,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[35]
+	mi := &file_farm_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3052,7 +3483,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{35}
+	return file_farm_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Mark) GetIndex() uint64 {
@@ -3083,7 +3514,7 @@ type WorkerInfo struct {
 
 func (x *WorkerInfo) Reset() {
 	*x = WorkerInfo{}
-	mi := &file_farm_proto_msgTypes[36]
+	mi := &file_farm_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3095,7 +3526,7 @@ func (x *WorkerInfo) String() string {
 func (*WorkerInfo) ProtoMessage() {}
 
 func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[36]
+	mi := &file_farm_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3108,7 +3539,7 @@ func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerInfo.ProtoReflect.Descriptor instead.
 func (*WorkerInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{36}
+	return file_farm_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *WorkerInfo) GetId() string {
@@ -3162,7 +3593,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_farm_proto_msgTypes[37]
+	mi := &file_farm_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3174,7 +3605,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[37]
+	mi := &file_farm_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3187,7 +3618,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{37}
+	return file_farm_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *WatchRequest) GetId() string {
@@ -3212,7 +3643,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_farm_proto_msgTypes[38]
+	mi := &file_farm_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3224,7 +3655,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[38]
+	mi := &file_farm_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3237,7 +3668,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{38}
+	return file_farm_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Event) GetEvent() isEvent_Event {
@@ -3323,7 +3754,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_farm_proto_msgTypes[39]
+	mi := &file_farm_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3335,7 +3766,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[39]
+	mi := &file_farm_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3348,7 +3779,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{39}
+	return file_farm_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Output) GetTask() string {
@@ -3391,7 +3822,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_farm_proto_msgTypes[40]
+	mi := &file_farm_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3403,7 +3834,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[40]
+	mi := &file_farm_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3416,7 +3847,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{40}
+	return file_farm_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Progress) GetTask() string {
@@ -3464,7 +3895,7 @@ type FromWorker struct {
 
 func (x *FromWorker) Reset() {
 	*x = FromWorker{}
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3476,7 +3907,7 @@ func (x *FromWorker) String() string {
 func (*FromWorker) ProtoMessage() {}
 
 func (x *FromWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3489,7 +3920,7 @@ func (x *FromWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromWorker.ProtoReflect.Descriptor instead.
 func (*FromWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{41}
+	return file_farm_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *FromWorker) GetHello() *Hello {
@@ -3561,7 +3992,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3573,7 +4004,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3586,7 +4017,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{42}
+	return file_farm_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Hello) GetWorker() string {
@@ -3634,7 +4065,7 @@ type AttemptRef struct {
 
 func (x *AttemptRef) Reset() {
 	*x = AttemptRef{}
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3646,7 +4077,7 @@ func (x *AttemptRef) String() string {
 func (*AttemptRef) ProtoMessage() {}
 
 func (x *AttemptRef) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3659,7 +4090,7 @@ func (x *AttemptRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptRef.ProtoReflect.Descriptor instead.
 func (*AttemptRef) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{43}
+	return file_farm_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *AttemptRef) GetTask() string {
@@ -3694,7 +4125,7 @@ type Complete struct {
 
 func (x *Complete) Reset() {
 	*x = Complete{}
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3706,7 +4137,7 @@ func (x *Complete) String() string {
 func (*Complete) ProtoMessage() {}
 
 func (x *Complete) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3719,7 +4150,7 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{44}
+	return file_farm_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Complete) GetTask() string {
@@ -3803,7 +4234,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3815,7 +4246,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3828,7 +4259,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{45}
+	return file_farm_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Item) GetKey() string {
@@ -3862,7 +4293,7 @@ type ToWorker struct {
 
 func (x *ToWorker) Reset() {
 	*x = ToWorker{}
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3874,7 +4305,7 @@ func (x *ToWorker) String() string {
 func (*ToWorker) ProtoMessage() {}
 
 func (x *ToWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3887,7 +4318,7 @@ func (x *ToWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToWorker.ProtoReflect.Descriptor instead.
 func (*ToWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{46}
+	return file_farm_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ToWorker) GetInstructions() []*Instruction {
@@ -3914,7 +4345,7 @@ type Instruction struct {
 
 func (x *Instruction) Reset() {
 	*x = Instruction{}
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3926,7 +4357,7 @@ func (x *Instruction) String() string {
 func (*Instruction) ProtoMessage() {}
 
 func (x *Instruction) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3939,7 +4370,7 @@ func (x *Instruction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instruction.ProtoReflect.Descriptor instead.
 func (*Instruction) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{47}
+	return file_farm_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Instruction) GetDo() isInstruction_Do {
@@ -4053,7 +4484,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4065,7 +4496,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4078,7 +4509,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{48}
+	return file_farm_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Welcome) GetLease() int64 {
@@ -4115,7 +4546,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4127,7 +4558,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4140,7 +4571,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{49}
+	return file_farm_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Assign) GetTask() string {
@@ -4240,7 +4671,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4252,7 +4683,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4265,7 +4696,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{50}
+	return file_farm_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Load) GetVersion() uint64 {
@@ -4298,7 +4729,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4310,7 +4741,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4323,7 +4754,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{51}
+	return file_farm_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *InfoRequest) GetHash() bool {
@@ -4344,7 +4775,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4356,7 +4787,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4369,7 +4800,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{52}
+	return file_farm_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *JoinRequest) GetId() string {
@@ -4402,7 +4833,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4414,7 +4845,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4427,7 +4858,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{53}
+	return file_farm_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -4447,7 +4878,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4459,7 +4890,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4472,7 +4903,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{54}
+	return file_farm_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *JoinReply) GetError() *Error {
@@ -4498,7 +4929,7 @@ const file_farm_proto_rawDesc = "" +
 	"\x05Calls\x12#\n" +
 	"\x05calls\x18\x01 \x03(\v2\r.farm.v1.CallR\x05calls\"3\n" +
 	"\aReplies\x12(\n" +
-	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\xc6\x06\n" +
+	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\x97\b\n" +
 	"\x04Call\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1c\n" +
 	"\tforwarded\x18\x02 \x01(\bR\tforwarded\x12\x14\n" +
@@ -4515,14 +4946,19 @@ const file_farm_proto_rawDesc = "" +
 	"\x06delete\x18\x16 \x01(\v2\x12.farm.v1.DeleteKeyH\x00R\x06delete\x12B\n" +
 	"\x0flist_namespaces\x18\x17 \x01(\v2\x17.farm.v1.ListNamespacesH\x00R\x0elistNamespaces\x12<\n" +
 	"\rget_namespace\x18\x18 \x01(\v2\x15.farm.v1.GetNamespaceH\x00R\fgetNamespace\x12,\n" +
-	"\x04drop\x18\x19 \x01(\v2\x16.farm.v1.DropNamespaceH\x00R\x04drop\x12-\n" +
+	"\x04drop\x18\x19 \x01(\v2\x16.farm.v1.DropNamespaceH\x00R\x04drop\x126\n" +
+	"\vget_history\x18\x1a \x01(\v2\x13.farm.v1.GetHistoryH\x00R\n" +
+	"getHistory\x125\n" +
+	"\arestore\x18\x1b \x01(\v2\x19.farm.v1.RestoreNamespaceH\x00R\arestore\x12,\n" +
+	"\x04fork\x18\x1c \x01(\v2\x16.farm.v1.ForkNamespaceH\x00R\x04fork\x122\n" +
+	"\x06import\x18\x1d \x01(\v2\x18.farm.v1.ImportNamespaceH\x00R\x06import\x12-\n" +
 	"\bopen_job\x18\x1e \x01(\v2\x10.farm.v1.OpenJobH\x00R\aopenJob\x12-\n" +
 	"\bseal_job\x18\x1f \x01(\v2\x10.farm.v1.SealJobH\x00R\asealJob\x12*\n" +
 	"\aget_job\x18  \x01(\v2\x0f.farm.v1.GetJobH\x00R\x06getJob\x123\n" +
 	"\n" +
 	"cancel_job\x18! \x01(\v2\x12.farm.v1.CancelJobH\x00R\tcancelJob\x12,\n" +
 	"\x06status\x18( \x01(\v2\x12.farm.v1.GetStatusH\x00R\x06statusB\x04\n" +
-	"\x02op\"\x97\x03\n" +
+	"\x02op\"\xc5\x03\n" +
 	"\x05Reply\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12$\n" +
 	"\x05error\x18\x02 \x01(\v2\x0e.farm.v1.ErrorR\x05error\x12\x10\n" +
@@ -4534,7 +4970,8 @@ const file_farm_proto_rawDesc = "" +
 	"\n" +
 	"namespaces\x18\x17 \x01(\v2\x16.farm.v1.NamespaceListH\x00R\n" +
 	"namespaces\x122\n" +
-	"\tnamespace\x18\x18 \x01(\v2\x12.farm.v1.NamespaceH\x00R\tnamespace\x12 \n" +
+	"\tnamespace\x18\x18 \x01(\v2\x12.farm.v1.NamespaceH\x00R\tnamespace\x12,\n" +
+	"\ahistory\x18\x1a \x01(\v2\x10.farm.v1.HistoryH\x00R\ahistory\x12 \n" +
 	"\x03job\x18\x1e \x01(\v2\f.farm.v1.JobH\x00R\x03job\x12)\n" +
 	"\x06status\x18( \x01(\v2\x0f.farm.v1.StatusH\x00R\x06statusB\b\n" +
 	"\x06result\"D\n" +
@@ -4594,7 +5031,22 @@ const file_farm_proto_rawDesc = "" +
 	"\x05items\x18\x02 \x01(\bR\x05items\"=\n" +
 	"\rDropNamespace\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
-	"\tnamespace\x18\x02 \x01(\tR\tnamespace\"?\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\"*\n" +
+	"\n" +
+	"GetHistory\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\"Z\n" +
+	"\x10RestoreNamespace\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\"Q\n" +
+	"\rForkNamespace\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\tR\x04from\"d\n" +
+	"\x0fImportNamespace\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12#\n" +
+	"\x05items\x18\x03 \x03(\v2\r.farm.v1.ItemR\x05items\"?\n" +
 	"\aOpenJob\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12$\n" +
 	"\x04spec\x18\x02 \x01(\v2\x10.farm.v1.JobSpecR\x04spec\"y\n" +
@@ -4674,7 +5126,17 @@ const file_farm_proto_rawDesc = "" +
 	"\tvariables\x18\n" +
 	" \x03(\v2\x15.farm.v1.VariableInfoR\tvariables\x128\n" +
 	"\fdeclarations\x18\v \x03(\v2\x14.farm.v1.DeclarationR\fdeclarations\x12%\n" +
-	"\x06stored\x18\f \x03(\v2\r.farm.v1.ItemR\x06stored\"f\n" +
+	"\x06stored\x18\f \x03(\v2\r.farm.v1.ItemR\x06stored\"7\n" +
+	"\aHistory\x12,\n" +
+	"\bversions\x18\x01 \x03(\v2\x10.farm.v1.VersionR\bversions\"\x83\x01\n" +
+	"\aVersion\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
+	"\x04made\x18\x02 \x01(\x03R\x04made\x12\x12\n" +
+	"\x04task\x18\x03 \x01(\tR\x04task\x12\x18\n" +
+	"\achanged\x18\x04 \x01(\x04R\achanged\x12\x1e\n" +
+	"\n" +
+	"restorable\x18\x05 \x01(\bR\n" +
+	"restorable\"f\n" +
 	"\fVariableInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x14\n" +
@@ -4875,66 +5337,72 @@ func file_farm_proto_rawDescGZIP() []byte {
 }
 
 var file_farm_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
+var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
 var file_farm_proto_goTypes = []any{
-	(Code)(0),              // 0: farm.v1.Code
-	(Ending)(0),            // 1: farm.v1.Ending
-	(*Calls)(nil),          // 2: farm.v1.Calls
-	(*Replies)(nil),        // 3: farm.v1.Replies
-	(*Call)(nil),           // 4: farm.v1.Call
-	(*Reply)(nil),          // 5: farm.v1.Reply
-	(*Error)(nil),          // 6: farm.v1.Error
-	(*Work)(nil),           // 7: farm.v1.Work
-	(*Submit)(nil),         // 8: farm.v1.Submit
-	(*Wait)(nil),           // 9: farm.v1.Wait
-	(*Cancel)(nil),         // 10: farm.v1.Cancel
-	(*GetTask)(nil),        // 11: farm.v1.GetTask
-	(*ListTasks)(nil),      // 12: farm.v1.ListTasks
-	(*GetKey)(nil),         // 13: farm.v1.GetKey
-	(*SetKey)(nil),         // 14: farm.v1.SetKey
-	(*DeleteKey)(nil),      // 15: farm.v1.DeleteKey
-	(*ListNamespaces)(nil), // 16: farm.v1.ListNamespaces
-	(*GetNamespace)(nil),   // 17: farm.v1.GetNamespace
-	(*DropNamespace)(nil),  // 18: farm.v1.DropNamespace
-	(*OpenJob)(nil),        // 19: farm.v1.OpenJob
-	(*JobSpec)(nil),        // 20: farm.v1.JobSpec
-	(*SealJob)(nil),        // 21: farm.v1.SealJob
-	(*GetJob)(nil),         // 22: farm.v1.GetJob
-	(*CancelJob)(nil),      // 23: farm.v1.CancelJob
-	(*GetStatus)(nil),      // 24: farm.v1.GetStatus
-	(*Task)(nil),           // 25: farm.v1.Task
-	(*TaskError)(nil),      // 26: farm.v1.TaskError
-	(*Outcome)(nil),        // 27: farm.v1.Outcome
-	(*TaskList)(nil),       // 28: farm.v1.TaskList
-	(*Variable)(nil),       // 29: farm.v1.Variable
-	(*NamespaceList)(nil),  // 30: farm.v1.NamespaceList
-	(*Namespace)(nil),      // 31: farm.v1.Namespace
-	(*VariableInfo)(nil),   // 32: farm.v1.VariableInfo
-	(*Declaration)(nil),    // 33: farm.v1.Declaration
-	(*Job)(nil),            // 34: farm.v1.Job
-	(*Status)(nil),         // 35: farm.v1.Status
-	(*NodeInfo)(nil),       // 36: farm.v1.NodeInfo
-	(*Mark)(nil),           // 37: farm.v1.Mark
-	(*WorkerInfo)(nil),     // 38: farm.v1.WorkerInfo
-	(*WatchRequest)(nil),   // 39: farm.v1.WatchRequest
-	(*Event)(nil),          // 40: farm.v1.Event
-	(*Output)(nil),         // 41: farm.v1.Output
-	(*Progress)(nil),       // 42: farm.v1.Progress
-	(*FromWorker)(nil),     // 43: farm.v1.FromWorker
-	(*Hello)(nil),          // 44: farm.v1.Hello
-	(*AttemptRef)(nil),     // 45: farm.v1.AttemptRef
-	(*Complete)(nil),       // 46: farm.v1.Complete
-	(*Item)(nil),           // 47: farm.v1.Item
-	(*ToWorker)(nil),       // 48: farm.v1.ToWorker
-	(*Instruction)(nil),    // 49: farm.v1.Instruction
-	(*Welcome)(nil),        // 50: farm.v1.Welcome
-	(*Assign)(nil),         // 51: farm.v1.Assign
-	(*Load)(nil),           // 52: farm.v1.Load
-	(*InfoRequest)(nil),    // 53: farm.v1.InfoRequest
-	(*JoinRequest)(nil),    // 54: farm.v1.JoinRequest
-	(*RemoveRequest)(nil),  // 55: farm.v1.RemoveRequest
-	(*JoinReply)(nil),      // 56: farm.v1.JoinReply
-	nil,                    // 57: farm.v1.Work.ArgsEntry
+	(Code)(0),                // 0: farm.v1.Code
+	(Ending)(0),              // 1: farm.v1.Ending
+	(*Calls)(nil),            // 2: farm.v1.Calls
+	(*Replies)(nil),          // 3: farm.v1.Replies
+	(*Call)(nil),             // 4: farm.v1.Call
+	(*Reply)(nil),            // 5: farm.v1.Reply
+	(*Error)(nil),            // 6: farm.v1.Error
+	(*Work)(nil),             // 7: farm.v1.Work
+	(*Submit)(nil),           // 8: farm.v1.Submit
+	(*Wait)(nil),             // 9: farm.v1.Wait
+	(*Cancel)(nil),           // 10: farm.v1.Cancel
+	(*GetTask)(nil),          // 11: farm.v1.GetTask
+	(*ListTasks)(nil),        // 12: farm.v1.ListTasks
+	(*GetKey)(nil),           // 13: farm.v1.GetKey
+	(*SetKey)(nil),           // 14: farm.v1.SetKey
+	(*DeleteKey)(nil),        // 15: farm.v1.DeleteKey
+	(*ListNamespaces)(nil),   // 16: farm.v1.ListNamespaces
+	(*GetNamespace)(nil),     // 17: farm.v1.GetNamespace
+	(*DropNamespace)(nil),    // 18: farm.v1.DropNamespace
+	(*GetHistory)(nil),       // 19: farm.v1.GetHistory
+	(*RestoreNamespace)(nil), // 20: farm.v1.RestoreNamespace
+	(*ForkNamespace)(nil),    // 21: farm.v1.ForkNamespace
+	(*ImportNamespace)(nil),  // 22: farm.v1.ImportNamespace
+	(*OpenJob)(nil),          // 23: farm.v1.OpenJob
+	(*JobSpec)(nil),          // 24: farm.v1.JobSpec
+	(*SealJob)(nil),          // 25: farm.v1.SealJob
+	(*GetJob)(nil),           // 26: farm.v1.GetJob
+	(*CancelJob)(nil),        // 27: farm.v1.CancelJob
+	(*GetStatus)(nil),        // 28: farm.v1.GetStatus
+	(*Task)(nil),             // 29: farm.v1.Task
+	(*TaskError)(nil),        // 30: farm.v1.TaskError
+	(*Outcome)(nil),          // 31: farm.v1.Outcome
+	(*TaskList)(nil),         // 32: farm.v1.TaskList
+	(*Variable)(nil),         // 33: farm.v1.Variable
+	(*NamespaceList)(nil),    // 34: farm.v1.NamespaceList
+	(*Namespace)(nil),        // 35: farm.v1.Namespace
+	(*History)(nil),          // 36: farm.v1.History
+	(*Version)(nil),          // 37: farm.v1.Version
+	(*VariableInfo)(nil),     // 38: farm.v1.VariableInfo
+	(*Declaration)(nil),      // 39: farm.v1.Declaration
+	(*Job)(nil),              // 40: farm.v1.Job
+	(*Status)(nil),           // 41: farm.v1.Status
+	(*NodeInfo)(nil),         // 42: farm.v1.NodeInfo
+	(*Mark)(nil),             // 43: farm.v1.Mark
+	(*WorkerInfo)(nil),       // 44: farm.v1.WorkerInfo
+	(*WatchRequest)(nil),     // 45: farm.v1.WatchRequest
+	(*Event)(nil),            // 46: farm.v1.Event
+	(*Output)(nil),           // 47: farm.v1.Output
+	(*Progress)(nil),         // 48: farm.v1.Progress
+	(*FromWorker)(nil),       // 49: farm.v1.FromWorker
+	(*Hello)(nil),            // 50: farm.v1.Hello
+	(*AttemptRef)(nil),       // 51: farm.v1.AttemptRef
+	(*Complete)(nil),         // 52: farm.v1.Complete
+	(*Item)(nil),             // 53: farm.v1.Item
+	(*ToWorker)(nil),         // 54: farm.v1.ToWorker
+	(*Instruction)(nil),      // 55: farm.v1.Instruction
+	(*Welcome)(nil),          // 56: farm.v1.Welcome
+	(*Assign)(nil),           // 57: farm.v1.Assign
+	(*Load)(nil),             // 58: farm.v1.Load
+	(*InfoRequest)(nil),      // 59: farm.v1.InfoRequest
+	(*JoinRequest)(nil),      // 60: farm.v1.JoinRequest
+	(*RemoveRequest)(nil),    // 61: farm.v1.RemoveRequest
+	(*JoinReply)(nil),        // 62: farm.v1.JoinReply
+	nil,                      // 63: farm.v1.Work.ArgsEntry
 }
 var file_farm_proto_depIdxs = []int32{
 	4,  // 0: farm.v1.Calls.calls:type_name -> farm.v1.Call
@@ -4950,76 +5418,83 @@ var file_farm_proto_depIdxs = []int32{
 	16, // 10: farm.v1.Call.list_namespaces:type_name -> farm.v1.ListNamespaces
 	17, // 11: farm.v1.Call.get_namespace:type_name -> farm.v1.GetNamespace
 	18, // 12: farm.v1.Call.drop:type_name -> farm.v1.DropNamespace
-	19, // 13: farm.v1.Call.open_job:type_name -> farm.v1.OpenJob
-	21, // 14: farm.v1.Call.seal_job:type_name -> farm.v1.SealJob
-	22, // 15: farm.v1.Call.get_job:type_name -> farm.v1.GetJob
-	23, // 16: farm.v1.Call.cancel_job:type_name -> farm.v1.CancelJob
-	24, // 17: farm.v1.Call.status:type_name -> farm.v1.GetStatus
-	6,  // 18: farm.v1.Reply.error:type_name -> farm.v1.Error
-	25, // 19: farm.v1.Reply.task:type_name -> farm.v1.Task
-	28, // 20: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
-	29, // 21: farm.v1.Reply.variable:type_name -> farm.v1.Variable
-	30, // 22: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
-	31, // 23: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
-	34, // 24: farm.v1.Reply.job:type_name -> farm.v1.Job
-	35, // 25: farm.v1.Reply.status:type_name -> farm.v1.Status
-	0,  // 26: farm.v1.Error.code:type_name -> farm.v1.Code
-	57, // 27: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
-	14, // 28: farm.v1.Work.set:type_name -> farm.v1.SetKey
-	7,  // 29: farm.v1.Submit.work:type_name -> farm.v1.Work
-	20, // 30: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
-	26, // 31: farm.v1.Task.error:type_name -> farm.v1.TaskError
-	26, // 32: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
-	25, // 33: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
-	31, // 34: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
-	32, // 35: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
-	33, // 36: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
-	47, // 37: farm.v1.Namespace.stored:type_name -> farm.v1.Item
-	36, // 38: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
-	38, // 39: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
-	37, // 40: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
-	41, // 41: farm.v1.Event.output:type_name -> farm.v1.Output
-	42, // 42: farm.v1.Event.progress:type_name -> farm.v1.Progress
-	25, // 43: farm.v1.Event.task:type_name -> farm.v1.Task
-	44, // 44: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
-	46, // 45: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
-	45, // 46: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
-	45, // 47: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
-	41, // 48: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
-	42, // 49: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
-	45, // 50: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
-	1,  // 51: farm.v1.Complete.ending:type_name -> farm.v1.Ending
-	47, // 52: farm.v1.Complete.put:type_name -> farm.v1.Item
-	27, // 53: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
-	49, // 54: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
-	50, // 55: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
-	51, // 56: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
-	45, // 57: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
-	45, // 58: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
-	45, // 59: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
-	20, // 60: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
-	52, // 61: farm.v1.Assign.load:type_name -> farm.v1.Load
-	47, // 62: farm.v1.Load.items:type_name -> farm.v1.Item
-	6,  // 63: farm.v1.JoinReply.error:type_name -> farm.v1.Error
-	2,  // 64: farm.v1.Farm.Do:input_type -> farm.v1.Calls
-	4,  // 65: farm.v1.Farm.One:input_type -> farm.v1.Call
-	39, // 66: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
-	43, // 67: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
-	53, // 68: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
-	54, // 69: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
-	55, // 70: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
-	3,  // 71: farm.v1.Farm.Do:output_type -> farm.v1.Replies
-	5,  // 72: farm.v1.Farm.One:output_type -> farm.v1.Reply
-	40, // 73: farm.v1.Farm.Watch:output_type -> farm.v1.Event
-	48, // 74: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
-	36, // 75: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
-	56, // 76: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
-	56, // 77: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
-	71, // [71:78] is the sub-list for method output_type
-	64, // [64:71] is the sub-list for method input_type
-	64, // [64:64] is the sub-list for extension type_name
-	64, // [64:64] is the sub-list for extension extendee
-	0,  // [0:64] is the sub-list for field type_name
+	19, // 13: farm.v1.Call.get_history:type_name -> farm.v1.GetHistory
+	20, // 14: farm.v1.Call.restore:type_name -> farm.v1.RestoreNamespace
+	21, // 15: farm.v1.Call.fork:type_name -> farm.v1.ForkNamespace
+	22, // 16: farm.v1.Call.import:type_name -> farm.v1.ImportNamespace
+	23, // 17: farm.v1.Call.open_job:type_name -> farm.v1.OpenJob
+	25, // 18: farm.v1.Call.seal_job:type_name -> farm.v1.SealJob
+	26, // 19: farm.v1.Call.get_job:type_name -> farm.v1.GetJob
+	27, // 20: farm.v1.Call.cancel_job:type_name -> farm.v1.CancelJob
+	28, // 21: farm.v1.Call.status:type_name -> farm.v1.GetStatus
+	6,  // 22: farm.v1.Reply.error:type_name -> farm.v1.Error
+	29, // 23: farm.v1.Reply.task:type_name -> farm.v1.Task
+	32, // 24: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
+	33, // 25: farm.v1.Reply.variable:type_name -> farm.v1.Variable
+	34, // 26: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
+	35, // 27: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
+	36, // 28: farm.v1.Reply.history:type_name -> farm.v1.History
+	40, // 29: farm.v1.Reply.job:type_name -> farm.v1.Job
+	41, // 30: farm.v1.Reply.status:type_name -> farm.v1.Status
+	0,  // 31: farm.v1.Error.code:type_name -> farm.v1.Code
+	63, // 32: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
+	14, // 33: farm.v1.Work.set:type_name -> farm.v1.SetKey
+	7,  // 34: farm.v1.Submit.work:type_name -> farm.v1.Work
+	53, // 35: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
+	24, // 36: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
+	30, // 37: farm.v1.Task.error:type_name -> farm.v1.TaskError
+	30, // 38: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
+	29, // 39: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
+	35, // 40: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
+	38, // 41: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
+	39, // 42: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
+	53, // 43: farm.v1.Namespace.stored:type_name -> farm.v1.Item
+	37, // 44: farm.v1.History.versions:type_name -> farm.v1.Version
+	42, // 45: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
+	44, // 46: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
+	43, // 47: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
+	47, // 48: farm.v1.Event.output:type_name -> farm.v1.Output
+	48, // 49: farm.v1.Event.progress:type_name -> farm.v1.Progress
+	29, // 50: farm.v1.Event.task:type_name -> farm.v1.Task
+	50, // 51: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
+	52, // 52: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
+	51, // 53: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
+	51, // 54: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
+	47, // 55: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
+	48, // 56: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
+	51, // 57: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
+	1,  // 58: farm.v1.Complete.ending:type_name -> farm.v1.Ending
+	53, // 59: farm.v1.Complete.put:type_name -> farm.v1.Item
+	31, // 60: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
+	55, // 61: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
+	56, // 62: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
+	57, // 63: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
+	51, // 64: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
+	51, // 65: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
+	51, // 66: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
+	24, // 67: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
+	58, // 68: farm.v1.Assign.load:type_name -> farm.v1.Load
+	53, // 69: farm.v1.Load.items:type_name -> farm.v1.Item
+	6,  // 70: farm.v1.JoinReply.error:type_name -> farm.v1.Error
+	2,  // 71: farm.v1.Farm.Do:input_type -> farm.v1.Calls
+	4,  // 72: farm.v1.Farm.One:input_type -> farm.v1.Call
+	45, // 73: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
+	49, // 74: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
+	59, // 75: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
+	60, // 76: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
+	61, // 77: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
+	3,  // 78: farm.v1.Farm.Do:output_type -> farm.v1.Replies
+	5,  // 79: farm.v1.Farm.One:output_type -> farm.v1.Reply
+	46, // 80: farm.v1.Farm.Watch:output_type -> farm.v1.Event
+	54, // 81: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
+	42, // 82: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
+	62, // 83: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
+	62, // 84: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
+	78, // [78:85] is the sub-list for method output_type
+	71, // [71:78] is the sub-list for method input_type
+	71, // [71:71] is the sub-list for extension type_name
+	71, // [71:71] is the sub-list for extension extendee
+	0,  // [0:71] is the sub-list for field type_name
 }
 
 func init() { file_farm_proto_init() }
@@ -5039,6 +5514,10 @@ func file_farm_proto_init() {
 		(*Call_ListNamespaces)(nil),
 		(*Call_GetNamespace)(nil),
 		(*Call_Drop)(nil),
+		(*Call_GetHistory)(nil),
+		(*Call_Restore)(nil),
+		(*Call_Fork)(nil),
+		(*Call_Import)(nil),
 		(*Call_OpenJob)(nil),
 		(*Call_SealJob)(nil),
 		(*Call_GetJob)(nil),
@@ -5051,16 +5530,17 @@ func file_farm_proto_init() {
 		(*Reply_Variable)(nil),
 		(*Reply_Namespaces)(nil),
 		(*Reply_Namespace)(nil),
+		(*Reply_History)(nil),
 		(*Reply_Job)(nil),
 		(*Reply_Status)(nil),
 	}
-	file_farm_proto_msgTypes[38].OneofWrappers = []any{
+	file_farm_proto_msgTypes[44].OneofWrappers = []any{
 		(*Event_State)(nil),
 		(*Event_Output)(nil),
 		(*Event_Progress)(nil),
 		(*Event_Task)(nil),
 	}
-	file_farm_proto_msgTypes[47].OneofWrappers = []any{
+	file_farm_proto_msgTypes[53].OneofWrappers = []any{
 		(*Instruction_Welcome)(nil),
 		(*Instruction_Assign)(nil),
 		(*Instruction_Settled)(nil),
@@ -5074,7 +5554,7 @@ func file_farm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_farm_proto_rawDesc), len(file_farm_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   56,
+			NumMessages:   62,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

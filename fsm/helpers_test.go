@@ -174,6 +174,16 @@ func (g *traffic) command() scheduler.Command {
 		return x
 	case k < 7 && g.rnd.IntN(4) == 0:
 		return g.submit(scheduler.Drop)
+	case k < 7 && g.rnd.IntN(3) == 0:
+		x := g.submit(scheduler.Fork)
+		x.Body = scheduler.ForkBody(fmt.Sprint("n", g.rnd.IntN(4)))
+		return x
+	case k < 7:
+		x := g.submit(scheduler.Restore)
+		if n := g.state.Namespace(x.Namespace); n != nil {
+			x.Body = scheduler.RestoreBody(n.Version - min(n.Version, uint64(g.rnd.IntN(12))))
+		}
+		return x
 	case k < 8:
 		return &scheduler.Cancel{ID: fmt.Sprint("t", g.rnd.IntN(g.ids+1))}
 	case k < 10 || g.state.Worker("w0") == nil:

@@ -80,6 +80,12 @@ func (n *Node) write(c *call) {
 		n.remove(c, op.Delete, 0)
 	case *api.Call_Drop:
 		n.run(c, &scheduler.Submit{ID: op.Drop.GetId(), Namespace: op.Drop.GetNamespace(), Kind: scheduler.Drop}, func(t *scheduler.Task) { c.task(taskView(t)) })
+	case *api.Call_Restore:
+		n.transform(c, op.Restore, scheduler.Restore, scheduler.RestoreBody(op.Restore.GetVersion()))
+	case *api.Call_Fork:
+		n.transform(c, op.Fork, scheduler.Fork, scheduler.ForkBody(op.Fork.GetFrom()))
+	case *api.Call_Import:
+		n.importItems(c, op.Import)
 	case *api.Call_OpenJob:
 		n.openJob(c, op.OpenJob)
 	case *api.Call_SealJob:

@@ -22,6 +22,7 @@ const (
 	MaxStreams        = 1_000            // streams of one connection
 	MaxWatchers       = 10_000           // watches on a node
 	MaxReplyBytes     = 4 << 20          // values in one list
+	MaxStoredBytes    = 6 << 20          // keys and values of a namespace that is read as a whole
 	MaxListed         = 1_000            // tasks in one list
 	MaxNamespacesList = 10_000           // namespaces in one list
 	MaxLiveOutput     = 64 << 10         // bytes of a running task's output kept for late watchers

@@ -101,7 +101,8 @@ func (n *Node) unplanned(c *call, id, ns, key string, planErr error, try int, ag
 }
 
 func conflicted(t *scheduler.Task) bool {
-	return len(t.Causes) > 0 && t.Causes[len(t.Causes)-1] == fmt.Sprintf("attempt %d: %s", t.Attempt, scheduler.CauseConflict)
+	code, _ := t.Refusal()
+	return code == scheduler.Conflict
 }
 
 func tryID(id string, try int) string {

@@ -13,7 +13,8 @@ import (
 
 func isRead(c *api.Call) bool {
 	switch c.Op.(type) {
-	case *api.Call_Wait, *api.Call_GetTask, *api.Call_ListTasks, *api.Call_Get, *api.Call_ListNamespaces, *api.Call_GetNamespace, *api.Call_GetJob, *api.Call_Status:
+	case *api.Call_Wait, *api.Call_GetTask, *api.Call_ListTasks, *api.Call_Get, *api.Call_ListNamespaces, *api.Call_GetNamespace,
+		*api.Call_GetHistory, *api.Call_GetJob, *api.Call_Status:
 		return true
 	}
 	return false
@@ -35,6 +36,8 @@ func (n *Node) answer(c *call) {
 		n.listNamespaces(c, op.ListNamespaces)
 	case *api.Call_GetNamespace:
 		n.getNamespace(c, op.GetNamespace)
+	case *api.Call_GetHistory:
+		n.getHistory(c, op.GetHistory)
 	case *api.Call_GetJob:
 		n.getJob(c, op.GetJob)
 	case *api.Call_Status:
@@ -167,6 +170,7 @@ func (n *Node) listNamespaces(c *call, q *api.ListNamespaces) {
 
 func (n *Node) getNamespace(c *call, q *api.GetNamespace) {
 	var v *api.Namespace
+	var tooLarge bool
 	items, versions := namespace.Items{}, map[string]uint64{}
 	n.fsm.View(func(s *scheduler.State) {
 		sp := s.Namespace(q.Name)
@@ -174,10 +178,17 @@ func (n *Node) getNamespace(c *call, q *api.GetNamespace) {
 			return
 		}
 		v = spaceView(sp)
+		if tooLarge = q.Items && sp.Bytes > MaxStoredBytes; tooLarge {
+			return
+		}
 		s.Items(q.Name, 0, func(k string, b []byte, version uint64) { items[k], versions[k] = b, version })
 	})
 	if v == nil {
 		c.fail(api.Code_NOT_FOUND, "there is no namespace %s", q.Name)
+		return
+	}
+	if tooLarge {
+		c.fail(api.Code_LIMIT, "namespace %s holds %d bytes, the limit of reading them at once is %d", q.Name, v.Bytes, MaxStoredBytes)
 		return
 	}
 	if q.Items {
@@ -200,6 +211,16 @@ func (n *Node) getNamespace(c *call, q *api.GetNamespace) {
 		v.Declarations = append(v.Declarations, &api.Declaration{Name: d.Key, Kind: d.Kind, Source: d.Source})
 	}
 	c.reply(&api.Reply{Seq: c.Seq, Result: &api.Reply_Namespace{Namespace: v}})
+}
+
+func (n *Node) getHistory(c *call, q *api.GetHistory) {
+	var versions []scheduler.Version
+	n.fsm.View(func(s *scheduler.State) { versions = s.History(q.Namespace) })
+	if len(versions) == 0 {
+		c.fail(api.Code_NOT_FOUND, "there is no namespace %s", q.Namespace)
+		return
+	}
+	c.reply(&api.Reply{Seq: c.Seq, Result: &api.Reply_History{History: historyView(versions)}})
 }
 
 // variable collects the items that say what a variable is: its own, and that

@@ -40,8 +40,16 @@ func impliedError(t *scheduler.Task) *api.TaskError {
 		return nil
 	case t.Losses > scheduler.MaxLosses:
 		return &api.TaskError{Kind: "lost", Message: last}
-	case last == scheduler.CauseConflict:
-		return &api.TaskError{Kind: "conflict", Message: last}
+	}
+	switch code, detail := t.Refusal(); code {
+	case scheduler.Conflict:
+		return &api.TaskError{Kind: "conflict", Message: detail}
+	case scheduler.Limit:
+		return &api.TaskError{Kind: "limit", Message: detail}
+	case scheduler.NotFound:
+		return &api.TaskError{Kind: "not-found", Message: detail}
+	case scheduler.Invalid:
+		return &api.TaskError{Kind: "invalid", Message: detail}
 	}
 	return &api.TaskError{Kind: "internal", Message: last}
 }
@@ -67,4 +75,12 @@ func jobView(j *scheduler.Job) *api.Job {
 func spaceView(n *scheduler.Namespace) *api.Namespace {
 	return &api.Namespace{Name: n.Name, Version: n.Version, Epoch: n.Epoch, Worker: n.Worker, Items: n.Items, Bytes: n.Bytes,
 		Queue: uint64(n.Queue()), Created: n.Created, Changed: n.Changed}
+}
+
+func historyView(versions []scheduler.Version) *api.History {
+	h := &api.History{}
+	for _, v := range versions {
+		h.Versions = append(h.Versions, &api.Version{Number: v.Number, Made: v.Made, Task: v.Task, Changed: uint64(v.Changed), Restorable: v.Restorable})
+	}
+	return h
 }

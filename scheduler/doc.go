@@ -17,13 +17,13 @@
 //	         │   │   │      Complete(Failure), retries left;   │   │   │
 //	         │   │   │      Return; WorkerLost                 │   │   │
 //	 Cancel, │   │   │                                         │   │   │
-//	 CancelJob   │   └─ Step: a Patch or Drop at its turn ─┐   │   │   │
+//	 CancelJob   │   └─ Step: not a Run, at its turn ──────┐   │   │   │
 //	         │   │                                         ▼   ▼   │   │
 //	         │   │                    ┌───────────┐  Complete(Success) │
 //	         │   │                    │ Succeeded │ ◀──────────┘   │   │
 //	         │   │                    └───────────┘                │   │
-//	         │   │  a patch's conditions    ┌────────┐ Complete(Failure, Permanent);
-//	         │   └─ do not hold ──────────▶ │ Failed │ ◀── WorkerLost too often
+//	         │   │  what it asks for        ┌────────┐ Complete(Failure, Permanent);
+//	         │   └─ cannot be done ───────▶ │ Failed │ ◀── WorkerLost too often
 //	         │                              └────────┘                 │
 //	         │                 ┌───────────┐  Complete(Stopped); WorkerLost
 //	         └───────────────▶ │ Cancelled │ ◀── of a task being cancelled
@@ -39,6 +39,11 @@
 // after the other on its own copy; each Complete names the version it started
 // from, so the commits form a chain, and a link that does not fit is refused.
 //
+// Patch, Drop, Restore and Fork need no worker: Step carries them out when it is
+// their turn. Each version of a namespace has an undo record, and the last
+// HistoryVersions of them are kept. A Restore applies those of the versions
+// after the one it asks for, as one change: a new version.
+//
 // # What is stored
 //
 // Records is the state as a map from keys to bytes. Live objects (tasks that
@@ -52,6 +57,7 @@
 //	f/<8 bytes, big endian>  finished tasks and jobs, oldest first, for retention
 //	n/<namespace>            a namespace: version, epoch, holder
 //	i/<namespace>/<item>     an item of it: version of its last change, bytes
+//	u/<namespace>/<version>  how that version is undone; the version in 8 bytes, big endian
 //	w/<worker>               a worker
 //	j/<job>, h/<job>         an open job, a finished one
 package scheduler

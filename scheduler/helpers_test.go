@@ -171,20 +171,37 @@ func (g *traffic) submit() Command {
 			x.Require = []Item{{Key: "a", Value: [][]byte{nil, {}, {1}}[g.rnd.IntN(3)]}}
 		}
 		c.Body = x.Encode()
-		if g.one(5) {
+		switch g.rnd.IntN(12) {
+		case 0, 1:
 			c.Kind, c.Body = Drop, nil
+		case 2, 3, 4:
+			c.Kind, c.Body = Restore, RestoreBody(g.version(c.Namespace))
+		case 5, 6:
+			c.Kind, c.Body = Fork, ForkBody(fmt.Sprint("n", g.rnd.IntN(3)))
 		}
 	}
 	return c
 }
 
+// version is one that a namespace may have kept, or just not.
+func (g *traffic) version(ns string) uint64 {
+	n := g.s.namespaces[ns]
+	if n == nil {
+		return uint64(g.rnd.IntN(2))
+	}
+	return uint64(max(0, int(n.Version)+1-g.rnd.IntN(HistoryVersions+3)))
+}
+
 func (g *traffic) change() (c Change) {
 	for _, k := range []string{"a", "b", "c"} {
-		switch g.rnd.IntN(4) {
-		case 0:
+		switch n := g.rnd.IntN(9); {
+		case n < 2:
 			c.Put = append(c.Put, Item{k, []byte{byte(g.rnd.IntN(3))}})
-		case 1:
+		case n < 4:
 			c.Delete = append(c.Delete, k)
+		case n < 5: // as one that puts
+			c.Delete = append(c.Delete, k)
+			c.Put = append(c.Put, Item{k, nil})
 		}
 	}
 	return c

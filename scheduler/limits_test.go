@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -26,7 +27,7 @@ func TestSubmitLimits(t *testing.T) {
 			submitted(t, s, Submit{ID: "a", Namespace: id}, Invalid, "not a name")
 		}
 	}
-	submitted(t, s, Submit{ID: "a", Kind: Drop + 1}, Invalid, "out of range")
+	submitted(t, s, Submit{ID: "a", Kind: Fork + 1}, Invalid, "out of range")
 	submitted(t, s, Submit{ID: "a", Timeout: -1}, Invalid, "out of range")
 	submitted(t, s, Submit{ID: "a", Delay: -1}, Invalid, "out of range")
 	submitted(t, s, Submit{ID: "a", Delay: 367 * 24 * 3600 * second}, Invalid, "out of range")
@@ -139,6 +140,81 @@ func TestChangeLimits(t *testing.T) {
 	s.Step(&Submit{ID: "bad", Namespace: "n", Kind: Patch, Body: []byte("\xff")})
 	if x := s.Task("bad"); x.State != Failed {
 		t.Errorf("a patch that is none: %s", x.State)
+	}
+}
+
+// TestUndoLimit: a change whose former values are too many is still made; what
+// was before it is listed and cannot be restored, what came after it can.
+func TestUndoLimit(t *testing.T) {
+	s := mustLoad(plainRecords{})
+	tasks := 0
+	run := func(kind Kind, body []byte) *Task {
+		tasks++
+		id := fmt.Sprint("t", tasks)
+		s.Step(&Submit{ID: id, Namespace: "n", Kind: kind, Body: body})
+		return s.Task(id)
+	}
+	patch := func(c Change) {
+		t.Helper()
+		if x := run(Patch, c.Encode()); x.State != Succeeded {
+			t.Fatal(x.Causes)
+		}
+	}
+	put := func(k string, size int) Change { return Change{Put: []Item{{k, make([]byte, size)}}} }
+	restorable := func(want ...bool) {
+		t.Helper()
+		var is []bool
+		for _, v := range s.History("n") {
+			is = append(is, v.Restorable)
+		}
+		if !slices.Equal(is, want) {
+			t.Errorf("restorable: %v, want %v", is, want)
+		}
+	}
+	half := MaxUndoBytes / 2
+	patch(put("a", half-1))
+	patch(put("b", half-1))
+	patch(Change{Delete: []string{"a", "b"}}) // exactly the limit
+	restorable(true, true, true)
+	patch(put("a", half-1))
+	patch(put("b", half))
+	patch(Change{Delete: []string{"a", "b"}}) // one more
+	restorable(true, false, false, false, false, false)
+	patch(put("c", 1))
+	patch(put("c", 2))
+	if x := run(Restore, RestoreBody(5)); x.State != Failed || !strings.Contains(x.Causes[0], "version 6 changed more than") || s.Namespace("n").Version != 8 {
+		t.Errorf("restored what cannot be: %s %q", x.State, x.Causes)
+	}
+	if code, _ := s.Task(fmt.Sprint("t", tasks)).Refusal(); code != Limit {
+		t.Errorf("refused with %v", code)
+	}
+	if x := run(Restore, RestoreBody(6)); x.State != Succeeded || s.Namespace("n").Items != 0 {
+		t.Errorf("%s %q, %d items", x.State, x.Causes, s.Namespace("n").Items)
+	}
+	for _, v := range s.History("n") {
+		if size := len(s.rec.Get(undoKey("n", v.Number))); size > MaxUndoBytes+1000 {
+			t.Errorf("the undo record of version %d has %d bytes", v.Number, size)
+		}
+	}
+}
+
+// TestForkLimit: a namespace that is too large to be copied is not.
+func TestForkLimit(t *testing.T) {
+	s := mustLoad(plainRecords{})
+	s.Step(&Submit{ID: "p", Namespace: "a", Kind: Patch, Body: (&Change{Put: []Item{{"k", []byte("v")}}}).Encode()})
+	for size, want := range map[uint64]TaskState{MaxForkBytes: Succeeded, MaxForkBytes + 1: Failed} {
+		s.Namespace("a").Bytes = size
+		id := fmt.Sprint("f", size)
+		s.Step(&Submit{ID: id, Namespace: id, Kind: Fork, Body: ForkBody("a")})
+		if x := s.Task(id); x.State != want {
+			t.Errorf("fork of %d bytes: %s %q", size, x.State, x.Causes)
+		}
+	}
+	for _, body := range [][]byte{nil, {9}, ForkBody("a/b"), append(ForkBody("a"), 0)} {
+		s.Step(&Submit{ID: fmt.Sprintf("x%x", body), Namespace: "x", Kind: Fork, Body: body})
+		if code, _ := s.Task(fmt.Sprintf("x%x", body)).Refusal(); code != Invalid {
+			t.Errorf("fork of %q: %v", body, code)
+		}
 	}
 }
 

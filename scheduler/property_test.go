@@ -15,8 +15,47 @@ import (
 
 // history is what a test remembers of what a state did, to hold it against.
 type history struct {
-	ended   map[string]bool   // tasks that became final and are retained
-	changes map[string]uint64 // changes committed to a namespace since it was made
+	ended  map[string]bool   // tasks that became final and are retained
+	spaces map[string]*space // namespaces, as the tasks that succeeded made them
+}
+
+// space is a namespace as it should be, with all its versions.
+type space struct {
+	items    map[string]string
+	versions []map[string]string // items of version 1 and on
+}
+
+func newHistory() *history { return &history{map[string]bool{}, map[string]*space{}} }
+
+func (h *history) space(name string) *space {
+	if h.spaces[name] == nil {
+		h.spaces[name] = &space{items: map[string]string{}}
+	}
+	return h.spaces[name]
+}
+
+func (sp *space) now(items map[string]string) {
+	sp.items = items
+	sp.versions = append(sp.versions, items)
+}
+
+func (sp *space) change(c *Change) {
+	if c.Empty() {
+		return
+	}
+	items := maps.Clone(sp.items)
+	for _, k := range c.Delete {
+		delete(items, k)
+	}
+	for _, it := range c.Put {
+		items[it.Key] = string(it.Value)
+	}
+	sp.now(items)
+}
+
+// restorable tells whether a version exists and is not too old.
+func (sp *space) restorable(v uint64) bool {
+	return v > 0 && v <= uint64(len(sp.versions)) && v+HistoryVersions > uint64(len(sp.versions))
 }
 
 // note follows one command's effects.
@@ -33,24 +72,52 @@ func (h *history) note(s *State, c Command, effects []Effect) error {
 		if !t.State.Final() || s.tasks[t.ID] != nil || s.rec.Get("t/"+t.ID) == nil {
 			return fmt.Errorf("task %s ended as %s, but not everywhere", t.ID, t.State)
 		}
-		if t.State != Succeeded {
-			continue
-		}
-		switch x, _ := c.(*Complete); {
-		case t.Kind == Drop:
-			h.changes[t.Namespace] = 0
-		case t.Kind == Patch:
-			if p, err := DecodeChange(t.Body); err == nil && !p.Empty() {
-				h.changes[t.Namespace]++
-			}
-		case !x.Change.Empty():
-			h.changes[t.Namespace]++
+		if err := h.follow(t, c); err != nil {
+			return fmt.Errorf("task %s ended as %s %q: %w", t.ID, t.State, t.Causes, err)
 		}
 	}
 	for id := range h.ended {
 		if s.rec.Get("t/"+id) == nil { // retention is over, the id is free again
 			delete(h.ended, id)
 		}
+	}
+	return nil
+}
+
+// follow makes the namespaces what a task that ended makes of them.
+func (h *history) follow(t *Task, c Command) error {
+	if t.Namespace == "" || t.State == Cancelled || t.State == Failed && t.Kind != Restore && t.Kind != Fork {
+		return nil
+	}
+	sp := h.space(t.Namespace)
+	done := t.State == Succeeded
+	switch t.Kind {
+	case Drop:
+		delete(h.spaces, t.Namespace)
+	case Patch:
+		p, err := DecodeChange(t.Body)
+		if err != nil {
+			return err
+		}
+		sp.change(&p)
+	case Restore:
+		v := wire.NewReader(t.Body).Uint()
+		if possible := sp.restorable(v); possible != done {
+			return fmt.Errorf("restorable to version %d of %d: %v", v, len(sp.versions), possible)
+		}
+		if done && !maps.Equal(sp.versions[v-1], sp.items) {
+			sp.now(sp.versions[v-1])
+		}
+	case Fork:
+		from := h.space(wire.NewReader(t.Body).String())
+		if possible := len(sp.versions) == 0 && len(from.items) > 0; possible != done {
+			return fmt.Errorf("could be forked: %v", possible)
+		}
+		if done {
+			sp.now(from.items)
+		}
+	default:
+		sp.change(&c.(*Complete).Change)
 	}
 	return nil
 }
@@ -183,14 +250,25 @@ func (h *history) checkSpaces(s *State) error {
 		if n.delayed != count(s.delayed.items, func(t *Task) bool { return t.Namespace == name }) {
 			return fmt.Errorf("namespace %s: delayed tasks are miscounted", name)
 		}
-		if n.Version != h.changes[name] {
-			return fmt.Errorf("namespace %s has version %d after %d changes", name, n.Version, h.changes[name])
+		sp := h.space(name)
+		if n.Version != uint64(len(sp.versions)) {
+			return fmt.Errorf("namespace %s has version %d after %d changes", name, n.Version, len(sp.versions))
 		}
 		var items, size uint64
+		are := map[string]string{}
 		s.Items(name, 0, func(k string, v []byte, _ uint64) {
 			items++
 			size += uint64(len(k) + len(v))
+			are[k] = string(v)
 		})
+		if !maps.Equal(are, sp.items) {
+			return fmt.Errorf("namespace %s holds %q, it should hold %q", name, are, sp.items)
+		}
+		kept := 0
+		s.rec.Scan("u/"+name+"/", "", func(string, []byte) bool { kept++; return true })
+		if want := min(len(sp.versions), HistoryVersions); kept != want || len(s.History(name)) != want {
+			return fmt.Errorf("namespace %s at version %d has %d undo records and %d versions", name, n.Version, kept, len(s.History(name)))
+		}
 		if items != n.Items || size != n.Bytes {
 			return fmt.Errorf("namespace %s has %d items of %d bytes, counted as %d of %d", name, items, size, n.Items, n.Bytes)
 		}
@@ -198,7 +276,14 @@ func (h *history) checkSpaces(s *State) error {
 			return fmt.Errorf("namespace %s is nothing and still there", name)
 		}
 	}
-	return nil
+	var orphan error
+	s.rec.Scan("u/", "", func(k string, _ []byte) bool {
+		if ns, _, _ := strings.Cut(k[2:], "/"); s.namespaces[ns] == nil {
+			orphan = fmt.Errorf("undo record %q is of no namespace", k)
+		}
+		return orphan == nil
+	})
+	return orphan
 }
 
 func checkJobs(s *State) error {
@@ -274,7 +359,7 @@ func TestInvariants(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := mustLoad(plainRecords{})
 		g := newTraffic(rapid.Uint64().Draw(t, "seed"), s)
-		h := &history{ended: map[string]bool{}, changes: map[string]uint64{}}
+		h := newHistory()
 		twins := []*twin{s.twin()} // the first is loaded at the beginning and never settles before the end
 		steps := rapid.IntRange(1, 400).Draw(t, "steps")
 		for i := range steps {
@@ -355,6 +440,34 @@ func TestDrains(t *testing.T) {
 					}
 					s.Step(c)
 				}
+			}
+		}
+	})
+}
+
+// TestRestore: after any changes, a restore brings back exactly the items of
+// the version it names, for each version that is kept, and nothing for others.
+func TestRestore(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := mustLoad(plainRecords{})
+		g := newTraffic(rapid.Uint64().Draw(t, "seed"), s)
+		h := newHistory()
+		for i := range rapid.IntRange(1, 60).Draw(t, "changes") {
+			x := g.change()
+			c := &Submit{ID: fmt.Sprint("t", i), Namespace: "n0", Kind: Patch, Body: x.Encode()}
+			if g.one(3) {
+				c.Kind, c.Body = Restore, RestoreBody(g.version("n0"))
+			}
+			s.Step(c)
+			if err := h.note(s, c, s.Effects()); err != nil {
+				t.Fatal(err)
+			}
+			if err := h.checkSpaces(s); err != nil {
+				t.Fatal(err)
+			}
+			if g.one(10) {
+				s = mustLoad(s.settled())
+				g.s = s
 			}
 		}
 	})

@@ -48,7 +48,7 @@ const (
 	MaxItems          = 100_000   // items of one namespace
 	MaxItemKey        = 512       // bytes of one item's key
 	MaxChangeBytes    = 1 << 20   // keys and values one task puts
-	MaxNamespaceBytes = 1 << 30   // keys and values of one namespace
+	MaxNamespaceBytes = 1 << 30   // keys and values of one namespace, without its past
 	MaxWorkers        = 1_000     // workers known at a time
 	MaxSlots          = 4_096     // of one worker
 	MaxJobs           = 10_000    // open jobs

@@ -171,7 +171,7 @@ func (s *State) submitAllowed(c *Submit) Result {
 	switch {
 	case !ValidName(c.ID) || (c.Namespace != "" && !ValidName(c.Namespace)):
 		return refuse(Invalid, "a task id or namespace is not a name: %q, %q", c.ID, c.Namespace)
-	case c.Kind < Run || c.Kind > Drop || c.Timeout < 0 || c.Delay < 0 || c.Delay > 366*24*3600*second || c.Retries > MaxRetries:
+	case c.Kind < Run || c.Kind > Fork || c.Timeout < 0 || c.Delay < 0 || c.Delay > 366*24*3600*second || c.Retries > MaxRetries:
 		return refuse(Invalid, "a field of the task is out of range")
 	case c.Kind != Run && c.Namespace == "":
 		return refuse(Invalid, "this kind of task needs a namespace")
@@ -259,7 +259,7 @@ func (s *State) complete(c *Complete) Result {
 	e := Effect{Kind: Settled, Task: t, Worker: t.Worker, Incarnation: t.Incarnation, Attempt: t.Attempt, Space: t.Namespace}
 	if n != nil {
 		if c.Status == Success {
-			s.change(n, &c.Change)
+			s.change(n, t.ID, &c.Change)
 		}
 		e.Version = n.Version
 	}
@@ -323,16 +323,18 @@ func (s *State) newItems(n *Namespace, c *Change) (count uint64) {
 	return count
 }
 
-// change applies a change to a namespace's items. An empty one is no new
-// version.
-func (s *State) change(n *Namespace, c *Change) {
+// change applies the change that a task made to a namespace's items. An empty
+// one is no new version.
+func (s *State) change(n *Namespace, task string, c *Change) {
 	if c.Empty() {
 		return
 	}
 	n.Version++
 	n.Changed = s.Clock
+	u := &undo{made: s.Clock, task: task, complete: true}
 	for _, k := range c.Delete {
 		if old := s.rec.Get(itemKey(n.Name, k)); old != nil {
+			u.note(k, old)
 			s.rec.Delete(itemKey(n.Name, k))
 			n.Items--
 			n.Bytes -= uint64(len(k) + len(itemValue(old)))
@@ -341,7 +343,9 @@ func (s *State) change(n *Namespace, c *Change) {
 	}
 	for _, it := range c.Put {
 		key := itemKey(n.Name, it.Key)
-		if old := s.rec.Get(key); old != nil {
+		old := s.rec.Get(key)
+		u.note(it.Key, old)
+		if old != nil {
 			n.Bytes -= uint64(len(it.Key) + len(itemValue(old)))
 		} else {
 			n.Items++
@@ -349,6 +353,7 @@ func (s *State) change(n *Namespace, c *Change) {
 		n.Bytes += uint64(len(it.Key) + len(it.Value))
 		s.rec.Put(key, append(wire.AppendUint([]byte{recordVersion}, n.Version), it.Value...))
 	}
+	s.keep(n, u)
 	s.touchSpace(n)
 }
 
@@ -694,60 +699,65 @@ func (s *State) endJob(j *Job) {
 
 // ---- tasks that Step carries out itself ----
 
-// carryOut runs the Patch or Drop at the head of a namespace.
+// carryOut does the task at the head of a namespace, which needs no worker.
 func (s *State) carryOut(n *Namespace) {
 	t := n.tasks[0]
 	t.Attempt, t.Started = 1, s.Clock
-	if t.Kind == Drop {
+	r := Result{Code: OK}
+	switch t.Kind {
+	case Drop:
 		s.clear(n)
-		s.finish(t, Succeeded, nil)
-		return
+	case Restore:
+		r = s.restore(n, t)
+	case Fork:
+		r = s.fork(n, t)
+	default:
+		r = s.patch(n, t)
 	}
-	cause := s.patch(n, t.Body)
-	if cause == "" {
+	if r.Code == OK {
 		s.finish(t, Succeeded, nil)
 		return
 	}
 	t.Failures++
-	t.blame(cause)
+	t.blame(r.Code.String() + refusalMark + r.Detail)
 	s.finish(t, Failed, nil)
 }
 
-// patch applies an encoded Change if its conditions hold, or says why not.
-func (s *State) patch(n *Namespace, body []byte) (cause string) {
-	c, err := DecodeChange(body)
+// patch applies an encoded Change if its conditions hold.
+func (s *State) patch(n *Namespace, t *Task) Result {
+	c, err := DecodeChange(t.Body)
 	if err != nil || !c.valid() {
-		return "the patch is malformed or over the limits"
+		return refuse(Invalid, "the patch is malformed or over the limits")
 	}
 	if r := s.changeFits(n, &c); r.Code != OK {
-		return r.Detail
+		return r
+	}
+	if c.At == 1 && n.Exists() {
+		return refuse(Conflict, "namespace %s exists", n.Name)
 	}
 	if c.At != 0 && c.At != n.Version+1 {
-		return CauseConflict
+		return refuse(Conflict, "the namespace was changed meanwhile")
 	}
 	for _, it := range c.Require {
 		rec := s.rec.Get(itemKey(n.Name, it.Key))
 		if (rec == nil) != (it.Value == nil) || !bytes.HasPrefix(itemValue(rec), it.Value) {
-			return CauseConflict
+			return refuse(Conflict, "the namespace was changed meanwhile")
 		}
 	}
-	s.change(n, &c)
-	return ""
+	s.change(n, t.ID, &c)
+	return Result{Code: OK}
 }
 
-// CauseConflict is the cause of a patch that failed because an item was not as
-// the patch required: make it again from the newer state.
-const CauseConflict = "conflict: the namespace was changed meanwhile"
-
-// clear removes a namespace's items; the namespace itself goes when its last
+// clear removes a namespace's items and its past; the namespace itself goes when its last
 // task leaves.
 func (s *State) clear(n *Namespace) {
-	prefix := itemKey(n.Name, "")
 	var keys []string
-	s.rec.Scan(prefix, "", func(k string, _ []byte) bool {
-		keys = append(keys, k)
-		return true
-	})
+	for _, prefix := range []string{itemKey(n.Name, ""), "u/" + n.Name + "/"} {
+		s.rec.Scan(prefix, "", func(k string, _ []byte) bool {
+			keys = append(keys, k)
+			return true
+		})
+	}
 	for _, k := range keys {
 		s.rec.Delete(k)
 	}

@@ -2,6 +2,8 @@ package scheduler
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"farm/internal/wire"
 )
@@ -37,9 +39,11 @@ type Kind uint8
 
 // The kinds of task.
 const (
-	Run   Kind = iota + 1 // by a worker: a cell or a call, described by Body
-	Patch                 // by Step itself: Body is an encoded Change of the namespace's items
-	Drop                  // by Step itself: the namespace is removed
+	Run     Kind = iota + 1 // by a worker: a cell or a call, described by Body
+	Patch                   // by Step itself: Body is an encoded Change of the namespace's items
+	Drop                    // by Step itself: the namespace is removed
+	Restore                 // by Step itself: the items are those of an earlier version again, see RestoreBody
+	Fork                    // by Step itself: a new namespace gets the items of another, see ForkBody
 )
 
 // Task is one execution asked for. Fields up to Submitted are fixed when it is
@@ -162,4 +166,20 @@ func (t *Task) blame(cause string) {
 		t.Causes = t.Causes[1:]
 	}
 	t.Causes = append(t.Causes[:len(t.Causes):len(t.Causes)], cause)
+}
+
+// refusalMark is between code and detail in the cause of a task that Step
+// would not carry out.
+const refusalMark = ": "
+
+// Refusal says why Step would not carry out a task that needs no worker: a
+// code, and the detail for people. The code is 0 for every other task. A patch
+// refused with Conflict may be made again from the newer state.
+func (t *Task) Refusal() (Code, string) {
+	if t.State != Failed || t.Kind == Run || len(t.Causes) == 0 {
+		return 0, ""
+	}
+	_, cause, _ := strings.Cut(t.Causes[len(t.Causes)-1], ": ") // after the attempt
+	name, detail, _ := strings.Cut(cause, refusalMark)
+	return Code(max(slices.Index(codeNames[:], name), 0)), detail
 }

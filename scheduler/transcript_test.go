@@ -21,7 +21,7 @@ var rewrite = flag.Bool("rewrite", false, "write the transcripts as the state ma
 //	lost WORKER [inc=N] [began=ID,ID] [guess]
 //	drain WORKER / undrain WORKER
 //	submit ID [ns=N] [patch|drop] [put=K:V,K:V] [del=K] [require=K:V,K] [when=VERSION]
-//	       [job=J] [retries=N] [prio=N] [delay=SECONDS] [body=BYTES]
+//	       [job=J] [retries=N] [prio=N] [delay=SECONDS] [body=BYTES] [restore=VERSION] [fork=NS]
 //	complete ID [attempt=N] [worker=W] [inc=N] [epoch=N] [base=N] [took=MILLISECONDS]
 //	       [put=K:V] [del=K] [fail=CAUSE] [wrong=CAUSE] [stopped] [out=BYTES]
 //	       what is not given is as the state has it: a report of the current attempt
@@ -30,6 +30,7 @@ var rewrite = flag.Bool("rewrite", false, "write the transcripts as the state ma
 //	open JOB [fold=N], seal JOB [total=N], stop JOB
 //	tick
 //	show ID or NAMESPACE ...            tasks, namespaces, workers, jobs
+//	history NAMESPACE                   the versions that are kept
 //	reload                              go on from the records
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -154,6 +155,11 @@ func (p *player) do() (out []string) {
 			out = append(out, p.show(name))
 		}
 		return out
+	case "history":
+		for _, v := range p.s.History(p.f.words[1]) {
+			out = append(out, fmt.Sprintf("version %d at %v by %s, %d changed, restorable %v", v.Number, float64(v.Made)/float64(second), v.Task, v.Changed, v.Restorable))
+		}
+		return out
 	case "reload":
 		p.s = mustLoad(p.s.settled())
 		return nil
@@ -224,6 +230,10 @@ func (p *player) submit(id string) Command {
 		c.Kind, c.Body = Patch, x.Encode()
 	case f.has("drop"):
 		c.Kind = Drop
+	case f.text("restore", "") != "":
+		c.Kind, c.Body = Restore, RestoreBody(uint64(f.number("restore", 0)))
+	case f.text("fork", "") != "":
+		c.Kind, c.Body = Fork, ForkBody(f.text("fork", ""))
 	}
 	return c
 }

@@ -32,11 +32,11 @@ var (
 	ErrClosed = errors.New("client is closed")
 )
 
-// TaskError is why a task did not succeed. It is ErrCancelled (errors.Is) when
-// the task was cancelled.
+// TaskError is why a task did not succeed. By its kind it is (errors.Is)
+// ErrCancelled, ErrConflict, ErrLimit, ErrNotFound or ErrInvalid.
 type TaskError struct {
 	Task    string   // id
-	Kind    string   // compile, not-allowed, panic, exit, crash, timeout, memory, cancelled, unserializable, limit, goroutine, call, conflict, lost, internal
+	Kind    string   // compile, not-allowed, panic, exit, crash, timeout, memory, cancelled, unserializable, limit, goroutine, call, conflict, not-found, invalid, lost, internal
 	Message string   // for people; positions in a cell are line:col
 	Stack   []string // of a panic, innermost first
 }
@@ -49,8 +49,11 @@ func (e *TaskError) Error() string {
 	return e.Kind + ": " + e.Message
 }
 
-// Is makes a cancelled task's error ErrCancelled.
-func (e *TaskError) Is(target error) bool { return target == ErrCancelled && e.Kind == "cancelled" }
+// kinds are the kinds of a task's error that are errors of calls as well.
+var kinds = map[string]error{"cancelled": ErrCancelled, "conflict": ErrConflict, "limit": ErrLimit, "not-found": ErrNotFound, "invalid": ErrInvalid}
+
+// Is makes a task's error the error of its kind.
+func (e *TaskError) Is(target error) bool { return target == kinds[e.Kind] }
 
 // replyError turns the error of a reply into one of the above.
 func replyError(e *api.Error) error {

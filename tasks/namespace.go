@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"farm/api"
@@ -129,6 +131,80 @@ func (n *Namespace) Drop(ctx context.Context) error {
 	return n.write(ctx, "drop", &api.Call{Op: &api.Call_Drop{Drop: &api.DropNamespace{Id: NewID(), Namespace: n.name}}})
 }
 
+// NamespaceVersion is one version of a namespace that is kept.
+type NamespaceVersion struct {
+	Number     uint64
+	Made       time.Time
+	Task       string // that made it
+	Changed    int    // variables and declarations it put or removed
+	Restorable bool   // Restore can bring it back
+}
+
+// History returns the versions of the namespace that are kept, the newest
+// first. A version that is older, or lies before a change that was too large to
+// keep, cannot be restored.
+func (n *Namespace) History(ctx context.Context) ([]NamespaceVersion, error) {
+	r, err := n.read(ctx, &api.Call{Op: &api.Call_GetHistory{GetHistory: &api.GetHistory{Namespace: n.name}}})
+	if err != nil {
+		return nil, fmt.Errorf("history of %s: %w", n.name, err)
+	}
+	var out []NamespaceVersion
+	for _, v := range r.GetHistory().GetVersions() {
+		out = append(out, NamespaceVersion{Number: v.Number, Made: when(v.Made), Task: v.Task, Changed: int(v.Changed), Restorable: v.Restorable})
+	}
+	return out, nil
+}
+
+// Restore makes the namespace what it was at a version that is kept. That is a
+// change like any other: it takes its turn among the namespace's tasks, makes a
+// new version, and can be undone in the same way. Errors, among others:
+// ErrNotFound when there is no such version or it is no longer kept.
+func (n *Namespace) Restore(ctx context.Context, version uint64) error {
+	return n.write(ctx, "restore", &api.Call{Op: &api.Call_Restore{Restore: &api.RestoreNamespace{Id: NewID(), Namespace: n.name, Version: version}}})
+}
+
+// Fork makes a namespace of the name to with all that is committed in this one
+// at that moment; tasks that are running or queued here are not in it. Errors,
+// among others: ErrConflict when to exists, ErrNotFound, ErrLimit.
+func (n *Namespace) Fork(ctx context.Context, to string) error {
+	if err := n.check(); err != nil {
+		return err
+	}
+	target := &Namespace{c: n.c, name: to}
+	return target.write(ctx, "fork "+n.name+" to", &api.Call{Op: &api.Call_Fork{Fork: &api.ForkNamespace{Id: NewID(), Namespace: to, From: n.name}}})
+}
+
+// Contents is what a namespace held at one version, in its stored form: opaque
+// here; Export of package namespace makes a file of it.
+type Contents struct {
+	Version uint64
+	Items   map[string][]byte
+}
+
+// Export reads all that the namespace holds. Errors, among others: ErrLimit
+// when that is too much to be read at once.
+func (n *Namespace) Export(ctx context.Context) (*Contents, error) {
+	r, err := n.read(ctx, &api.Call{Op: &api.Call_GetNamespace{GetNamespace: &api.GetNamespace{Name: n.name, Items: true}}})
+	if err != nil {
+		return nil, fmt.Errorf("namespace %s: %w", n.name, err)
+	}
+	c := &Contents{Version: r.GetNamespace().GetVersion(), Items: map[string][]byte{}}
+	for _, it := range r.GetNamespace().GetStored() {
+		c.Items[it.Key] = it.Value
+	}
+	return c, nil
+}
+
+// Import makes the namespace of items that were exported. Errors, among others:
+// ErrConflict when the namespace exists, ErrLimit.
+func (n *Namespace) Import(ctx context.Context, items map[string][]byte) error {
+	q := &api.ImportNamespace{Id: NewID(), Namespace: n.name}
+	for _, k := range slices.Sorted(maps.Keys(items)) {
+		q.Items = append(q.Items, &api.Item{Key: k, Value: items[k]})
+	}
+	return n.write(ctx, "import into", &api.Call{Op: &api.Call_Import{Import: q}})
+}
+
 // NamespaceInfo describes a namespace.
 type NamespaceInfo struct {
 	Name             string
@@ -162,18 +238,14 @@ func (n *Namespace) Show(ctx context.Context) (*NamespaceInfo, error) {
 	return newNamespaceInfo(r.GetNamespace()), nil
 }
 
-// Items returns the stored form of the namespace: opaque here, package
-// namespace can check a cell against it.
+// Items returns what Export reads, without its version: package namespace can
+// check a cell against it.
 func (n *Namespace) Items(ctx context.Context) (map[string][]byte, error) {
-	r, err := n.read(ctx, &api.Call{Op: &api.Call_GetNamespace{GetNamespace: &api.GetNamespace{Name: n.name, Items: true}}})
+	c, err := n.Export(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("namespace %s: %w", n.name, err)
+		return nil, err
 	}
-	items := map[string][]byte{}
-	for _, it := range r.GetNamespace().GetStored() {
-		items[it.Key] = it.Value
-	}
-	return items, nil
+	return c.Items, nil
 }
 
 // Namespaces returns the namespaces whose names match a glob ('*' and '?';

@@ -98,7 +98,8 @@ func exitCode(ctx context.Context, err error) int {
 		return exitFailed
 	case is(tasks.ErrUnavailable, tasks.ErrTimeout, replica.ErrJoin):
 		return exitUnreachable
-	case is(tasks.ErrLimit, tasks.ErrConflict, replica.ErrDataInUse, replica.ErrNewerFormat, cluster.ErrInUse, cluster.ErrNodes, cluster.ErrPort), refused(err):
+	case is(tasks.ErrLimit, tasks.ErrConflict, replica.ErrDataInUse, replica.ErrNewerFormat, cluster.ErrInUse, cluster.ErrNodes, cluster.ErrPort,
+		namespace.ErrNotExport, namespace.ErrNewerExport, namespace.ErrCorrupt), refused(err):
 		return exitRefused
 	}
 	return exitFailed

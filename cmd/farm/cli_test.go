@@ -88,6 +88,13 @@ func TestWrongUsage(t *testing.T) {
 		"set a x text":                        "needs quotes",
 		"get a x -j":                          `"-j" comes after`,
 		"ns rm":                               "usage: farm ns rm",
+		"ns history":                          "usage: farm ns history",
+		"ns restore a":                        "--version is needed",
+		"ns restore a --version 1":            `"--version" comes after`,
+		"ns restore --version x a":            "version",
+		"ns fork a":                           "usage: farm ns fork",
+		"ns export a":                         "usage: farm ns export",
+		"ns import a no-such-file":            "no such file",
 		"task ls --state odd":                 "no state",
 		"task ls --limit 0":                   "positive",
 		"task wait --timeout -1s x":           "negative",
@@ -302,6 +309,17 @@ func TestVariables(t *testing.T) {
 	run("ns", "ls").check(t, 0, "c0\t2\t0\t99\t0\t\t\nc1\t2\t0\t99\t0\t\t\nd\t2\t1\t99\t0\t\t\n", "")
 	run("ns", "ls", "--json", "d").check(t, 0, `{"name":"d","version":2,"epoch":0,"items":1,"bytes":99,"queue":0}`+"\n", "")
 	run("ns", "show", "d").check(t, 0, "import \"strings\"\nfunc f() {}\nx\tint\t9\t2\n", "farm: namespace d, version 2, 0 bytes, 0 tasks queued\n")
+	run("get", "--type", "d", "x").check(t, 0, "int\n", "")
+	run("get", "--type", "d,c?", "x").check(t, 1, "d: int\n", "farm: get x in c0: not found: namespace c0 has no variable x\n")
+	run("ns", "history", "d").check(t, 0, "3\t1970-01-01T00:00:02.5Z\t1\ttrue\tt3\n2\t1970-01-01T00:00:01Z\t4\tfalse\tt2\n", "")
+	run("ns", "history", "--json", "d").check(t, 0, `{"version":3,"made":"1970-01-01T00:00:02.5Z","task":"t3","changed":1,"restorable":true}`+"\n"+
+		`{"version":2,"made":"1970-01-01T00:00:01Z","task":"t2","changed":4,"restorable":false}`+"\n", "")
+	run("ns", "restore", "--version", "3", "d").check(t, 0, "", "")
+	run("ns", "restore", "--version", "2", "d").check(t, 1, "", "farm: restore d: not-found: no longer kept\n")
+	run("ns", "fork", "d", "e").check(t, 0, "", "")
+	run("get", "e", "x").check(t, 0, "1\n", "")
+	run("ns", "fork", "d", "e").check(t, 4, "", "farm: fork d to e: conflict: it exists (farm ns rm e removes it)\n")
+	run("ns", "rm", "e").check(t, 0, "", "")
 	run("ns", "rm", "c*", "d").check(t, 0, "", "")
 	run("ns", "ls").check(t, 0, "", "")
 }
@@ -475,6 +493,50 @@ func TestSplitAddrs(t *testing.T) {
 	for _, bad := range []string{"", " , ", "host"} {
 		if _, err := splitAddrs(bad); err == nil {
 			t.Errorf("%q is accepted", bad)
+		}
+	}
+}
+
+// An exported file is read back as it was written; what is none is refused
+// before anything is connected.
+func TestExportAndImport(t *testing.T) {
+	f := newFakeFarm(t)
+	run := func(stdin string, args ...string) ended {
+		t.Helper()
+		return farmCommand(t.Context(), t, f, stdin, args...)
+	}
+	delta, err := namespace.SetJSON(nil, "n", []byte("42"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.vars["a"] = map[string]string{}
+	for k, v := range delta.Put {
+		f.stored["a"] = append(f.stored["a"], &api.Item{Key: k, Value: v, Version: 1})
+	}
+	file := filepath.Join(t.TempDir(), "a.farm")
+	run("", "ns", "export", "a", file).check(t, 0, "", "farm: namespace a, version 2, 1 items, is in "+file+"\n")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run("", "ns", "export", "a", "-").check(t, 0, string(text), "")
+	run("", "ns", "export", "--json", "a", file).check(t, 0, fmt.Sprintf(`{"namespace":"a","version":2,"items":1,"bytes":%d,"file":%q}`+"\n", len(text), file), "")
+	run("", "ns", "import", "b", file).check(t, 0, "", "")
+	run(string(text), "ns", "import", "c", "-").check(t, 0, "", "")
+	run("", "ns", "export", "b", file+"2").check(t, 0, "", "farm: namespace b, version 2, 1 items, is in "+file+"2\n")
+	for _, ns := range []string{"b", "c"} {
+		if len(f.stored[ns]) != 1 || f.stored[ns][0].Key != "v/n" || string(f.stored[ns][0].Value) != string(delta.Put["v/n"]) {
+			t.Errorf("%s has %v", ns, f.stored[ns])
+		}
+	}
+	run("", "ns", "export", "nothing", file).check(t, 1, "", "farm: namespace nothing: not found: there is no namespace nothing\n")
+	var bad strings.Builder
+	if err := (&namespace.Export{Name: "a", Items: namespace.Items{"x/n": {1}}}).Write(&bad); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"", "{}", string(text[:len(text)-1]), bad.String()} {
+		if r := run(text, "ns", "import", "d", "-"); r.code != exitRefused || f.stored["d"] != nil {
+			t.Errorf("%q: %+v", text, r)
 		}
 	}
 }

@@ -111,6 +111,49 @@ func TestCommandsOnARealFarm(t *testing.T) {
 	}
 }
 
+// A namespace is copied, taken back, and carried to another name in a file.
+func TestWholeNamespacesOnARealFarm(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	farm := startFarm(t, dir)
+	run := func(args ...string) ended { t.Helper(); return runProcess(t, dir, "", args...) }
+
+	run("exec", "a", "type T struct{ N int; Next *T }\nfunc (t *T) Double() int { return 2 * t.N }\nx := &T{N: 1}\nx.Next = x").check(t, 0, "", "")
+	run("exec", "a", "x.N = 20").check(t, 0, "", "")
+	run("get", "--type", "a", "x").check(t, 0, "*T\n", "")
+	if r := run("ns", "show", "a"); !strings.Contains(r.out, "type T struct") || !strings.Contains(r.out, "func (t *T) Double() int") || !strings.Contains(r.out, "x\t*T\t") {
+		t.Errorf("ns show: %+v", r)
+	}
+	run("ns", "fork", "a", "b").check(t, 0, "", "")
+	run("ns", "export", "b", "b.farm").check(t, 0, "", "farm: namespace b, version 1, 3 items, is in b.farm\n")
+	run("ns", "restore", "--version", "1", "a").check(t, 0, "", "")
+	run("exec", "a", "x.Next.Double()").check(t, 0, "2\n", "")
+	run("exec", "b", "x.Next.Double()").check(t, 0, "40\n", "")
+	if r := run("ns", "history", "a"); strings.Count(r.out, "\ttrue\t") != 3 || !strings.HasPrefix(r.out, "3\t") {
+		t.Errorf("ns history: %+v", r)
+	}
+
+	// The past is the cluster's: it is there when a node is not.
+	if err := farm.Kill(0); err != nil {
+		t.Fatal(err)
+	}
+	run("ns", "restore", "--version", "2", "a").check(t, 0, "", "")
+	run("exec", "a", "x.Next.Double()").check(t, 0, "40\n", "")
+	run("ns", "import", "c", "b.farm").check(t, 0, "", "")
+	run("exec", "c", "x.Next.Double()").check(t, 0, "40\n", "")
+	run("ns", "export", "c", "c.farm").check(t, 0, "", "farm: namespace c, version 1, 3 items, is in c.farm\n")
+
+	run("ns", "import", "c", "b.farm").check(t, exitRefused, "", "farm: import into c: conflict: namespace c exists (farm ns rm c removes it)\n")
+	run("ns", "fork", "a", "b").check(t, exitRefused, "", "farm: fork a to b: conflict: namespace b exists (farm ns rm b removes it)\n")
+	run("ns", "restore", "--version", "9", "a").check(t, exitFailed, "", "farm: restore a: not-found: namespace a is at version 4, there is no version 9\n")
+	if err := os.Truncate(filepath.Join(dir, "c.farm"), 50); err != nil {
+		t.Fatal(err)
+	}
+	if r := run("ns", "import", "d", "c.farm"); r.code != exitRefused || !strings.Contains(r.err, "not an exported namespace") {
+		t.Errorf("import of half a file: %+v", r)
+	}
+}
+
 func TestInterruptedMapCancelsItsJob(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

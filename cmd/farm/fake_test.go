@@ -37,6 +37,8 @@ type fakeFarm struct {
 	calls []*api.Call // those that are not about status
 	vars  map[string]map[string]string
 	tasks map[string]*api.Task
+
+	stored map[string][]*api.Item // of namespaces that were imported
 }
 
 func newFakeFarm(t *testing.T) *fakeFarm {
@@ -45,7 +47,8 @@ func newFakeFarm(t *testing.T) *fakeFarm {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fakeFarm{addr: l.Addr().String(), vars: map[string]map[string]string{}, tasks: map[string]*api.Task{}}
+	f := &fakeFarm{addr: l.Addr().String(), vars: map[string]map[string]string{}, tasks: map[string]*api.Task{},
+		stored: map[string][]*api.Item{}}
 	s := grpc.NewServer()
 	f.changed = make(chan struct{})
 	api.RegisterFarmServer(s, f)
@@ -209,6 +212,24 @@ func (f *fakeFarm) space(c *api.Call) *api.Reply {
 	case *api.Call_Drop:
 		delete(f.vars, op.Drop.Namespace)
 		return finished
+	case *api.Call_GetHistory:
+		return &api.Reply{Result: &api.Reply_History{History: &api.History{Versions: []*api.Version{
+			{Number: 3, Made: 2_500_000_000, Task: "t3", Changed: 1, Restorable: true}, {Number: 2, Made: 1_000_000_000, Task: "t2", Changed: 4}}}}}
+	case *api.Call_Restore:
+		if op.Restore.Version != 3 {
+			return taskReply(&api.Task{Id: op.Restore.Id, State: "failed", Error: &api.TaskError{Kind: "not-found", Message: "no longer kept"}})
+		}
+		return finished
+	case *api.Call_Fork:
+		if f.vars[op.Fork.Namespace] != nil {
+			return taskReply(&api.Task{Id: op.Fork.Id, State: "failed", Error: &api.TaskError{Kind: "conflict", Message: "it exists"}})
+		}
+		f.vars[op.Fork.Namespace] = f.vars[op.Fork.From]
+		return finished
+	case *api.Call_Import:
+		f.stored[op.Import.Namespace] = op.Import.Items
+		f.vars[op.Import.Namespace] = map[string]string{}
+		return finished
 	case *api.Call_ListNamespaces:
 		list := &api.NamespaceList{}
 		for _, name := range slices.Sorted(maps.Keys(f.vars)) {
@@ -222,7 +243,9 @@ func (f *fakeFarm) space(c *api.Call) *api.Reply {
 			return refuse(api.Code_NOT_FOUND, "there is no namespace %s", op.GetNamespace.Name)
 		}
 		n := &api.Namespace{Name: op.GetNamespace.Name, Version: 2}
-		if !op.GetNamespace.Items {
+		if op.GetNamespace.Items {
+			n.Stored = f.stored[op.GetNamespace.Name]
+		} else {
 			n.Declarations = []*api.Declaration{{Name: "strings", Kind: "import", Source: "strings"}, {Name: "f", Kind: "func", Source: "func f() {}"}}
 			n.Variables = []*api.VariableInfo{{Name: "x", Type: "int", Bytes: 9, Version: 2}}
 		}

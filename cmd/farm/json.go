@@ -82,6 +82,22 @@ type namespaceJSON struct {
 	Declarations []declarationJSON `json:"declarations,omitempty"`
 }
 
+type versionJSON struct {
+	Version    uint64 `json:"version"`
+	Made       string `json:"made"`
+	Task       string `json:"task"`
+	Changed    int    `json:"changed"`
+	Restorable bool   `json:"restorable"`
+}
+
+type exportJSON struct {
+	Namespace string `json:"namespace"`
+	Version   uint64 `json:"version"`
+	Items     int    `json:"items"`
+	Bytes     int    `json:"bytes"`
+	File      string `json:"file"`
+}
+
 type varInfoJSON struct {
 	Name    string `json:"name"`
 	Type    string `json:"type"`

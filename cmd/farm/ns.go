@@ -12,7 +12,7 @@ import (
 
 func (a *app) nsCommand() *cli.Command {
 	return &cli.Command{
-		Name: "ns", Usage: "list, show and remove namespaces", UsageText: "farm ns VERB [flags] [args]",
+		Name: "ns", Usage: "list, show, copy, take back and remove namespaces", UsageText: "farm ns VERB [flags] [args]",
 		Subcommands: []*cli.Command{
 			{
 				Name: "ls", Usage: "list namespaces", UsageText: "farm ns ls [flags] [GLOB]", Flags: a.clientFlags(),
@@ -53,6 +53,7 @@ func (a *app) nsCommand() *cli.Command {
 					})
 				},
 			},
+			a.nsHistoryCommand(), a.nsRestoreCommand(), a.nsForkCommand(), a.nsExportCommand(), a.nsImportCommand(),
 		},
 	}
 }

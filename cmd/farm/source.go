@@ -107,6 +107,9 @@ func (s source) checkIn(ctx context.Context, conn *connection, ns string) error 
 	}
 	for again := false; ; again = true {
 		items, err := conn.Namespace(ns).Items(ctx)
+		if errors.Is(err, tasks.ErrLimit) {
+			return nil // too large to be read as a whole: the farm decides
+		}
 		if err != nil && !errors.Is(err, tasks.ErrNotFound) {
 			return err
 		}

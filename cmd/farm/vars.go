@@ -75,8 +75,9 @@ func (a *app) overTargets(ctx context.Context, conn *connection, spec string, do
 func (a *app) getCommand() *cli.Command {
 	return &cli.Command{
 		Name: "get", Usage: "print a variable of a namespace as JSON", UsageText: "farm get [flags] NS KEY",
-		Description: keyHelp + " Then each line has the namespace before it.",
+		Description: keyHelp + " Then each line has the namespace before it.\n\nExample: farm get --type c0 totals",
 		Flags: a.clientFlags(
+			&cli.BoolFlag{Name: "type", Usage: "print its Go type instead"},
 			&cli.BoolFlag{Name: "stale", Usage: "any node may answer from what it has"}),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 2, 2)
@@ -84,34 +85,47 @@ func (a *app) getCommand() *cli.Command {
 				return err
 			}
 			return a.with(c, func(ctx context.Context, conn *connection) error {
-				return a.runGet(ctx, conn, args[0], args[1], c.Bool("stale"), c.Bool("json"))
+				o := getOptions{args[0], args[1], c.Bool("type"), c.Bool("stale"), c.Bool("json")}
+				return a.runGet(ctx, conn, &o)
 			})
 		},
 	}
 }
 
-func (a *app) runGet(ctx context.Context, conn *connection, spec, key string, stale, asJSON bool) error {
-	names, many, err := targets(ctx, conn, spec)
+type getOptions struct {
+	targets string // a name, a list, a glob
+	key     string
+	typ     bool // print the type
+	stale   bool
+	json    bool
+}
+
+func (a *app) runGet(ctx context.Context, conn *connection, o *getOptions) error {
+	names, many, err := targets(ctx, conn, o.targets)
 	if err != nil {
 		return err
 	}
 	return each(ctx, names, func(ctx context.Context, ns string) (func() error, error) {
 		n := conn.Namespace(ns)
-		if stale {
+		if o.stale {
 			n = n.Stale()
 		}
-		v, err := n.Variable(ctx, key)
+		v, err := n.Variable(ctx, o.key)
 		if err != nil {
 			return nil, err
 		}
+		text := string(v.JSON)
+		if o.typ {
+			text = v.Type
+		}
 		return func() error {
 			switch {
-			case asJSON:
-				return a.printJSON(variableJSON{ns, key, v.JSON, v.Type, v.Version})
+			case o.json:
+				return a.printJSON(variableJSON{ns, o.key, v.JSON, v.Type, v.Version})
 			case many:
-				fmt.Fprintf(a.io.out, "%s: %s\n", ns, v.JSON)
+				fmt.Fprintf(a.io.out, "%s: %s\n", ns, text)
 			default:
-				fmt.Fprintf(a.io.out, "%s\n", v.JSON)
+				fmt.Fprintln(a.io.out, text)
 			}
 			return nil
 		}, nil
