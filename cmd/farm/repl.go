@@ -53,7 +53,7 @@ type repl struct {
 	a    *app
 	conn *connection
 	ns   *tasks.Namespace
-	back restorer // nil: not available
+	back restorer // ns, but for tests
 	live bool     // a person types
 
 	entry  entry             // what is being typed
@@ -63,7 +63,7 @@ type repl struct {
 
 func (a *app) runRepl(ctx context.Context, conn *connection, name string) error {
 	r := &repl{a: a, conn: conn, ns: conn.Namespace(name), undone: map[uint64]uint64{}}
-	r.back, _ = any(r.ns).(restorer)
+	r.back = r.ns
 	in, out, ok := a.io.editable()
 	if !ok {
 		return r.script(ctx)

@@ -116,9 +116,6 @@ func (r *repl) typeOf(ctx context.Context, name string) error {
 // undo goes back by one version. That makes a version of its own; the next undo
 // goes on from the one before that which it brought back.
 func (r *repl) undo(ctx context.Context, _ string) error {
-	if r.back == nil {
-		return fmt.Errorf("%w: :undo is not available", tasks.ErrInvalid)
-	}
 	info, err := r.show(ctx)
 	if err != nil {
 		return err
@@ -127,7 +124,7 @@ func (r *repl) undo(ctx context.Context, _ string) error {
 	for of, ok := r.undone[from]; ok; of, ok = r.undone[from] {
 		from = of
 	}
-	if from == 0 {
+	if from <= 1 { // nothing came before the first version
 		return fmt.Errorf("%w: there is nothing to undo", tasks.ErrNotFound)
 	}
 	if err := r.back.Restore(ctx, from-1); err != nil {

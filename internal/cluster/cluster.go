@@ -53,6 +53,7 @@ type Cluster struct {
 	opt   Options
 	lock  *os.File
 	nodes []Node
+	ports claim
 	grace time.Duration // StopTimeout, but for tests
 
 	writing sync.Mutex // of cluster.json
@@ -78,12 +79,10 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, StartTimeout)
 	defer cancel()
 	c := &Cluster{opt: o, grace: StopTimeout}
-	ports := lockPorts(ctx)
-	defer unlock(ports) // at the latest; twice does nothing
 	if err := c.open(); err != nil {
 		return nil, err
 	}
-	err := c.startAll(ctx, func() { unlock(ports) })
+	err := c.startAll(ctx)
 	if err != nil {
 		return nil, errors.Join(err, c.Stop())
 	}
@@ -119,7 +118,7 @@ func (c *Cluster) open() error {
 			c.opt.Nodes = 3
 		}
 	}
-	if c.nodes, err = nodes(c.opt.Dir, c.opt.Nodes); err != nil {
+	if c.nodes, c.ports, err = nodes(c.opt.Dir, c.opt.Nodes); err != nil {
 		unlock(c.lock)
 	}
 	c.procs = make([]*process, len(c.nodes))
@@ -128,21 +127,14 @@ func (c *Cluster) open() error {
 
 func (c *Cluster) path(name string) string { return filepath.Join(c.opt.Dir, name) }
 
-// startAll calls listening when the nodes have their ports.
-func (c *Cluster) startAll(ctx context.Context, listening func()) error {
+func (c *Cluster) startAll(ctx context.Context) error {
 	for i := range c.nodes {
 		if err := c.spawn(i); err != nil {
 			return err
 		}
 	}
 	for i := range c.nodes {
-		if err := c.awaitHealth(ctx, i, anyHealth); err != nil {
-			return err
-		}
-	}
-	listening()
-	for i := range c.nodes {
-		if err := c.awaitHealth(ctx, i, serving); err != nil {
+		if err := c.awaitServing(ctx, i); err != nil {
 			return err
 		}
 	}
@@ -227,15 +219,8 @@ func (c *Cluster) exitError(i int, p *process) error {
 	return fmt.Errorf("node %s ended: %s%s", c.nodes[i].ID, how, c.tail(i))
 }
 
-// anyHealth is given by a node that listens on both its ports, serving by one
-// that is ready.
-func anyHealth(healthpb.HealthCheckResponse_ServingStatus) bool { return true }
-func serving(s healthpb.HealthCheckResponse_ServingStatus) bool {
-	return s == healthpb.HealthCheckResponse_SERVING
-}
-
-// awaitHealth waits until a node is as healthy as wanted.
-func (c *Cluster) awaitHealth(ctx context.Context, i int, wanted func(healthpb.HealthCheckResponse_ServingStatus) bool) error {
+// awaitServing waits until a node says it is ready.
+func (c *Cluster) awaitServing(ctx context.Context, i int) error {
 	conn, err := grpc.NewClient("passthrough:///"+c.nodes[i].API, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return err
@@ -248,7 +233,7 @@ func (c *Cluster) awaitHealth(ctx context.Context, i int, wanted func(healthpb.H
 		check, cancel := context.WithTimeout(ctx, checkTimeout)
 		r, err := health.Check(check, &healthpb.HealthCheckRequest{})
 		cancel()
-		if err == nil && wanted(r.Status) {
+		if err == nil && r.Status == healthpb.HealthCheckResponse_SERVING {
 			return nil
 		}
 		if p.over() {
@@ -362,7 +347,7 @@ func (c *Cluster) Restart(ctx context.Context, i int) error {
 	if err := c.spawn(i); err != nil {
 		return err
 	}
-	if err := c.awaitHealth(ctx, i, serving); err != nil {
+	if err := c.awaitServing(ctx, i); err != nil {
 		return err
 	}
 	return c.writeReady()
@@ -415,6 +400,7 @@ func (c *Cluster) Stop() error {
 		})
 	}
 	wg.Wait()
+	c.ports.release()
 	unlock(c.lock)
 	unlock(c.users)
 	return errors.Join(errs...)

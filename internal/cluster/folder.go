@@ -136,58 +136,75 @@ func Attach(ctx context.Context, dir string) (*Attached, error) {
 	}
 }
 
-// nodes returns the folder's nodes, choosing them the first time.
-func nodes(dir string, n int) ([]Node, error) {
+// nodes returns the folder's nodes, choosing them the first time, and the claim
+// to their ports.
+func nodes(dir string, n int) ([]Node, claim, error) {
 	path := filepath.Join(dir, "nodes.json")
 	var list []Node
 	err := readJSON(path, &list)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if list, err = chooseNodes(n); err != nil {
-			return nil, err
+		list, ports, err := chooseNodes(n)
+		if err != nil {
+			return nil, nil, err
 		}
-		return list, writeJSON(path, list)
+		return list, ports, writeJSON(path, list)
 	case err != nil:
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	case n != 0 && len(list) != n:
-		return nil, fmt.Errorf("%w: %s has %d nodes, not %d", ErrNodes, dir, len(list), n)
+		return nil, nil, fmt.Errorf("%w: %s has %d nodes, not %d", ErrNodes, dir, len(list), n)
 	}
+	ports, taken := claimPorts(list)
+	if taken != "" {
+		return nil, nil, fmt.Errorf("%w: %s, named in %s", ErrPort, taken, path)
+	}
+	return list, ports, nil
+}
+
+// claim keeps ports from being chosen by other farms of this user, also while
+// no node listens on them: before its start, and between its death and the next.
+type claim []*os.File
+
+func (c claim) release() {
+	for _, f := range c {
+		unlock(f)
+	}
+}
+
+// claimPorts claims the ports of all nodes, or says which address is taken.
+// Where claims cannot be written down it goes by what is listened on alone.
+func claimPorts(list []Node) (ports claim, taken string) {
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("farm-ports-%d", os.Getuid()))
+	_ = os.MkdirAll(dir, 0o700)
 	for _, node := range list {
 		for _, a := range []string{node.Raft, node.API} {
-			if !free(a) {
-				return nil, fmt.Errorf("%w: %s of node %s in %s", ErrPort, a, node.ID, path)
+			_, port, _ := net.SplitHostPort(a)
+			f, err := lockFile(filepath.Join(dir, port), unix.LOCK_EX)
+			if err == nil {
+				ports = append(ports, f)
+			}
+			if errors.Is(err, ErrInUse) || !free(a) {
+				ports.release()
+				return nil, a
 			}
 		}
 	}
-	return list, nil
+	return ports, ""
 }
 
-// lockPorts keeps other farms of this user from choosing ports until it is
-// given free: between finding a port free and listening on it there is time for
-// another to find the same. It does not fail: without it, such a start would.
-func lockPorts(ctx context.Context) *os.File {
-	f, err := waitLock(ctx, filepath.Join(os.TempDir(), fmt.Sprintf("farm-ports-%d.lock", os.Getuid())), unix.LOCK_EX)
-	if err != nil {
-		return nil
-	}
-	return f
-}
-
-func chooseNodes(n int) ([]Node, error) {
+func chooseNodes(n int) ([]Node, claim, error) {
 	base := firstPort
 	for range portTries {
 		list := make([]Node, n)
-		ok := true
 		for i := range list {
 			list[i] = Node{ID: fmt.Sprintf("n%d", i+1), Raft: fmt.Sprintf("127.0.0.1:%d", base+2*i), API: fmt.Sprintf("127.0.0.1:%d", base+2*i+1)}
-			ok = ok && free(list[i].Raft) && free(list[i].API)
 		}
-		if ok {
-			return list, nil
+		if ports, taken := claimPorts(list); taken == "" {
+			return list, ports, nil
 		}
 		base = lowPort + 2*rand.N((highPort-lowPort)/2-maxNodes)
 	}
-	return nil, fmt.Errorf("%w: found no %d free ports between %d and %d", ErrPort, 2*n, lowPort, highPort)
+	return nil, nil, fmt.Errorf("%w: found no %d free ports between %d and %d", ErrPort, 2*n, lowPort, highPort)
 }
 
 func free(addr string) bool {
