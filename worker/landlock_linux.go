@@ -3,6 +3,7 @@ package worker
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"unsafe"
@@ -23,11 +24,14 @@ const (
 	landlockFS5  = unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
 )
 
-// Files that a child's runtime reads when it starts, beside its program.
-var startFiles = []string{
-	"/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", // the Go runtime
-	"/etc/ld.so.cache", // the dynamic linker, for a binary that uses C
-	os.DevNull,         // standard input
+// Files that a child's runtime opens when it starts, beside its program, and
+// how.
+var startFiles = map[string]uint64{
+	// By the Go runtime.
+	"/sys/kernel/mm/transparent_hugepage/hpage_pmd_size": unix.LANDLOCK_ACCESS_FS_READ_FILE,
+	os.DevNull: unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE,
+	// By the dynamic linker, for a binary that uses C.
+	"/etc/ld.so.cache": unix.LANDLOCK_ACCESS_FS_READ_FILE,
 }
 
 // landlock takes from the calling thread, and from every process and thread it
@@ -71,15 +75,13 @@ func landlock(program string) error {
 // allowStart allows what it takes to start the program: its file, the libraries
 // that this process, the same build, has mapped, and startFiles.
 func allowStart(rules int, program string) error {
-	maps, err := os.ReadFile("/proc/self/maps")
+	mapped, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
 		return fmt.Errorf("landlock: %w", err)
 	}
-	allowed := map[string]uint64{program: unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_EXECUTE}
-	for _, f := range startFiles {
-		allowed[f] = unix.LANDLOCK_ACCESS_FS_READ_FILE
-	}
-	for line := range strings.Lines(string(maps)) {
+	allowed := maps.Clone(startFiles)
+	allowed[program] = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_EXECUTE
+	for line := range strings.Lines(string(mapped)) {
 		// address, permissions, offset, device, inode, path
 		if f := strings.Fields(line); len(f) == 6 && strings.Contains(f[1], "x") && strings.HasPrefix(f[5], "/") {
 			allowed[f[5]] = allowed[program]

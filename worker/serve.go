@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -31,9 +32,10 @@ const (
 	progressEvery = 50 * time.Millisecond
 )
 
-// maxThreads is how many threads a child may have: the runtime ends one that
-// needs more. Cells have no calls that wait in the kernel, so a few are enough.
-const maxThreads = 256
+// maxThreads is how many threads a child may have; the runtime ends one that
+// needs more. Cells have no calls that wait in the kernel, so a few beside those
+// that run Go are enough.
+func maxThreads() int { return 32 + 2*runtime.GOMAXPROCS(0) }
 
 // Exit statuses of a child that ends by itself, in a range cells hardly use.
 const (
@@ -68,7 +70,7 @@ func Child() {
 func limitRuntime(memory int64, stack int) {
 	debug.SetMaxStack(stack)
 	debug.SetMemoryLimit(memory / 10 * 9)
-	debug.SetMaxThreads(maxThreads)
+	debug.SetMaxThreads(maxThreads())
 }
 
 // serve confines this process and answers orders until the worker goes away.
