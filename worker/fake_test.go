@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -166,13 +167,22 @@ func hostile(verb, rest string) {
 			keep = append(keep, b) //nolint:staticcheck // it holds the memory
 		}
 	case "threads": // so many of them that the runtime has to make more
+		var all sync.WaitGroup
+		all.Add(n)
 		for range n {
 			go func() {
 				runtime.LockOSThread()
+				all.Done()
 				select {}
 			}()
 		}
-		time.Sleep(time.Minute)
+		all.Wait()
+	case "use": // bytes of memory
+		b := make([]byte, n)
+		for i := 0; i < n; i += 4096 {
+			b[i] = 1
+		}
+		runtime.KeepAlive(b)
 	case "garbage":
 		_, _ = syscall.Write(childFD, []byte(strings.Repeat("\xff", 100)))
 	case "short": // a frame that never ends
