@@ -70,7 +70,7 @@ func TestBombs(t *testing.T) {
 	})
 	l.onReport = settle
 	bombs := map[string]struct{ source, kinds string }{
-		"goroutines":     {"for {\n\tgo func() { select {} }()\n}", kindMemory + " " + kindTimeout},
+		"goroutines":     {"for {\n\tgo func() { select {} }()\n}", kindTimeout + " " + kindMemory},
 		"busy ones":      {"for range 1000 {\n\tgo func() { for {} }()\n}\nselect {}", kindTimeout},
 		"memory":         {"b := []byte{1}\nfor {\n\tb = append(b, b...)\n}", kindMemory},
 		"a map":          {"m := map[int][1000]byte{}\nfor i := 0; ; i++ {\n\tm[i] = [1000]byte{1}\n}", kindMemory + " " + kindTimeout},
@@ -90,8 +90,8 @@ func TestBombs(t *testing.T) {
 	}
 	for name, tc := range bombs {
 		a := l.private(name, tc.source)
-		a.GetAssign().Timeout = int64(3 * time.Second)
-		if tc.kinds == kindTimeout {
+		a.GetAssign().Timeout = int64(5 * time.Second)
+		if strings.HasPrefix(tc.kinds, kindTimeout) {
 			a.GetAssign().Timeout = int64(200 * time.Millisecond)
 		}
 		l.say(a, l.private(name+"-next", "1 + 1"))

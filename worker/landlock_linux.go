@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"strings"
 	"unsafe"
 
@@ -62,7 +63,7 @@ func landlock(program string) error {
 	if errno != 0 {
 		return fmt.Errorf("landlock: %w", errno)
 	}
-	defer unix.Close(int(rules))
+	defer func() { _ = unix.Close(int(rules)) }()
 	if err := allowStart(int(rules), program); err != nil {
 		return err
 	}
@@ -72,21 +73,28 @@ func landlock(program string) error {
 	return nil
 }
 
-// allowStart allows what it takes to start the program: its file, the libraries
-// that this process, the same build, has mapped, and startFiles.
+// allowStart allows what it takes to start the program: its file, startFiles,
+// and the libraries of this process, the same build. Those are allowed by their
+// folder, so that children still start when a library was replaced by its next
+// version.
 func allowStart(rules int, program string) error {
 	mapped, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
 		return fmt.Errorf("landlock: %w", err)
 	}
+	self, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return fmt.Errorf("landlock: %w", err)
+	}
+	const start = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_EXECUTE
 	allowed := maps.Clone(startFiles)
-	allowed[program] = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_EXECUTE
 	for line := range strings.Lines(string(mapped)) {
 		// address, permissions, offset, device, inode, path
-		if f := strings.Fields(line); len(f) == 6 && strings.Contains(f[1], "x") && strings.HasPrefix(f[5], "/") {
-			allowed[f[5]] = allowed[program]
+		if f := strings.Fields(line); len(f) == 6 && strings.Contains(f[1], "x") && strings.HasPrefix(f[5], "/") && f[5] != self {
+			allowed[filepath.Dir(f[5])] = start
 		}
 	}
+	allowed[program] = start
 	for path, access := range allowed {
 		if err := allowFile(rules, path, access); err != nil && !errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("landlock: %s: %w", path, err)
@@ -95,12 +103,13 @@ func allowStart(rules int, program string) error {
 	return nil
 }
 
+// allowFile allows access to a file, or to what is beneath a folder.
 func allowFile(rules int, path string, access uint64) error {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	rule := unix.LandlockPathBeneathAttr{Allowed_access: access, Parent_fd: int32(fd)}
 	_, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(rules), unix.LANDLOCK_RULE_PATH_BENEATH, uintptr(unsafe.Pointer(&rule)), 0, 0, 0)
 	if errno != 0 {
