@@ -3501,13 +3501,16 @@ func (x *Mark) GetSum() []byte {
 }
 
 type WorkerInfo struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
-	Slots         uint32                 `protobuf:"varint,3,opt,name=slots,proto3" json:"slots,omitempty"`
-	Busy          uint32                 `protobuf:"varint,4,opt,name=busy,proto3" json:"busy,omitempty"`
-	State         string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"` // ready, draining, away
-	Assigned      uint32                 `protobuf:"varint,6,opt,name=assigned,proto3" json:"assigned,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Id       string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Node     string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	Slots    uint32                 `protobuf:"varint,3,opt,name=slots,proto3" json:"slots,omitempty"`
+	Busy     uint32                 `protobuf:"varint,4,opt,name=busy,proto3" json:"busy,omitempty"`
+	State    string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"` // ready, draining, away
+	Assigned uint32                 `protobuf:"varint,6,opt,name=assigned,proto3" json:"assigned,omitempty"`
+	// How well its child processes are confined: "full", or what is missing ("no
+	// landlock, no seccomp"); empty when the leader has not heard it.
+	Isolation     string `protobuf:"bytes,7,opt,name=isolation,proto3" json:"isolation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3582,6 +3585,13 @@ func (x *WorkerInfo) GetAssigned() uint32 {
 		return x.Assigned
 	}
 	return 0
+}
+
+func (x *WorkerInfo) GetIsolation() string {
+	if x != nil {
+		return x.Isolation
+	}
+	return ""
 }
 
 type WatchRequest struct {
@@ -3888,7 +3898,8 @@ type FromWorker struct {
 	Forgot        []string               `protobuf:"bytes,5,rep,name=forgot,proto3" json:"forgot,omitempty"` // namespaces whose state the worker no longer has
 	Outputs       []*Output              `protobuf:"bytes,6,rep,name=outputs,proto3" json:"outputs,omitempty"`
 	Progress      []*Progress            `protobuf:"bytes,7,rep,name=progress,proto3" json:"progress,omitempty"`
-	Draining      bool                   `protobuf:"varint,8,opt,name=draining,proto3" json:"draining,omitempty"` // the worker is stopping: it wants nothing new
+	Draining      bool                   `protobuf:"varint,8,opt,name=draining,proto3" json:"draining,omitempty"`  // the worker is stopping: it wants nothing new
+	Isolation     string                 `protobuf:"bytes,9,opt,name=isolation,proto3" json:"isolation,omitempty"` // of its child processes, see WorkerInfo; said once on each stream
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3977,6 +3988,13 @@ func (x *FromWorker) GetDraining() bool {
 		return x.Draining
 	}
 	return false
+}
+
+func (x *FromWorker) GetIsolation() string {
+	if x != nil {
+		return x.Isolation
+	}
+	return ""
 }
 
 type Hello struct {
@@ -5191,7 +5209,7 @@ const file_farm_proto_rawDesc = "" +
 	"\x05marks\x18\x0f \x03(\v2\r.farm.v1.MarkR\x05marks\".\n" +
 	"\x04Mark\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x10\n" +
-	"\x03sum\x18\x02 \x01(\fR\x03sum\"\x8c\x01\n" +
+	"\x03sum\x18\x02 \x01(\fR\x03sum\"\xaa\x01\n" +
 	"\n" +
 	"WorkerInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
@@ -5199,7 +5217,8 @@ const file_farm_proto_rawDesc = "" +
 	"\x05slots\x18\x03 \x01(\rR\x05slots\x12\x12\n" +
 	"\x04busy\x18\x04 \x01(\rR\x04busy\x12\x14\n" +
 	"\x05state\x18\x05 \x01(\tR\x05state\x12\x1a\n" +
-	"\bassigned\x18\x06 \x01(\rR\bassigned\"\x1e\n" +
+	"\bassigned\x18\x06 \x01(\rR\bassigned\x12\x1c\n" +
+	"\tisolation\x18\a \x01(\tR\tisolation\"\x1e\n" +
 	"\fWatchRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\xa9\x01\n" +
 	"\x05Event\x12\x16\n" +
@@ -5217,7 +5236,7 @@ const file_farm_proto_rawDesc = "" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x12\n" +
 	"\x04done\x18\x03 \x01(\x03R\x04done\x12\x14\n" +
-	"\x05total\x18\x04 \x01(\x03R\x05total\"\xcb\x02\n" +
+	"\x05total\x18\x04 \x01(\x03R\x05total\"\xe9\x02\n" +
 	"\n" +
 	"FromWorker\x12$\n" +
 	"\x05hello\x18\x01 \x01(\v2\x0e.farm.v1.HelloR\x05hello\x12/\n" +
@@ -5227,7 +5246,8 @@ const file_farm_proto_rawDesc = "" +
 	"\x06forgot\x18\x05 \x03(\tR\x06forgot\x12)\n" +
 	"\aoutputs\x18\x06 \x03(\v2\x0f.farm.v1.OutputR\aoutputs\x12-\n" +
 	"\bprogress\x18\a \x03(\v2\x11.farm.v1.ProgressR\bprogress\x12\x1a\n" +
-	"\bdraining\x18\b \x01(\bR\bdraining\"\x96\x01\n" +
+	"\bdraining\x18\b \x01(\bR\bdraining\x12\x1c\n" +
+	"\tisolation\x18\t \x01(\tR\tisolation\"\x96\x01\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x12\n" +

@@ -179,6 +179,7 @@ type session struct {
 	heard       time.Time
 	broken      time.Time // when its stream ended, zero before
 	givenUp     bool
+	isolation   string // of its children, as it said
 	cancel      context.CancelCauseFunc
 
 	outMu sync.Mutex
@@ -318,6 +319,10 @@ func (x *session) resync(s *scheduler.State, holds []*api.AttemptRef) {
 	}
 }
 
+// maxIsolation is how many bytes a worker may take to say how its children are
+// confined; more is ignored.
+const maxIsolation = 256
+
 // report handles one message of a worker.
 func (x *session) report(m *api.FromWorker) error {
 	d := x.d
@@ -328,6 +333,9 @@ func (x *session) report(m *api.FromWorker) error {
 	}
 	for _, ns := range m.Forgot {
 		delete(x.known, ns)
+	}
+	if m.Isolation != "" && len(m.Isolation) <= maxIsolation {
+		x.isolation = m.Isolation
 	}
 	d.mu.Unlock()
 	for _, o := range m.Outputs {

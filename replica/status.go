@@ -39,22 +39,28 @@ func (n *Node) status(ctx context.Context, ask bool) *api.Status {
 			switch {
 			case w.Drain:
 				state = "draining"
-			case attached[w.ID]:
+			case attached[w.ID].up:
 				state = "ready"
 			}
-			v.Workers = append(v.Workers, &api.WorkerInfo{Id: w.ID, Node: w.Node, Slots: w.Slots, Busy: uint32(w.Busy()), State: state, Assigned: uint32(w.Assigned())})
+			v.Workers = append(v.Workers, &api.WorkerInfo{Id: w.ID, Node: w.Node, Slots: w.Slots, Busy: uint32(w.Busy()), State: state, Assigned: uint32(w.Assigned()), Isolation: attached[w.ID].isolation})
 		}
 	})
 	return v
 }
 
-// attached lists the workers whose stream is up.
-func (d *dispatcher) attached() map[string]bool {
+// attachment is what the leader knows of a worker beside the state.
+type attachment struct {
+	up        bool   // its stream
+	isolation string // of its children, as it said
+}
+
+// attached lists the workers that have a session.
+func (d *dispatcher) attached() map[string]attachment {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	out := map[string]bool{}
+	out := map[string]attachment{}
 	for id, x := range d.sessions {
-		out[id] = x.broken.IsZero()
+		out[id] = attachment{x.broken.IsZero(), x.isolation}
 	}
 	return out
 }

@@ -194,6 +194,9 @@ type WorkerStatus struct {
 	Slots, Busy int
 	State       string // ready, draining, away
 	Assigned    int    // attempts it has, running or next
+	// Isolation is how well its child processes are confined: "full", or what is
+	// missing ("no landlock, no seccomp"); empty when the leader has not heard it.
+	Isolation string
 }
 
 // TaskCounts are the tasks in each state: live ones now, final ones ever.
@@ -207,7 +210,7 @@ func newStatus(s *api.Status) *Status {
 			Applied: n.Applied, Hash: n.Hash, Reachable: n.Reachable, Version: n.Version})
 	}
 	for _, w := range s.GetWorkers() {
-		out.Workers = append(out.Workers, WorkerStatus{ID: w.Id, Node: w.Node, Slots: int(w.Slots), Busy: int(w.Busy), State: w.State, Assigned: int(w.Assigned)})
+		out.Workers = append(out.Workers, WorkerStatus{ID: w.Id, Node: w.Node, Slots: int(w.Slots), Busy: int(w.Busy), State: w.State, Assigned: int(w.Assigned), Isolation: w.Isolation})
 	}
 	return out
 }

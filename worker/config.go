@@ -137,6 +137,9 @@ type Stats struct {
 	SpaceSize int64
 	Children  int // child processes alive
 	Idle      int // of them, running nothing
+	// Isolation is how well children are confined: "full", or what the system
+	// does not have ("no landlock, no seccomp"); empty until one has started.
+	Isolation string
 
 	// Since New.
 	Succeeded, Failed, Returned uint64 // attempts

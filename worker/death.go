@@ -20,7 +20,8 @@ var (
 	markPanic = []byte("panic: ")
 	markFatal = []byte("fatal error: ")
 	markCgo   = []byte("runtime/cgo: ") // no memory for the stack of a thread, in a build with cgo
-	marks     = [][]byte{markPanic, markFatal, markCgo}
+	markFault = []byte("SIGSEGV: ")     // in the runtime itself, for one where it has no memory left
+	marks     = [][]byte{markPanic, markFatal, markCgo, markFault}
 )
 
 // What may follow markFatal when there is no memory or no stack left.

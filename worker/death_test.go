@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -23,6 +24,7 @@ func TestCauses(t *testing.T) {
 		{"panic", "panic boom", kindCrash, "panic: boom"},
 		{"stack", "stack", kindCrash, "stack overflow: a goroutine's stack exceeded 64 MiB"},
 		{"memory", "memory", kindMemory, "out of memory: limit 512 MiB"},
+		{"threads", fmt.Sprint("threads ", maxThreads()), kindCrash, "thread exhaustion"},
 		{"timeout", "wait", kindTimeout, "timed out after 100ms"},
 		{"heedless", "sleep 60s", kindTimeout, "timed out after 100ms"},
 		{"garbage", "garbage", kindCrash, "closed its connection"},
@@ -57,9 +59,9 @@ func TestCauses(t *testing.T) {
 	}
 }
 
-// What a child started dies with it.
+// What a child started dies with it, where the kernel let it start something.
 func TestKillsTheGroup(t *testing.T) {
-	l := start(t, nil)
+	l := start(t, bare)
 	l.say(l.private("a", "spawn"))
 	pid, err := strconv.Atoi(string(l.report("a", 1).Outcome.Value))
 	if err != nil {
@@ -71,6 +73,9 @@ func TestKillsTheGroup(t *testing.T) {
 	l.end()
 	l.poll("the grandchild to die", func(Stats) bool { return !runs(pid) })
 }
+
+// bare makes a worker's children those of bareArg.
+func bare(c *Config) { c.Command = []string{c.Command[0], bareArg} }
 
 // runs tells whether a process is there and not a zombie.
 func runs(pid int) bool {

@@ -31,9 +31,27 @@
 //
 // A child is this executable again (see Child) with one live context. It has
 // an environment of its own, no descriptors but standard input, output, error
-// and the protocol's, a process group of its own, and limits on memory, stack
-// and descriptors; it dies with its worker. Children are reused: for the
-// namespace whose context they hold, then for one with the same definitions,
-// since switching costs microseconds and a start costs milliseconds. One that
-// was stopped, timed out, or left goroutines behind is never used again.
+// and the protocol's, a session and process group of its own, and limits on
+// memory, stack, descriptors and threads; it dies with its worker. Children are
+// reused: for the namespace whose context they hold, then for one with the same
+// definitions, since switching costs microseconds and a start costs
+// milliseconds. One that was stopped, timed out, or left goroutines behind is
+// never used again.
+//
+// # Confinement
+//
+// The front end of cells lets nothing through that reaches the system. That a
+// mistake there, or in the interpreter, costs no more than the child is the
+// kernel's work, on Linux:
+//
+//   - The thread that starts children has no_new_privs and a Landlock domain in
+//     which there are no files but those it takes to start the program, and no
+//     TCP. Children inherit both before they run anything, in all their threads.
+//   - A child sets its limits, and then a seccomp filter for all its threads: of
+//     the system calls those that the Go runtime needs are allowed. Files cannot
+//     be opened, sockets, processes and programs not be made, other processes
+//     not be reached; threads can be made.
+//
+// A kernel without one of them leaves the others in force. The level, "full" or
+// what is missing, is logged at the first child and told to the leader.
 package worker

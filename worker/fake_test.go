@@ -7,8 +7,10 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -18,9 +20,28 @@ import (
 // instead of package live: cells cannot do what it does.
 const fakeArg = "script-child"
 
+// bareArg makes a child with the script engine that is confined only by what
+// the thread that started it hands on.
+const bareArg = "bare-child"
+
+// sleeperArg makes a process that only waits to be killed.
+const sleeperArg = "sleeper"
+
+func newScript(h host) engine { return &script{h: h, items: map[string][]byte{}} }
+
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == fakeArg && os.Getenv(childEnv) != "" {
-		os.Exit(serve(func(h host) engine { return &script{h: h, items: map[string][]byte{}} }))
+	arg := ""
+	if len(os.Args) > 1 {
+		arg = os.Args[1]
+	}
+	switch child := os.Getenv(childEnv) != ""; {
+	case child && arg == fakeArg:
+		os.Exit(serve(newScript))
+	case child && arg == bareArg:
+		os.Exit(answerOrders(newScript, nil))
+	case arg == sleeperArg:
+		time.Sleep(time.Hour)
+		return
 	}
 	if len(os.Args) > 1 && os.Args[1] == lonelyArg {
 		lonely()
@@ -92,6 +113,8 @@ func (s *script) do(ctx context.Context, verb, rest string, a *answer) *failure 
 		fmt.Fprint(s.h.stdout, rest)
 	case "eprint":
 		fmt.Fprint(s.h.stderr, rest)
+	case "probe":
+		a.value, _ = json.Marshal(probe(rest))
 	case "progress":
 		s.h.progress(3, 3)
 	case "wait":
@@ -101,7 +124,8 @@ func (s *script) do(ctx context.Context, verb, rest string, a *answer) *failure 
 		kind, message, _ := strings.Cut(rest, " ")
 		return &failure{kind: kind, message: message, permanent: kind == kindCompile}
 	case "spawn": // something that outlives the child, if it can
-		cmd := exec.Command("/bin/sleep", "1000")
+		exe, _ := os.Executable()
+		cmd := exec.Command(exe, sleeperArg)
 		if err := cmd.Start(); err != nil {
 			return &failure{kind: kindInternal, message: err.Error()}
 		}
@@ -111,6 +135,10 @@ func (s *script) do(ctx context.Context, verb, rest string, a *answer) *failure 
 	}
 	return nil
 }
+
+// probe tries what a child must not be able to do, and says what came of it.
+// Systems with confinement have their own.
+var probe = func(what string) string { return "no probe " + what }
 
 // hostile is what ends a child or makes it useless.
 func hostile(verb, rest string) {
@@ -138,6 +166,23 @@ func hostile(verb, rest string) {
 			}
 			keep = append(keep, b) //nolint:staticcheck // it holds the memory
 		}
+	case "threads": // so many of them that the runtime has to make more
+		var all sync.WaitGroup
+		all.Add(n)
+		for range n {
+			go func() {
+				runtime.LockOSThread()
+				all.Done()
+				select {}
+			}()
+		}
+		all.Wait()
+	case "use": // bytes of memory
+		b := make([]byte, n)
+		for i := 0; i < n; i += 4096 {
+			b[i] = 1
+		}
+		runtime.KeepAlive(b)
 	case "garbage":
 		_, _ = syscall.Write(childFD, []byte(strings.Repeat("\xff", 100)))
 	case "short": // a frame that never ends

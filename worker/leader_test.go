@@ -62,6 +62,7 @@ type heard struct {
 	hellos    []*api.Hello
 	completes []*api.Complete
 	draining  bool
+	isolation string
 	returns   []*api.AttemptRef
 	began     []*api.AttemptRef
 	forgot    []string
@@ -198,6 +199,9 @@ func (l *leader) receive(s *stream, b []byte) {
 		s.to <- tell(answers...)
 	}
 	l.draining = l.draining || m.Draining
+	if m.Isolation != "" {
+		l.isolation = m.Isolation
+	}
 	l.returns = append(l.returns, m.Returns...)
 	l.began = append(l.began, m.Began...)
 	l.forgot = append(l.forgot, m.Forgot...)

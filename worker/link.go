@@ -109,6 +109,7 @@ func (w *Worker) detach() {
 // puts into it what the last one may not have heard. The lock is held.
 func (w *Worker) resume() {
 	w.out.begin()
+	w.sayIsolation()
 	var again []*attempt
 	for _, a := range w.attempts {
 		switch a.state {

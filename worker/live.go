@@ -70,12 +70,16 @@ func (e *liveEngine) run(ctx context.Context, o *order) *answer {
 	e.folding = ""
 	res, err := e.c.Run(ctx, r)
 	if err != nil {
-		return failed(ctx, o, err)
+		a := failed(ctx, o, err)
+		a.spent = a.spent || e.c.Spent()
+		return a
 	}
 	if o.fold {
 		e.folding = o.source
 	}
-	return succeeded(o, res)
+	a := succeeded(o, res)
+	a.spent = e.c.Spent() // a call that failed does not fail a run that keeps nothing
+	return a
 }
 
 func succeeded(o *order, res namespace.Result) *answer {
@@ -181,6 +185,7 @@ func (e *liveEngine) assign(ctx context.Context, o *order, typ string) *answer {
 	})
 	if err != nil {
 		a := failed(ctx, o, err)
+		a.spent = a.spent || e.c.Spent()
 		if a.failure.kind == kindCall {
 			a.failure.kind, a.failure.permanent = kindConflict, true
 			a.failure.message = "the value does not fit: " + a.failure.message

@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"farm/api"
@@ -55,10 +56,14 @@ func (w *Worker) replenish() {
 
 // startChildren starts a child for each token. Children die with the thread
 // that started them, so this goroutine keeps one. It is never unlocked: the
-// thread ends with the goroutine, and what taint did to it.
+// thread ends with the goroutine, and with it its confinement.
 func (w *Worker) startChildren(ctx context.Context) {
 	runtime.LockOSThread()
-	taint()
+	thread, err := confineThread(w.cfg.Command[0])
+	if err != nil {
+		w.log.Warn("children cannot be confined as they should be", "error", err)
+	}
+	defer thread.close()
 	for {
 		select {
 		case <-ctx.Done():
@@ -66,7 +71,7 @@ func (w *Worker) startChildren(ctx context.Context) {
 			return
 		case <-w.starts:
 		}
-		p, err := forkChild(w.cfg.Command, w.cfg.Limits)
+		p, err := forkChild(w.cfg.Command, w.cfg.Limits, thread.lastInherited())
 		if err != nil {
 			w.startFailed(err)
 			continue
@@ -81,14 +86,14 @@ func (w *Worker) raise(p *process) {
 		w.startFailed(err)
 		return
 	}
-	if len(p.denied) > 0 && w.warned.CompareAndSwap(false, true) {
-		w.log.Warn("children are not fully confined", "denied", p.denied)
-	}
 	c := &child{p: p, orders: make(chan *job, 1)}
 	w.mu.Lock()
 	w.starting--
 	w.startErr = nil
 	w.stats.Started++
+	if w.isolation == "" {
+		w.noteIsolation(p.denied)
+	}
 	w.children = append(w.children, c)
 	if w.closing {
 		w.retire(c)
@@ -98,6 +103,40 @@ func (w *Worker) raise(p *process) {
 	}
 	w.mu.Unlock()
 	w.drive(c)
+}
+
+// noteIsolation notes and tells how well children are confined, once: it is the
+// system that decides it. The lock is held.
+func (w *Worker) noteIsolation(denied []string) {
+	w.isolation = isolationLevel(denied)
+	if len(denied) == 0 {
+		w.log.Info("children are confined", "isolation", w.isolation)
+	} else {
+		w.log.Warn("children are not fully confined", "isolation", w.isolation, "denied", denied)
+	}
+	w.sayIsolation()
+}
+
+func (w *Worker) sayIsolation() {
+	if level := w.isolation; level != "" {
+		w.out.add(func(m *api.FromWorker) { m.Isolation = level })
+	}
+}
+
+// fullIsolation is the level when no measure was denied.
+const fullIsolation = "full"
+
+// isolationLevel names the measures that were denied: "no landlock, no seccomp".
+func isolationLevel(denied []string) string {
+	if len(denied) == 0 {
+		return fullIsolation
+	}
+	var missing []string
+	for _, d := range denied {
+		name, _, _ := strings.Cut(d, ":")
+		missing = append(missing, "no "+name)
+	}
+	return strings.Join(missing, ", ")
 }
 
 // startFailed gives back what waits when no child can be had.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,7 +46,8 @@ type process struct {
 }
 
 // forkChild must be called on a thread that lives as long as the child may.
-func forkChild(command []string, l Limits) (*process, error) {
+// Descriptors up to last, which the child would inherit, are closed in it.
+func forkChild(command []string, l Limits, last int) (*process, error) {
 	syscall.ForkLock.RLock() // no other child is to inherit them
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err == nil {
@@ -65,10 +67,9 @@ func forkChild(command []string, l Limits) (*process, error) {
 	p := &process{conn: os.NewFile(uintptr(pair[0]), "protocol"), grace: l.Grace}
 	p.in = bufio.NewReaderSize(p.conn, readAhead)
 	p.cmd = exec.Command(command[0], command[1:]...)
-	// Cells see the same clock zone on every worker, and a dying runtime
-	// says why without the stacks of the interpreter.
-	p.cmd.Env = []string{childEnv + "=" + strconv.FormatInt(l.MemoryBytes, 10) + "," + strconv.Itoa(l.StackBytes), "TZ=UTC", "GOTRACEBACK=none"}
-	p.cmd.ExtraFiles = []*os.File{theirs}
+	p.cmd.Env = childEnvironment(l)
+	p.cmd.ExtraFiles = make([]*os.File, last-childFD+1) // nil: closed
+	p.cmd.ExtraFiles[0] = theirs
 	p.cmd.SysProcAttr = childAttr()
 	p.cmd.Dir = "/"
 	if err := p.startWithPipes(l.OutputBytes); err != nil {
@@ -76,6 +77,17 @@ func forkChild(command []string, l Limits) (*process, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// childEnvironment is all of a child's environment. Cells see the same clock
+// zone on every worker, a dying runtime says why without the stacks of the
+// interpreter, and the number of processors to use, which the runtime would read
+// from files, is this process's.
+func childEnvironment(l Limits) []string {
+	return []string{
+		fmt.Sprintf("%s=%d,%d", childEnv, l.MemoryBytes, l.StackBytes),
+		"TZ=UTC", "GOTRACEBACK=none", fmt.Sprint("GOMAXPROCS=", runtime.GOMAXPROCS(0)),
+	}
 }
 
 func (p *process) startWithPipes(keep int) error {
@@ -106,6 +118,7 @@ func (p *process) startWithPipes(keep int) error {
 
 // becomeReady waits until the child is. After an error the child is gone.
 func (p *process) becomeReady(l Limits) error {
+	demote(p.cmd.Process.Pid)
 	err := p.awaitReady(l.StartTimeout)
 	if err == nil {
 		return nil

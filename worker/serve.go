@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+	_ "time/tzdata" // a child has no files, and cells find the same zones everywhere
 
 	"farm/internal/wire"
 )
@@ -29,6 +31,11 @@ const (
 	// progressEvery is the least time between two reports of progress.
 	progressEvery = 50 * time.Millisecond
 )
+
+// maxThreads is how many threads a child may have; the runtime ends one that
+// needs more. Cells have no calls that wait in the kernel, so a few beside those
+// that run Go are enough.
+func maxThreads() int { return 32 + 2*runtime.GOMAXPROCS(0) }
 
 // Exit statuses of a child that ends by itself, in a range cells hardly use.
 const (
@@ -59,12 +66,24 @@ func Child() {
 	}
 }
 
-// serve answers orders until the worker goes away. The result is the exit
-// status of the process.
+// limitRuntime sets the limits that the Go runtime keeps itself.
+func limitRuntime(memory int64, stack int) {
+	debug.SetMaxStack(stack)
+	debug.SetMemoryLimit(memory / 10 * 9)
+	debug.SetMaxThreads(maxThreads())
+}
+
+// serve confines this process and answers orders until the worker goes away.
+// The result is the exit status of the process.
 func serve(start func(host) engine) int {
 	memory, stack := parseChildEnv(os.Getenv(childEnv))
 	_ = os.Unsetenv(childEnv)
-	denied := confine(memory, stack)
+	return answerOrders(start, confine(memory, stack))
+}
+
+// answerOrders tells the worker which measures of confinement were denied, and
+// then does what it orders.
+func answerOrders(start func(host) engine, denied []string) int {
 	p := &port{f: os.NewFile(childFD, "protocol"), frames: make(chan frame)}
 	p.in = bufio.NewReaderSize(p.f, readAhead)
 	e := start(host{stdout: os.Stdout, stderr: os.Stderr, progress: p.progress})

@@ -2,8 +2,8 @@ package worker
 
 import (
 	"fmt"
+	"io"
 	"os"
-	"runtime/debug"
 	"strconv"
 	"syscall"
 	"time"
@@ -34,41 +34,58 @@ func childAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// taint makes the children that this thread starts unable to gain privileges.
-// The thread cannot be used for anything else afterwards.
-func taint() { _ = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }
+// starter is what the thread that starts children needs once it is confined.
+type starter struct{ descriptors *os.File }
 
-// closeInherited closes the descriptors that the worker's process was given
-// and passed on. They are those that do not close on exec: all that Go opens,
-// here or in the worker, does.
-func closeInherited() {
-	unix.CloseOnExec(childFD)
-	list, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return
+// confineThread confines the calling thread, and so all the children it starts:
+// they cannot gain privileges, nor open files but those that it takes to start
+// the program. It is the kernel that hands this on, before a child runs
+// anything, to all its threads. The thread cannot be used for anything else
+// afterwards. The starter can be used even after an error, which says what of
+// the confinement is missing.
+func confineThread(program string) (*starter, error) {
+	s := &starter{}
+	s.descriptors, _ = os.Open("/proc/self/fd") // listed later, when it could not be opened any more
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return s, fmt.Errorf("no_new_privs: %w", err)
 	}
-	for _, e := range list {
-		fd, err := strconv.Atoi(e.Name())
-		if err != nil || fd <= childFD {
+	return s, landlock(program)
+}
+
+func (s *starter) close() { _ = s.descriptors.Close() }
+
+// lastInherited is the highest descriptor that a child would inherit, at least
+// childFD. All that Go opens closes on exec, what this process was given by its
+// parent does not.
+func (s *starter) lastInherited() int {
+	last := childFD
+	if _, err := s.descriptors.Seek(0, io.SeekStart); err != nil {
+		return last
+	}
+	names, _ := s.descriptors.Readdirnames(-1)
+	for _, name := range names {
+		fd, err := strconv.Atoi(name)
+		if err != nil || fd <= last {
 			continue
 		}
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
-			_ = unix.Close(fd)
+			last = fd
 		}
 	}
+	return last
 }
 
-// confine takes from this process what a child does not need. It is called
-// once, before the first order is read. Measures that the system denies are
-// returned, the others hold.
+// confine takes from this process what a child does not need beyond what
+// confineThread took. It is called once, before the first order is read.
+// Measures that the system denies are returned, as "name: why"; the others hold.
 //
 // Go reserves far more address space than it uses, so memory is limited by
 // RLIMIT_DATA, which counts private writable pages only. The number of
-// processes is not limited: that limit counts those of the user, and the node
-// is one of them.
+// processes is not limited by RLIMIT_NPROC: that counts those of the user, and
+// the node is one of them. The filter allows none.
 func confine(memory int64, stack int) (denied []string) {
-	debug.SetMaxStack(stack)
-	debug.SetMemoryLimit(memory / 10 * 9)
+	limitRuntime(memory, stack)
+	unix.CloseOnExec(childFD)
 	for _, l := range []struct {
 		name  string
 		which int
@@ -84,15 +101,25 @@ func confine(memory int64, stack int) (denied []string) {
 		}
 	}
 	if on, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err != nil || on != 1 {
-		denied = append(denied, "no_new_privs")
+		denied = append(denied, "no_new_privs: not set")
 	}
-	closeInherited()
-	// To be nice and to be killed first is for the good of others: not every
-	// system has all of these, and none of them confines.
-	_ = unix.Setpriority(unix.PRIO_PGRP, 0, childNice)
-	_ = os.WriteFile("/proc/self/autogroup", []byte(strconv.Itoa(childNice)), 0)
-	_ = os.WriteFile("/proc/self/oom_score_adj", []byte(strconv.Itoa(oomScore)), 0)
+	if !landlocked() {
+		denied = append(denied, "landlock: files can be opened")
+	}
+	if err := seal(); err != nil {
+		denied = append(denied, err.Error())
+	}
 	return denied
+}
+
+// demote makes a child nice, and the first to be killed when the kernel is short
+// of memory. That is for the good of others: not every system has all of it, and
+// none of it confines.
+func demote(pid int) {
+	dir := "/proc/" + strconv.Itoa(pid)
+	_ = unix.Setpriority(unix.PRIO_PGRP, pid, childNice)
+	_ = os.WriteFile(dir+"/autogroup", []byte(strconv.Itoa(childNice)), 0)
+	_ = os.WriteFile(dir+"/oom_score_adj", []byte(strconv.Itoa(oomScore)), 0)
 }
 
 // ends tells whether a child of this process ends within the time, without

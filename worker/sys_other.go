@@ -4,7 +4,6 @@ package worker
 
 import (
 	"os"
-	"runtime/debug"
 	"syscall"
 	"time"
 )
@@ -14,10 +13,22 @@ func childAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true
 
 // confine limits what the runtime itself can limit; see the Linux version.
 func confine(memory int64, stack int) (denied []string) {
-	debug.SetMaxStack(stack)
-	debug.SetMemoryLimit(memory / 10 * 9)
-	return []string{"rlimits: not on this system", "no_new_privs: not on this system"}
+	limitRuntime(memory, stack)
+	const why = ": not on this system"
+	return []string{"rlimits" + why, "no_new_privs" + why, "landlock" + why, "seccomp" + why}
 }
+
+// starter is what the thread that starts children needs.
+type starter struct{}
+
+func confineThread(string) (*starter, error) { return &starter{}, nil }
+
+func (s *starter) close() {}
+
+// lastInherited is the last descriptor that is known to be a child's.
+func (s *starter) lastInherited() int { return childFD }
+
+func demote(int) {}
 
 // ends gives a child the time to end; whether it did is not known here.
 func ends(_ int, within time.Duration) bool {
@@ -30,5 +41,3 @@ func selfCommand() ([]string, error) {
 	exe, err := os.Executable()
 	return []string{exe, childTitle}, err
 }
-
-func taint() {}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"farm/api"
@@ -20,29 +19,29 @@ type Worker struct {
 
 	starts  chan struct{} // one token for each child to start
 	kids    sync.WaitGroup
-	warned  atomic.Bool   // of children that are not confined
 	changed chan struct{} // holds a token when something happened while draining
 	closed  chan struct{} // closed when all is over but the last words
 
-	mu       sync.Mutex // guards all that follows and all it refers to
-	attempts map[attemptKey]*attempt
-	spaces   map[string]*space
-	lru      list.List // of spaces, the last used first
-	cached   int64     // bytes of spaces
-	jobs     specCache
-	line     line
-	children []*child
-	starting int // children being started
-	startErr error
-	retryAt  int64 // when to try again after startErr, nanoseconds
-	running  int   // attempts on children
-	stamps   uint64
-	reports  uint64
-	uses     uint64
-	draining bool
-	closing  bool               // no child is to be started any more
-	relink   context.CancelFunc // ends the stream there is
-	stats    Stats              // the counters
+	mu        sync.Mutex // guards all that follows and all it refers to
+	attempts  map[attemptKey]*attempt
+	spaces    map[string]*space
+	lru       list.List // of spaces, the last used first
+	cached    int64     // bytes of spaces
+	jobs      specCache
+	line      line
+	children  []*child
+	starting  int    // children being started
+	isolation string // level of the children's confinement, "" before there was one
+	startErr  error
+	retryAt   int64 // when to try again after startErr, nanoseconds
+	running   int   // attempts on children
+	stamps    uint64
+	reports   uint64
+	uses      uint64
+	draining  bool
+	closing   bool               // no child is to be started any more
+	relink    context.CancelFunc // ends the stream there is
+	stats     Stats              // the counters
 }
 
 // New checks the configuration. The worker does nothing before Run. Errors
@@ -196,6 +195,7 @@ func (w *Worker) Stats() Stats {
 	defer w.mu.Unlock()
 	s := w.stats
 	s.Connected = w.relink != nil
+	s.Isolation = w.isolation
 	s.Running = w.running
 	s.Unsettled = w.unsettled()
 	for _, a := range w.attempts {

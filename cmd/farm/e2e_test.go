@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -108,6 +109,9 @@ func TestCommandsOnARealFarm(t *testing.T) {
 	var s statusJSON
 	if r := run("status", "--json"); json.Unmarshal([]byte(r.out), &s) != nil || s.Leader == "" || len(s.Nodes) != 3 || s.Tasks.Succeeded < 2000/256 {
 		t.Errorf("status: %+v", r)
+	}
+	if i := slices.IndexFunc(s.Workers, func(w workerJSON) bool { return w.Isolation != "" }); i < 0 {
+		t.Errorf("no worker has said how its children are confined: %+v", s.Workers)
 	}
 }
 

@@ -150,6 +150,8 @@ type workerJSON struct {
 	Slots int    `json:"slots"`
 	Busy  int    `json:"busy"`
 	State string `json:"state"`
+	// Isolation of its child processes: "full", or what is missing.
+	Isolation string `json:"isolation,omitempty"`
 }
 
 type countsJSON struct {
@@ -166,7 +168,7 @@ func jsonStatus(s *tasks.Status) statusJSON {
 		out.Nodes = append(out.Nodes, nodeJSON{n.ID, n.Raft, n.API, n.PID, n.Role, n.Voter, n.Applied, n.Hash, n.Reachable, n.Version})
 	}
 	for _, w := range s.Workers {
-		out.Workers = append(out.Workers, workerJSON{w.ID, w.Node, w.Slots, w.Busy, w.State})
+		out.Workers = append(out.Workers, workerJSON{w.ID, w.Node, w.Slots, w.Busy, w.State, w.Isolation})
 	}
 	return out
 }

@@ -49,9 +49,9 @@ func (a *app) showStatus(s *tasks.Status) {
 	}
 	nodes.print()
 	fmt.Fprintln(a.io.out)
-	workers := a.io.table("WORKER", "NODE", "SLOTS", "BUSY", "STATE")
+	workers := a.io.table("WORKER", "NODE", "SLOTS", "BUSY", "STATE", "ISOLATION")
 	for _, w := range s.Workers {
-		workers.row(w.ID, w.Node, w.Slots, w.Busy, w.State)
+		workers.row(w.ID, w.Node, w.Slots, w.Busy, w.State, w.Isolation)
 	}
 	workers.print()
 }

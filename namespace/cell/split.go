@@ -71,10 +71,17 @@ func split(src string) ([]chunk, error) {
 		case token.RPAREN, token.RBRACK, token.RBRACE:
 			depth--
 		case token.SEMICOLON:
-			if depth <= 0 {
-				flush(off)
+			if depth > 0 {
+				break
+			}
+			if n := len(chunks); len(cur) == 0 && n > 0 && chunks[n-1].kind == chunkStmt {
+				// An empty part of a loop's header, "for i := 0; ; i++", is split off as a statement too.
+				p := f.Position(pos)
+				chunks = append(chunks, chunk{kind: chunkStmt, line: p.Line, col: p.Column})
 				continue
 			}
+			flush(off)
+			continue
 		}
 		cur = append(cur, tok{t, off})
 	}

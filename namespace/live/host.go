@@ -29,7 +29,8 @@ type host struct {
 	ended    bool // the body reached its end
 	running  int  // goroutines of the code
 	idle     chan struct{}
-	panicked []any // values of panics in goroutines
+	panicked []any  // values of panics in goroutines
+	cut      func() // ends the run
 }
 
 func newHost(opt Options) *host {
@@ -142,12 +143,13 @@ func interpreted(err error) any {
 	return err
 }
 
-// begin prepares for a run.
-func (h *host) begin(t *ns.TaskInfo) {
+// begin prepares for a run, which cut ends: a panic of a goroutine must not leave the others waiting for
+// it.
+func (h *host) begin(t *ns.TaskInfo, cut func()) {
 	h.task.Store(t)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.ended, h.running, h.panicked = false, 0, nil
+	h.ended, h.running, h.panicked, h.cut = false, 0, nil, cut
 }
 
 func (h *host) end() {
@@ -177,6 +179,24 @@ func (h *host) goPanic(v any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.panicked = append(h.panicked, v)
+	h.cut()
+}
+
+// goroutinePanic is the error of a run in which a goroutine panicked, nil if none did.
+func (h *host) goroutinePanic() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.panicked) == 0 {
+		return nil
+	}
+	return &ns.PanicError{Value: panicText(h.panicked[0]), Stack: []string{"in a goroutine of the cell"}}
+}
+
+// left is how many goroutines of the run have not ended.
+func (h *host) left() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.running
 }
 
 // finish says why a run that returned did not succeed: its goroutines go on or one panicked, or it did
@@ -185,11 +205,12 @@ func (h *host) finish() error {
 	deadline := time.Time{}
 	for {
 		h.mu.Lock()
-		running, ended, panicked := h.running, h.ended, h.panicked
+		running, ended := h.running, h.ended
 		h.mu.Unlock()
+		if err := h.goroutinePanic(); err != nil {
+			return err
+		}
 		switch {
-		case len(panicked) > 0:
-			return &ns.PanicError{Value: panicText(panicked[0]), Stack: []string{"in a goroutine of the cell"}}
 		case !ended:
 			return &ns.ExitError{}
 		case running == 0:

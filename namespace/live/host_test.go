@@ -2,22 +2,24 @@ package live
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	ns "farm/namespace"
 )
 
 func TestExitIsNoSuccess(t *testing.T) {
 	h := newHost(Options{})
-	h.begin(&ns.TaskInfo{})
+	h.begin(&ns.TaskInfo{}, func() {})
 	if _, ok := errors.AsType[*ns.ExitError](h.finish()); !ok {
 		t.Error("a body that did not reach its end succeeded")
 	}
-	h.begin(&ns.TaskInfo{})
+	h.begin(&ns.TaskInfo{}, func() {})
 	h.end()
 	if err := h.finish(); err != nil {
 		t.Error(err)
@@ -66,6 +68,48 @@ func TestPanicPosition(t *testing.T) {
 	e, ok := errors.AsType[*ns.PanicError](err)
 	if !ok || len(e.Stack) < 2 || !strings.HasPrefix(e.Stack[0], "f:") || !strings.HasPrefix(e.Stack[1], "cell:") {
 		t.Fatalf("%T: %v, stack %q", err, err, e.Stack)
+	}
+}
+
+// TestGoroutinePanicEndsTheRun proves that a run does not wait for what a panic keeps from happening.
+func TestGoroutinePanicEndsTheRun(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the interpreter has a data race on a result that is not used when the context ends")
+	}
+	for name, src := range map[string]string{
+		"a channel": "c := make(chan int)\ngo func() { panic(\"boom\") }()\n<-c",
+		"a lock":    "import \"sync\"\nvar mu sync.Mutex\nmu.Lock()\ngo func() { panic(\"boom\") }()\nmu.Lock()",
+		"a group":   "import \"sync\"\nvar wg sync.WaitGroup\nwg.Add(1)\ngo func() { panic(\"boom\") }()\nwg.Wait()",
+		"a loop":    "go func() { panic(\"boom\") }()\nfor {\n}",
+		"nested":    "func f() { go func() { panic(\"boom\") }() }\nc := make(chan int)\ngo f()\n<-c",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := New(Options{})
+			mustRun(t, c, "n := 1")
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			_, err := c.Run(ctx, ns.Run{Source: src})
+			if e, ok := errors.AsType[*ns.PanicError](err); !ok || e.Value != "boom" {
+				t.Errorf("%T: %v", err, err)
+			}
+			if !c.Spent() {
+				t.Error("what waits is left behind, and not told of")
+			}
+			if r := mustRun(t, c, "n"); string(r.JSON) != "1" {
+				t.Errorf("n is %s", r.JSON)
+			}
+		})
+	}
+}
+
+// TestPanicLeavesNoGoroutine proves that a context tells of goroutines that a failed run left.
+func TestPanicLeavesNoGoroutine(t *testing.T) {
+	c := New(Options{})
+	if _, err := run(t, c, "panic(1)"); err == nil || c.Spent() {
+		t.Errorf("error %v, spent %v", err, c.Spent())
+	}
+	if _, err := run(t, c, "import \"time\"\ngo func() { time.Sleep(time.Minute) }()\npanic(1)"); err == nil || !c.Spent() {
+		t.Errorf("error %v, spent %v", err, c.Spent())
 	}
 }
 

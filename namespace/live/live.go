@@ -51,6 +51,7 @@ type Context struct {
 	envs    map[sum]*cell.Env
 	units   map[unitKey]*unit
 	engines []*loaded // most recently used first
+	spent   bool
 }
 
 // New makes a context of the empty namespace. It is cheap: interpreters are made when needed.
@@ -128,6 +129,10 @@ func (c *Context) Rollback() error {
 
 // Items is the namespace as it is now. The caller must not change it; the next call may.
 func (c *Context) Items() ns.Items { return c.items }
+
+// Spent says that code of a run that failed may still be running, where nothing can stop it. It has no way
+// to the namespace any more, but it takes time and memory: the process should not be used much longer.
+func (c *Context) Spent() bool { return c.spent }
 
 // Close lets go of the interpreters. The context can be used again.
 func (c *Context) Close() { c.dropAll() }

@@ -69,17 +69,35 @@ func (t *tx) exec(ctx context.Context, u *unit, args func() error) error {
 			return err
 		}
 	}
-	t.l.host.begin(&t.run.Task)
-	if err := t.l.eng.Run(ctx, u.Func); err != nil {
-		t.broken = true
-		return runError(err)
-	}
-	if err := t.l.host.finish(); err != nil {
+	if err := t.execute(ctx, u); err != nil {
 		t.broken = true
 		return err
 	}
 	t.env = u.Env
 	return nil
+}
+
+// execute runs a unit to the end of all it started. A goroutine's panic ends the run at once, as it ends
+// a Go program; what waited for that goroutine may wait for ever.
+func (t *tx) execute(ctx context.Context, u *unit) error {
+	h := t.l.host
+	run, cut := context.WithCancel(ctx)
+	defer cut()
+	h.begin(&t.run.Task, cut)
+	err := t.l.eng.Run(run, u.Func)
+	unfinished := err != nil && run.Err() != nil
+	switch panicked := h.goroutinePanic(); {
+	case err == nil:
+		err = h.finish()
+	case panicked != nil && ctx.Err() == nil:
+		err = panicked
+	default:
+		err = runError(err)
+	}
+	if err != nil && (unfinished || h.left() > 0) {
+		t.c.spent = true
+	}
+	return err
 }
 
 // sync brings the variables a unit can touch to their values of this moment.
