@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -29,6 +30,9 @@ func (w *work) check() error {
 		for n := range mentions(s) {
 			seeds[n] = true
 		}
+	}
+	for _, f := range w.extra {
+		maps.Copy(seeds, mentions(f))
 	}
 	for _, d := range w.added {
 		for _, n := range d.names {

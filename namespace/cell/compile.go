@@ -90,8 +90,10 @@ type work struct {
 	added []*Decl // declarations of the cell that are new or changed
 	stmts []ast.Stmt
 
-	also     []string // variables to count as touched
-	trailing ast.Expr // last expression, nil
+	also     []string        // variables to count as touched
+	trailing ast.Expr        // last expression, nil
+	program  *program        // when the cell is a whole program
+	extra    []*ast.FuncDecl // functions the cell runs and does not keep
 	replaced map[string]bool
 	order    []string // top-level variables defined by the statements, in order
 	top      map[string]*ast.Ident
@@ -123,7 +125,7 @@ func (c *Compiler) Compile(env *Env, src string, also ...string) (u *Unit, err e
 	// Source is hostile. A fault of this package or of the type checker must not end the process.
 	defer func() {
 		if r := recover(); r != nil {
-			u, err = nil, &NotAllowedError{What: "this cell", Why: fmt.Sprint("the front end failed on it: ", r), Pos: "1:1"}
+			u, err = nil, &NotAllowedError{What: "this cell", Why: fmt.Sprint("the front end failed on it: ", r), Pos: "1:1", Internal: true}
 		}
 	}()
 	w := c.begin(env, also)
@@ -234,6 +236,10 @@ func (w *work) parse(src string) error {
 	if err != nil {
 		return err
 	}
+	prog, err := w.parseProgram(src)
+	if err != nil {
+		return err
+	}
 	var decls []chunk
 	for _, k := range chunks {
 		switch k.kind {
@@ -245,6 +251,9 @@ func (w *work) parse(src string) error {
 		if err != nil {
 			return err
 		}
+	}
+	if prog != nil {
+		return w.takeProgram(prog, chunks)
 	}
 	if err := w.parseDecls(decls); err != nil {
 		return err
@@ -270,22 +279,18 @@ func (w *work) parseImport(k chunk) error {
 		return err
 	}
 	for _, is := range f.Imports {
-		path, err := strconv.Unquote(is.Path.Value)
+		pkg, err := w.importOf(is)
 		if err != nil {
-			return w.fail(is.Pos(), "import %s: %v", is.Path.Value, err)
+			return err
 		}
-		pkg, err := w.c.imp.Import(path)
-		if errors.Is(err, typeinfo.ErrNotAllowed) {
-			return &NotAllowedError{What: "package " + strconv.Quote(path), Why: whyNotPackage(path), Pos: w.c.at(is.Pos())}
-		}
-		if err != nil {
-			return w.fail(is.Pos(), "import %q: %v", path, err)
-		}
-		name := pkg.Name()
+		path, name := pkg.Path(), pkg.Name()
 		if is.Name != nil {
 			name = is.Name.Name
 		}
-		if name == "." || name == "_" || strings.HasPrefix(name, Reserved) {
+		if name == "_" { // for its effects: the packages for cells have none
+			continue
+		}
+		if name == "." || strings.HasPrefix(name, Reserved) {
 			return w.fail(is.Pos(), "import %q as %s is not supported in a cell", path, name)
 		}
 		if old, ok := w.imps[name]; ok && old != path {
@@ -297,6 +302,22 @@ func (w *work) parseImport(k chunk) error {
 		w.imps[name] = path
 	}
 	return nil
+}
+
+// importOf gives the package of an import.
+func (w *work) importOf(is *ast.ImportSpec) (*types.Package, error) {
+	path, err := strconv.Unquote(is.Path.Value)
+	if err != nil {
+		return nil, w.fail(is.Pos(), "import %s: %v", is.Path.Value, err)
+	}
+	pkg, err := w.c.imp.Import(path)
+	if errors.Is(err, typeinfo.ErrNotAllowed) {
+		return nil, &NotAllowedError{What: "package " + strconv.Quote(path), Why: whyNotPackage(path), Pos: w.c.at(is.Pos())}
+	}
+	if err != nil {
+		return nil, w.fail(is.Pos(), "import %q: %v", path, err)
+	}
+	return pkg, nil
 }
 
 // parseDecls takes in the declarations of the cell. One with the same source as before is no change;
@@ -444,7 +465,11 @@ func (w *work) findTop() error {
 		}
 		w.top[id.Name] = id
 	}
-	for _, s := range w.stmts {
+	stmts := w.stmts
+	if w.program != nil { // its variables are known
+		stmts = nil
+	}
+	for _, s := range stmts {
 		for l, ok := s.(*ast.LabeledStmt); ok; l, ok = s.(*ast.LabeledStmt) {
 			s = l.Stmt
 		}
@@ -474,6 +499,9 @@ func (w *work) findTop() error {
 		if err := w.definable(n); err != nil {
 			return err
 		}
+	}
+	if w.program != nil {
+		return nil
 	}
 	var ret *ast.ReturnStmt
 	for _, s := range w.stmts {
@@ -532,6 +560,9 @@ func (w *work) decls(env *Env, body func(*Decl) bool, fn *ast.FuncDecl, node fun
 	}
 	if fn != nil {
 		f.Decls = append(f.Decls, fn)
+		for _, d := range w.extra {
+			f.Decls = append(f.Decls, d)
+		}
 	}
 	for _, d := range f.Decls {
 		if g, ok := d.(*ast.GenDecl); ok && g.Tok == token.IMPORT {
@@ -543,17 +574,20 @@ func (w *work) decls(env *Env, body func(*Decl) bool, fn *ast.FuncDecl, node fun
 	return f
 }
 
+func (c *Compiler) config() types.Config {
+	return types.Config{Importer: c.imp, DisableUnusedImportCheck: true, GoVersion: goVersion}
+}
+
 func (c *Compiler) typecheck(f *ast.File) (*types.Package, *types.Info, []types.Error) {
+	return c.typecheckWith(c.config(), f)
+}
+
+func (c *Compiler) typecheckWith(conf types.Config, f *ast.File) (*types.Package, *types.Info, []types.Error) {
 	var list []types.Error
-	conf := types.Config{
-		Importer:                 c.imp,
-		DisableUnusedImportCheck: true,
-		GoVersion:                goVersion,
-		Error: func(err error) {
-			if te, ok := errors.AsType[types.Error](err); ok {
-				list = append(list, te)
-			}
-		},
+	conf.Error = func(err error) {
+		if te, ok := errors.AsType[types.Error](err); ok {
+			list = append(list, te)
+		}
 	}
 	info := newInfo()
 	pkg, _ := conf.Check("main", c.fset, []*ast.File{f}, info)
@@ -602,6 +636,9 @@ func bind(stmts []ast.Stmt, trailing ast.Expr) []ast.Stmt {
 // body, where := works, against headers only. Then the variables join the package.
 func (w *work) hoist() error {
 	w.next = w.c.newEnv(w.imps, slices.Concat(w.kept, w.added), w.vars)
+	if w.program != nil {
+		return w.hoistProgram()
+	}
 	if len(w.order) == 0 {
 		return nil
 	}
@@ -652,11 +689,17 @@ func (w *work) hoist() error {
 		w.newVars = append(w.newVars, n)
 		vars[n] = expr
 	}
+	w.joinVars(drop, imps, vars)
+	w.stmts = w.assignTop()
+	return nil
+}
+
+// joinVars makes the namespace as it will be, with its new variables; they take the place of the
+// declarations to drop.
+func (w *work) joinVars(drop map[string]bool, imps, vars map[string]string) {
 	w.kept = slices.DeleteFunc(w.kept, func(d *Decl) bool { return drop[d.Key] })
 	w.imps, w.vars = imps, vars
 	w.next = w.c.newEnv(imps, slices.Concat(w.kept, w.added), vars)
-	w.stmts = w.assignTop()
-	return nil
 }
 
 // unusedCall is the complaint about a trailing conversion or len(x): as a value it is used.

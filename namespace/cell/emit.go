@@ -85,6 +85,14 @@ func (w *work) emit() (*Unit, error) {
 	w.fn.Name = ast.NewIdent(u.Func)
 	fn := w.print(w.fn)
 	u.Code = fn.code
+	for _, f := range w.extra {
+		if err := lw.decl(f); err != nil {
+			return nil, err
+		}
+		ed := w.print(f)
+		u.Code += "\n" + ed.code
+		maps.Copy(fn.imports, ed.imports)
+	}
 	if len(w.replaced)+len(w.changed) == 0 {
 		for _, d := range w.env.Decls {
 			if ed := w.next.lowered[d.Key]; ed != nil {

@@ -19,6 +19,8 @@ type NotAllowedError struct {
 	What string // the construct: `package "os/exec"`, "time.AfterFunc", "goto into a loop"
 	Why  string
 	Pos  string // line:col in the cell
+	// Internal says that the construct was not recognised: the front end or the engine failed on it.
+	Internal bool
 }
 
 func (e *NotAllowedError) Error() string {

@@ -78,6 +78,10 @@ func (w *work) monomorphize() error {
 	}
 	w.fn = copyTree(w.fn, m.sub(sc))
 	f.Decls = append(f.Decls, w.fn)
+	for i, x := range w.extra {
+		w.extra[i] = copyTree(x, m.sub(sc))
+		f.Decls = append(f.Decls, w.extra[i])
+	}
 	vars := m.varDecls(sc)
 	f.Decls = append(f.Decls, vars...)
 	for len(m.queue) > 0 && m.err == nil {
@@ -137,6 +141,9 @@ func (w *work) usesGenerics() bool {
 		ast.Inspect(n, see)
 	}
 	ast.Inspect(w.fn, see)
+	for _, f := range w.extra {
+		ast.Inspect(f, see)
+	}
 	return found
 }
 

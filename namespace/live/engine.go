@@ -235,7 +235,7 @@ func runError(err error) error {
 		if m := loadMessage.FindStringSubmatch(e.Msg); m != nil {
 			pos, msg = trace([]string{m[1]})[0], m[2]
 		}
-		return &ns.NotAllowedError{What: "this code", Why: "the interpreter cannot run it: " + msg, Pos: strings.TrimPrefix(pos, "cell:")}
+		return &ns.NotAllowedError{What: "this code", Why: "the interpreter cannot run it: " + msg, Pos: strings.TrimPrefix(pos, "cell:"), Internal: true}
 	}
 	return err
 }

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	ns "farm/namespace"
+	"farm/namespace/live"
+)
+
+// maxStack is the stack, in bytes, at which a child gives up.
+const maxStack = 256 << 20
+
+// child runs one program and says on descriptor 3 what became of it.
+func child(file string) int {
+	debug.SetMaxStack(maxStack)
+	say := os.NewFile(3, "outcome")
+	src, err := os.ReadFile(file)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	c := live.New(live.Options{Stdout: os.Stdout, Stderr: os.Stderr, Limits: ns.Limits{Source: 16 << 20}})
+	_, err = c.Run(context.Background(), ns.Run{Source: string(src), Discard: true})
+	o := outcome{Class: classOf(err)}
+	if err != nil {
+		o.Reason = err.Error()
+	}
+	if err := json.NewEncoder(say).Encode(o); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// classOf tells an error that is a clear refusal from one that should not be.
+func classOf(err error) string {
+	var (
+		notAllowed *ns.NotAllowedError
+		limit      *ns.LimitError
+		goroutines *ns.GoroutineError
+	)
+	switch {
+	case err == nil:
+		return Passed
+	case errors.As(err, &notAllowed):
+		if notAllowed.Internal {
+			return Wrong
+		}
+		return Refused
+	case errors.As(err, &limit), errors.As(err, &goroutines):
+		return Refused
+	}
+	return Wrong
+}
