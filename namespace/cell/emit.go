@@ -223,7 +223,7 @@ func (w *work) assignResult() {
 func (w *work) defs(lw *lowerer, fn *engineDecl) []Def {
 	imports := maps.Clone(fn.imports)
 	maps.Copy(imports, w.instanceImports)
-	var types, consts, funcs, vars []Def
+	var types, funcs, vars []Def
 	for _, d := range w.next.Decls {
 		if !w.need.decls[d] || d.generic() {
 			continue
@@ -231,8 +231,7 @@ func (w *work) defs(lw *lowerer, fn *engineDecl) []Def {
 		ed := w.code(d)
 		maps.Copy(imports, ed.imports)
 		switch d.Kind {
-		case KindConst:
-			consts = append(consts, Def{Key: d.Key, Hash: hashOf("const", d.Source), Code: ed.code})
+		case KindConst: // folded where they are used
 		case KindFunc:
 			funcs = append(funcs, Def{Key: d.Key, Hash: hashOf("func", d.Source), Code: ed.code})
 		case KindType:
@@ -255,7 +254,7 @@ func (w *work) defs(lw *lowerer, fn *engineDecl) []Def {
 	for _, n := range slices.Sorted(maps.Keys(imports)) {
 		out = append(out, Def{Key: n, Hash: hashOf("import", imports[n]), Import: imports[n]})
 	}
-	return slices.Concat(out, consts, types, instances, vars, funcs)
+	return slices.Concat(out, types, instances, vars, funcs)
 }
 
 // code is the lowered form of a declaration.

@@ -40,6 +40,9 @@ func (l *lowerer) foldConstant(cur *astutil.Cursor) bool {
 	if tv.Value == nil || tv.Type == nil {
 		return true
 	}
+	if b, ok := cur.Parent().(*ast.BinaryExpr); ok && (b.Op == token.SHL || b.Op == token.SHR) && cur.Name() == "Y" {
+		tv.Type, tv.Value = types.Typ[types.Uint], constant.ToInt(tv.Value)
+	}
 	lit := l.literal(tv.Type, tv.Value, x.Pos())
 	if lit == nil {
 		return true
@@ -91,10 +94,33 @@ func (l *lowerer) literal(t types.Type, v constant.Value, pos token.Pos) ast.Exp
 			s += ".0"
 		}
 		lit = &ast.BasicLit{Kind: token.FLOAT, ValuePos: pos, Value: s}
+	case info&types.IsComplex != 0:
+		return l.complexLiteral(t, basic, v, pos)
 	default:
 		return nil
 	}
 	return l.convertLiteral(lit, t, basic, pos)
+}
+
+// complexLiteral is a complex constant: complex(re, im), converted.
+func (l *lowerer) complexLiteral(t types.Type, basic *types.Basic, v constant.Value, pos token.Pos) ast.Expr {
+	part := types.Typ[types.Float64]
+	if basic.Kind() == types.Complex64 {
+		part = types.Typ[types.Float32]
+	}
+	v = constant.ToComplex(v)
+	re, im := l.literal(part, constant.ToFloat(constant.Real(v)), pos), l.literal(part, constant.ToFloat(constant.Imag(v)), pos)
+	if re == nil || im == nil {
+		return nil
+	}
+	lit := &ast.CallExpr{Fun: ident("complex", pos), Lparen: pos, Args: []ast.Expr{re, im}, Rparen: pos}
+	if n, ok := t.(*types.Named); ok {
+		if n.Obj().Pkg() != l.pkg || n.Obj().Parent() != l.pkg.Scope() {
+			return nil
+		}
+		return call1(n.Obj().Name(), lit, pos)
+	}
+	return lit
 }
 
 // convertLiteral gives a literal its type where that is not the default one of its kind.
@@ -127,17 +153,28 @@ func (l *lowerer) expr(cur *astutil.Cursor) bool {
 	switch n := cur.Node().(type) {
 	case *ast.CallExpr:
 		l.call(cur, n)
+	case *ast.BinaryExpr:
+		l.binary(n)
 	case *ast.SelectorExpr:
+		l.promoted(n)
 		l.methodExpr(cur, n)
 		l.methodValue(cur, n)
 	case *ast.TypeAssertExpr:
+		if n.Type != nil {
+			l.refuseTarget(n.Type)
+		}
 		l.assertion(n)
 	case *ast.TypeSwitchStmt:
+		for _, c := range n.Body.List {
+			for _, x := range c.(*ast.CaseClause).List {
+				l.refuseTarget(x)
+			}
+		}
 		l.typeSwitch(n)
 	case *ast.TypeSpec:
-		if n.TypeParams != nil {
-			l.refuse(n.Pos(), "a generic type inside a function", "the interpreter cannot run it: declare it at top level")
-		}
+		l.refuseSpec(n)
+	case *ast.StructType:
+		l.refuseStruct(n)
 	}
 	return l.err == nil
 }
@@ -150,6 +187,7 @@ func (l *lowerer) call(cur *astutil.Cursor, n *ast.CallExpr) {
 			return
 		}
 	}
+	l.refuseConversion(n)
 	if sel, ok := n.Fun.(*ast.SelectorExpr); ok {
 		l.packageCall(n, sel)
 	}
@@ -174,6 +212,16 @@ func (l *lowerer) builtin(cur *astutil.Cursor, n *ast.CallExpr, name string) {
 		}
 		l.set(out, t)
 		cur.Replace(out)
+	case "append":
+		l.appendCall(cur, n)
+	case "copy", "delete", "complex":
+		l.refuseArgs(n, name)
+	case "new":
+		l.newCall(cur, n)
+	case "make":
+		l.makeCall(cur, n)
+	case "print", "println":
+		l.printCall(cur, n, name)
 	case "clear":
 		cur.Replace(hostCall("Clear", n.Args[0]))
 	case "recover":
@@ -289,6 +337,9 @@ func (l *lowerer) receiver(n *ast.SelectorExpr, sel *types.Selection) (ast.Expr,
 	f, ok := sel.Obj().(*types.Func)
 	if !ok || types.IsInterface(t) {
 		return n.X, t
+	}
+	if xt := l.types[n.X]; xt != nil { // embedded fields written out
+		t = xt
 	}
 	_, isPtr := t.Underlying().(*types.Pointer)
 	_, wantPtr := f.Signature().Recv().Type().(*types.Pointer)

@@ -5,6 +5,7 @@ import (
 	"go/token"
 	"go/types"
 	"slices"
+	"strconv"
 
 	"golang.org/x/tools/go/ast/astutil"
 )
@@ -190,9 +191,24 @@ func (s *stmts) assignOrder(x *ast.AssignStmt) []ast.Stmt {
 		}
 	}
 	for i, lhs := range x.Lhs {
+		if p, ok := ast.Unparen(lhs).(*ast.StarExpr); ok && calls(p.X) {
+			t := s.l.temp(p.Pos())
+			before = append(before, define(t, p.X))
+			x.Lhs[i] = &ast.StarExpr{Star: p.Star, X: use(t)}
+			continue
+		}
 		ix, ok := ast.Unparen(lhs).(*ast.IndexExpr)
 		if !ok {
 			continue
+		}
+		if calls(ix.X) {
+			if _, array := s.l.typeOf(ix.X).Underlying().(*types.Array); !array {
+				t := s.l.temp(ix.X.Pos())
+				before = append(before, define(t, ix.X))
+				y := *ix
+				y.X = use(t)
+				ix, x.Lhs[i] = &y, &y
+			}
 		}
 		if tv := s.l.info.Types[ix.Index]; tv.Value != nil || s.l.types[ix.Index] != nil {
 			continue
@@ -204,6 +220,17 @@ func (s *stmts) assignOrder(x *ast.AssignStmt) []ast.Stmt {
 		x.Lhs[i] = &y
 	}
 	return append(before, x)
+}
+
+// calls says that an expression contains a call.
+func calls(x ast.Expr) bool {
+	found := false
+	ast.Inspect(x, func(n ast.Node) bool {
+		_, call := n.(*ast.CallExpr)
+		found = found || call
+		return !found
+	})
+	return found
 }
 
 // throughTemps assigns the results of calls, receives and other expressions with several values by way
@@ -219,6 +246,15 @@ func (s *stmts) throughTemps(list []ast.Stmt) []ast.Stmt {
 				x.Rhs[i] = use(t)
 			}
 		}
+	}
+	if x.Tok == token.ASSIGN && len(x.Rhs) == 1 && allBlank(x.Lhs) {
+		// A value that is thrown away is read all the same: a nil pointer panics.
+		if _, load := ast.Unparen(x.Rhs[0]).(*ast.StarExpr); load {
+			t := s.l.temp(x.Pos())
+			list = slices.Insert(list, len(list)-1, define(t, x.Rhs[0]))
+			x.Rhs[0] = use(t)
+		}
+		return list
 	}
 	if x.Tok != token.ASSIGN || len(x.Rhs) != 1 || !s.indirect(x) {
 		return list
@@ -370,7 +406,7 @@ func (s *stmts) switchStmt(x *ast.SwitchStmt) []ast.Stmt {
 		return s.lift(&x.Init, x)
 	}
 	t := s.l.typeOf(x.Tag)
-	if t == nil || !types.IsInterface(t) {
+	if t == nil || !s.outright(t) {
 		return s.lift(&x.Init, x)
 	}
 	tag := s.l.temp(x.Tag.Pos())
@@ -378,8 +414,11 @@ func (s *stmts) switchStmt(x *ast.SwitchStmt) []ast.Stmt {
 		c := c.(*ast.CaseClause)
 		for i, e := range c.List {
 			et := s.l.typeOf(e)
-			if et != nil && !types.IsInterface(et) && et != types.Typ[types.UntypedNil] {
+			if types.IsInterface(t) && et != nil && !types.IsInterface(et) && et != types.Typ[types.UntypedNil] {
 				e = call1("any", e, e.Pos())
+			}
+			if _, lit := e.(*ast.CompositeLit); lit {
+				e = &ast.ParenExpr{Lparen: e.Pos(), X: e, Rparen: e.End()}
 			}
 			c.List[i] = &ast.BinaryExpr{X: use(tag), OpPos: e.Pos(), Op: token.EQL, Y: e}
 		}
@@ -391,6 +430,13 @@ func (s *stmts) switchStmt(x *ast.SwitchStmt) []ast.Stmt {
 	pre = append(pre, define(tag, x.Tag))
 	x.Init, x.Tag = nil, nil
 	return s.around(pre, x)
+}
+
+// outright says that a switch on a value of type t becomes one of comparisons: the interpreter only
+// finds constants of basic types, and those up to 63 bits.
+func (s *stmts) outright(t types.Type) bool {
+	b, ok := t.Underlying().(*types.Basic)
+	return !ok || b.Kind() == types.Uint64 || b.Kind() == types.Uint || b.Kind() == types.Uintptr
 }
 
 // around puts statements before one that may have a label: breaks out of it must keep working, so the
@@ -436,6 +482,11 @@ func (s *stmts) selectStmt(x *ast.SelectStmt) []ast.Stmt {
 			pre = append(pre, varOf(t, text, comm.Value))
 			comm.Value = use(t)
 		case *ast.AssignStmt:
+			comm.Rhs[0] = ast.Unparen(comm.Rhs[0])
+			if allBlank(comm.Lhs) {
+				c.Comm = &ast.ExprStmt{X: comm.Rhs[0]}
+				continue
+			}
 			var body []ast.Stmt
 			for i, lhs := range comm.Lhs {
 				if id, ok := lhs.(*ast.Ident); ok && id.Name == "_" {
@@ -459,6 +510,15 @@ func (s *stmts) selectStmt(x *ast.SelectStmt) []ast.Stmt {
 	return s.around(pre, x)
 }
 
+func allBlank(list []ast.Expr) bool {
+	for _, x := range list {
+		if id, ok := x.(*ast.Ident); !ok || id.Name != "_" {
+			return false
+		}
+	}
+	return true
+}
+
 // varOf is var name T = value.
 func varOf(name *ast.Ident, typ string, v ast.Expr) ast.Stmt {
 	x := mustParseExpr(typ, name.Pos())
@@ -469,7 +529,15 @@ func varOf(name *ast.Ident, typ string, v ast.Expr) ast.Stmt {
 // returnStmt takes receives out of a return.
 func (s *stmts) returnStmt(x *ast.ReturnStmt) []ast.Stmt {
 	var pre []ast.Stmt
+	apart := len(x.Results) > 1 && s.sig != nil && s.sig.Results().Len() == len(x.Results)
 	for i, r := range x.Results {
+		if s.sig != nil && s.sig.Results().Len() == len(x.Results) && s.comparesInto(r, s.sig.Results().At(i).Type()) ||
+			apart && s.named(r) {
+			t := s.l.temp(r.Pos())
+			pre = append(pre, define(t, r))
+			x.Results[i] = use(t)
+			continue
+		}
 		if u, ok := ast.Unparen(r).(*ast.UnaryExpr); ok && u.Op == token.ARROW {
 			t := s.l.temp(r.Pos())
 			pre = append(pre, define(t, u))
@@ -477,6 +545,41 @@ func (s *stmts) returnStmt(x *ast.ReturnStmt) []ast.Stmt {
 		}
 	}
 	return append(pre, x)
+}
+
+// named says that an expression is to be evaluated before any result is set: it is a named result, or
+// may panic.
+func (s *stmts) named(x ast.Expr) bool {
+	if _, ok := ast.Unparen(x).(*ast.StarExpr); ok {
+		return true
+	}
+	found := false
+	ast.Inspect(x, func(n ast.Node) bool {
+		if _, lit := n.(*ast.FuncLit); lit {
+			return false
+		}
+		if id, ok := n.(*ast.Ident); ok {
+			for r := range s.sig.Results().Variables() {
+				found = found || r.Name() != "" && s.l.info.Uses[id] == r
+			}
+		}
+		return !found
+	})
+	return found && !s.l.info.Types[x].IsNil()
+}
+
+// comparesInto says that the value of a comparison becomes an interface, where the interpreter has no
+// type for it.
+func (s *stmts) comparesInto(x ast.Expr, t types.Type) bool {
+	b, ok := ast.Unparen(x).(*ast.BinaryExpr)
+	if !ok || !types.IsInterface(t) {
+		return false
+	}
+	switch b.Op {
+	case token.EQL, token.NEQ, token.LSS, token.LEQ, token.GTR, token.GEQ, token.LAND, token.LOR:
+		return true
+	}
+	return false
 }
 
 // callParts evaluates the function and the arguments of a call now, for a defer or go.
@@ -753,6 +856,10 @@ func (s *stmts) rangeStmt(x *ast.RangeStmt) []ast.Stmt {
 	s.loops++
 	x.Body.List = s.list(x.Body.List)
 	s.loops--
+	if n, ok := s.indexOnly(x, t); ok {
+		x.X, x.Value = &ast.BasicLit{Kind: token.INT, Value: strconv.FormatInt(n, 10), ValuePos: x.X.Pos()}, nil
+		return s.rangeInt(x, types.Typ[types.Int])
+	}
 	switch u := t.Underlying().(type) {
 	case *types.Basic:
 		if u.Info()&types.IsInteger != 0 {
@@ -782,6 +889,28 @@ func (s *stmts) rangeStmt(x *ast.RangeStmt) []ast.Stmt {
 	}
 	x.Body.List = append(head, x.Body.List...)
 	return []ast.Stmt{x}
+}
+
+// indexOnly gives the length of an array, or the array of a pointer, that is ranged over without looking
+// at its elements: Go does not look at the array then, and a pointer may be nil.
+func (s *stmts) indexOnly(x *ast.RangeStmt, t types.Type) (int64, bool) {
+	if id, ok := x.Value.(*ast.Ident); x.Value != nil && (!ok || id.Name != "_") || acts(x.X) && !isLoad(x.X) {
+		return 0, false
+	}
+	if p, ok := t.Underlying().(*types.Pointer); ok {
+		t = p.Elem()
+	}
+	a, ok := t.Underlying().(*types.Array)
+	if !ok {
+		return 0, false
+	}
+	return a.Len(), true
+}
+
+// isLoad says that an expression is *p of a variable p.
+func isLoad(x ast.Expr) bool {
+	p, ok := ast.Unparen(x).(*ast.StarExpr)
+	return ok && !acts(p.X)
 }
 
 // rangeAssign ranges into new variables and assigns those: the interpreter makes new places for the

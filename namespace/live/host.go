@@ -69,6 +69,9 @@ func (h *host) packages() map[string]map[string]any {
 			"Chain":   chain,
 			"Err":     func(e error) error { return e },
 			"Is":      errorIs,
+			"Print":   func(args ...any) { printBuiltin(h.stderr, "", args) },
+			"Println": func(args ...any) { printBuiltin(h.stderr, " ", args) },
+			"Words":   func(v any) words { return words{v} },
 			"Clear":   func(v any) { reflect.ValueOf(v).Clear() },
 		},
 	}
@@ -83,13 +86,35 @@ func (e runtimeError) Error() string { return "runtime error: " + string(e) }
 func recovered(v any) any {
 	switch x := v.(type) {
 	case string:
-		if strings.HasPrefix(x, "reflect: ") && strings.Contains(x, "index out of range") {
-			return runtimeError("index out of range")
+		return runtimeText(x)
+	case reflect.Value: // of a panic that passed a deferred call
+		if x.IsValid() && x.CanInterface() {
+			return recovered(x.Interface())
 		}
 	case *reflect.ValueError:
 		return runtimeError("invalid memory address or nil pointer dereference")
 	}
 	return v
+}
+
+// runtimeText is the run-time error that a text of package reflect stands for, or the text.
+func runtimeText(text string) any {
+	if !strings.HasPrefix(text, "reflect: ") && !strings.HasPrefix(text, "reflect.") {
+		return text
+	}
+	for _, t := range []struct{ has, is string }{
+		{"slice index out of bounds", "slice bounds out of range"},
+		{"string slice index out of bounds", "slice bounds out of range"},
+		{"index out of range", "index out of range"},
+		{"MakeSlice: negative len", "makeslice: len out of range"},
+		{"MakeSlice: negative cap", "makeslice: cap out of range"},
+		{"MakeSlice: len > cap", "makeslice: cap out of range"},
+	} {
+		if strings.Contains(text, t.has) {
+			return runtimeError(t.is)
+		}
+	}
+	return text
 }
 
 // chain gives an error and all it wraps, depth first, each as the interpreter had it.

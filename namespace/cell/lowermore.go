@@ -1,0 +1,223 @@
+package cell
+
+import (
+	"encoding/hex"
+	"fmt"
+	"go/ast"
+	"go/token"
+	"go/types"
+
+	"golang.org/x/tools/go/ast/astutil"
+)
+
+// binary gives constants in shifts their type, and operands of == one type.
+func (l *lowerer) binary(n *ast.BinaryExpr) {
+	switch n.Op {
+	case token.SHL, token.SHR:
+		l.shifted(n)
+	case token.EQL, token.NEQ:
+		l.compared(n)
+	}
+}
+
+// shifted writes out the type of a constant that is shifted: the interpreter takes it from nowhere.
+func (l *lowerer) shifted(n *ast.BinaryExpr) {
+	lit, ok := ast.Unparen(n.X).(*ast.BasicLit)
+	t := l.info.TypeOf(n)
+	if !ok || t == nil || lit.Kind != token.INT {
+		return
+	}
+	if b, ok := t.Underlying().(*types.Basic); !ok || b.Info()&types.IsInteger == 0 {
+		return
+	}
+	if text, ok := l.typeExprOf(types.Default(t)); ok {
+		n.X = call1(text, lit, lit.Pos())
+		l.set(n.X, t)
+	}
+}
+
+// compared converts the operand without a type name to that of the other.
+func (l *lowerer) compared(n *ast.BinaryExpr) {
+	x, y := l.typeOf(n.X), l.typeOf(n.Y)
+	if x == nil || y == nil || types.Identical(x, y) || types.IsInterface(x) || types.IsInterface(y) {
+		return
+	}
+	to := func(e ast.Expr, t types.Type) ast.Expr {
+		text, ok := l.typeExprOf(t)
+		if !ok {
+			return e
+		}
+		c := &ast.CallExpr{Fun: &ast.ParenExpr{X: mustParseExpr(text, e.Pos())}, Lparen: e.Pos(), Args: []ast.Expr{e}, Rparen: e.Pos()}
+		l.set(c, t)
+		return c
+	}
+	if _, ok := x.Underlying().(*types.Array); !ok {
+		return
+	}
+	if _, named := x.(*types.Named); named {
+		n.Y = to(n.Y, x)
+	} else {
+		n.X = to(n.X, y)
+	}
+}
+
+// helperName names a function made for types.
+func helperName(what string, parts ...string) (string, Hash) {
+	h := hashOf(append([]string{what}, parts...)...)
+	return Reserved + what + "_" + hex.EncodeToString(h[:5]), h
+}
+
+// callHelper replaces a call by one of a function made for its types.
+func (l *lowerer) callHelper(cur *astutil.Cursor, n *ast.CallExpr, name string) {
+	out := &ast.CallExpr{Fun: ident(name, n.Pos()), Lparen: n.Pos(), Args: n.Args, Ellipsis: n.Ellipsis, Rparen: n.Rparen}
+	l.set(out, l.info.TypeOf(n))
+	cur.Replace(out)
+}
+
+// appendCall evaluates what is appended before it appends: the interpreter writes the first element and
+// then reads the next from the same array.
+func (l *lowerer) appendCall(cur *astutil.Cursor, n *ast.CallExpr) {
+	l.refuseArgs(n, "append")
+	if len(n.Args) < 3 || n.Ellipsis.IsValid() {
+		return
+	}
+	reads := false
+	for _, a := range n.Args[2:] {
+		reads = reads || acts(a)
+	}
+	s, ok := l.info.TypeOf(n).Underlying().(*types.Slice)
+	if !reads || !ok {
+		return
+	}
+	text, ok1 := l.typeExprOf(l.info.TypeOf(n))
+	elem, ok2 := l.typeExprOf(s.Elem())
+	if !ok1 || !ok2 {
+		return
+	}
+	name, h := helperName("append", text)
+	l.addHelper(name, h, fmt.Sprintf("func %s(s %s, e ...%s) %s { return append(s, e...) }", name, text, elem, text))
+	l.callHelper(cur, n, name)
+}
+
+// newCall is new of a value.
+func (l *lowerer) newCall(cur *astutil.Cursor, n *ast.CallExpr) {
+	if tv := l.info.Types[n.Args[0]]; tv.IsType() {
+		return
+	}
+	p, ok := l.info.TypeOf(n).(*types.Pointer)
+	if !ok {
+		return
+	}
+	text, ok := l.typeExprOf(p.Elem())
+	if !ok {
+		l.refuse(n.Pos(), "new of a value of this type", cannotRun)
+		return
+	}
+	name, h := helperName("new", text)
+	l.addHelper(name, h, fmt.Sprintf("func %s(v %s) *%s { return &v }", name, text, text))
+	l.callHelper(cur, n, name)
+}
+
+// makeCall makes channels of one direction from one of both.
+func (l *lowerer) makeCall(cur *astutil.Cursor, n *ast.CallExpr) {
+	t := l.info.TypeOf(n)
+	c, ok := t.Underlying().(*types.Chan)
+	if !ok || c.Dir() == types.SendRecv {
+		return
+	}
+	elem, ok1 := l.typeExprOf(c.Elem())
+	text, ok2 := l.typeExprOf(t)
+	if !ok1 || !ok2 {
+		l.refuse(n.Pos(), "a channel of one direction of this type", cannotRun)
+		return
+	}
+	n.Args[0] = mustParseExpr("chan ("+elem+")", n.Pos())
+	out := &ast.CallExpr{Fun: &ast.ParenExpr{X: mustParseExpr(text, n.Pos())}, Lparen: n.Pos(), Args: []ast.Expr{n}, Rparen: n.Pos()}
+	l.set(out, t)
+	cur.Replace(out)
+}
+
+// printCall prints as the built-in does, to the standard error of the cell. Interfaces print as two
+// words.
+func (l *lowerer) printCall(cur *astutil.Cursor, n *ast.CallExpr, name string) {
+	l.refuseArgs(n, name)
+	host := map[string]string{"print": "Print", "println": "Println"}[name]
+	var args []ast.Expr
+	for _, a := range n.Args {
+		t := l.typeOf(a)
+		if t != nil && types.IsInterface(t) && !l.info.Types[a].IsNil() {
+			a = hostCall("Words", a)
+		}
+		args = append(args, a)
+	}
+	out := hostCall(host, args...)
+	out.Lparen, out.Rparen = n.Lparen, n.Rparen
+	cur.Replace(out)
+}
+
+// promoted writes out the embedded fields on the way to a promoted field or method where another is
+// hidden by it: the interpreter takes the wrong one.
+func (l *lowerer) promoted(n *ast.SelectorExpr) {
+	sel := l.info.Selections[n]
+	if sel == nil || len(sel.Index()) < 2 || sel.Kind() == types.MethodExpr {
+		return
+	}
+	t := sel.Recv()
+	x := n.X
+	for _, i := range sel.Index()[:len(sel.Index())-1] {
+		if p, ok := t.Underlying().(*types.Pointer); ok {
+			t = p.Elem()
+		}
+		s, ok := t.Underlying().(*types.Struct)
+		if !ok {
+			return
+		}
+		f := s.Field(i)
+		if !f.Exported() && f.Pkg() != l.pkg {
+			return
+		}
+		x = &ast.SelectorExpr{X: x, Sel: ident(f.Name(), n.Sel.Pos())}
+		t = f.Type()
+		l.set(x, t)
+	}
+	if hides(sel.Recv(), n.Sel.Name) {
+		n.X = x
+	}
+}
+
+// hides says that several embedded fields of a type have something of that name, at different depths.
+func hides(t types.Type, name string) bool {
+	count := 0
+	seen := map[types.Type]bool{}
+	var walk func(types.Type)
+	walk = func(t types.Type) {
+		if p, ok := t.Underlying().(*types.Pointer); ok {
+			t = p.Elem()
+		}
+		if seen[t] {
+			return
+		}
+		seen[t] = true
+		if n, ok := t.(*types.Named); ok {
+			for m := range n.Methods() {
+				if m.Name() == name {
+					count++
+				}
+			}
+		}
+		s, ok := t.Underlying().(*types.Struct)
+		if !ok {
+			return
+		}
+		for f := range s.Fields() {
+			if f.Name() == name {
+				count++
+			}
+			if f.Embedded() {
+				walk(f.Type())
+			}
+		}
+	}
+	walk(t)
+	return count > 1
+}
