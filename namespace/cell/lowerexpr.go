@@ -24,7 +24,9 @@ func (l *lowerer) foldConstant(cur *astutil.Cursor) bool {
 	}
 	switch x.(type) {
 	case *ast.BasicLit, *ast.ParenExpr:
-		return true
+		if !isShiftCount(cur) {
+			return true
+		}
 	}
 	if cur.Name() == "Sel" || cur.Name() == "Key" && isStructKey(cur.Parent(), l.info) {
 		return true
@@ -40,7 +42,7 @@ func (l *lowerer) foldConstant(cur *astutil.Cursor) bool {
 	if tv.Value == nil || tv.Type == nil {
 		return true
 	}
-	if b, ok := cur.Parent().(*ast.BinaryExpr); ok && (b.Op == token.SHL || b.Op == token.SHR) && cur.Name() == "Y" {
+	if isShiftCount(cur) { // it may have been written as a float
 		tv.Type, tv.Value = types.Typ[types.Uint], constant.ToInt(tv.Value)
 	}
 	lit := l.literal(tv.Type, tv.Value, x.Pos())
@@ -50,6 +52,11 @@ func (l *lowerer) foldConstant(cur *astutil.Cursor) bool {
 	l.set(lit, tv.Type)
 	cur.Replace(lit)
 	return false
+}
+
+func isShiftCount(cur *astutil.Cursor) bool {
+	b, ok := cur.Parent().(*ast.BinaryExpr)
+	return ok && (b.Op == token.SHL || b.Op == token.SHR) && cur.Name() == "Y"
 }
 
 func isStructKey(parent ast.Node, info *types.Info) bool {
@@ -113,7 +120,7 @@ func (l *lowerer) complexLiteral(t types.Type, basic *types.Basic, v constant.Va
 	if re == nil || im == nil {
 		return nil
 	}
-	lit := &ast.CallExpr{Fun: ident("complex", pos), Lparen: pos, Args: []ast.Expr{re, im}, Rparen: pos}
+	lit := ast.Expr(&ast.CallExpr{Fun: ident("complex", pos), Lparen: pos, Args: []ast.Expr{re, im}, Rparen: pos})
 	if n, ok := t.(*types.Named); ok {
 		if n.Obj().Pkg() != l.pkg || n.Obj().Parent() != l.pkg.Scope() {
 			return nil
@@ -155,6 +162,8 @@ func (l *lowerer) expr(cur *astutil.Cursor) bool {
 		l.call(cur, n)
 	case *ast.BinaryExpr:
 		l.binary(n)
+	case *ast.UnaryExpr:
+		l.addressOf(n)
 	case *ast.SelectorExpr:
 		l.promoted(n)
 		l.methodExpr(cur, n)
@@ -187,7 +196,7 @@ func (l *lowerer) call(cur *astutil.Cursor, n *ast.CallExpr) {
 			return
 		}
 	}
-	l.refuseConversion(n)
+	l.toInterface(cur, n)
 	if sel, ok := n.Fun.(*ast.SelectorExpr); ok {
 		l.packageCall(n, sel)
 	}
@@ -214,6 +223,8 @@ func (l *lowerer) builtin(cur *astutil.Cursor, n *ast.CallExpr, name string) {
 		cur.Replace(out)
 	case "append":
 		l.appendCall(cur, n)
+	case "len", "cap":
+		l.lengthCall(cur, n)
 	case "copy", "delete", "complex":
 		l.refuseArgs(n, name)
 	case "new":
@@ -328,6 +339,28 @@ func (l *lowerer) methodValue(cur *astutil.Cursor, n *ast.SelectorExpr) {
 	out := &ast.CallExpr{Fun: mustParseExpr(text, n.Pos()), Lparen: n.Pos(), Args: []ast.Expr{x}, Rparen: n.Pos()}
 	l.set(out, sig)
 	cur.Replace(out)
+}
+
+// literalOf is a function literal that calls a declared function, or the function when its type cannot
+// be written: the interpreter cannot call what returns a declared function, and that result, at once.
+func (l *lowerer) literalOf(id *ast.Ident, sig *types.Signature) ast.Expr {
+	results, ok := l.resultsText(sig)
+	if !ok || sig.Variadic() || sig.TypeParams() != nil {
+		return id
+	}
+	var params, args []string
+	for i := range sig.Params().Len() {
+		text, ok := l.typeExprOf(sig.Params().At(i).Type())
+		if !ok {
+			return id
+		}
+		params, args = append(params, fmt.Sprintf("__p%d %s", i, text)), append(args, fmt.Sprintf("__p%d", i))
+	}
+	body := fmt.Sprintf("%s(%s)", id.Name, strings.Join(args, ", "))
+	if sig.Results().Len() > 0 {
+		body = "return " + body
+	}
+	return mustParseExpr(fmt.Sprintf("func(%s) %s { %s }", strings.Join(params, ", "), results, body), id.Pos())
 }
 
 // receiver is the operand of a method value as it is bound, and its type: a copy for methods of values,

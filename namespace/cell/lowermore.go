@@ -51,7 +51,16 @@ func (l *lowerer) compared(n *ast.BinaryExpr) {
 		l.set(c, t)
 		return c
 	}
-	if _, ok := x.Underlying().(*types.Array); !ok {
+	switch a := x.Underlying().(type) {
+	case *types.Array:
+	case *types.Chan:
+		if a.Dir() == types.SendRecv {
+			n.X = to(n.X, y)
+		} else {
+			n.Y = to(n.Y, x)
+		}
+		return
+	default:
 		return
 	}
 	if _, named := x.(*types.Named); named {
@@ -159,7 +168,13 @@ func (l *lowerer) printCall(cur *astutil.Cursor, n *ast.CallExpr, name string) {
 // hidden by it: the interpreter takes the wrong one.
 func (l *lowerer) promoted(n *ast.SelectorExpr) {
 	sel := l.info.Selections[n]
-	if sel == nil || len(sel.Index()) < 2 || sel.Kind() == types.MethodExpr {
+	if sel == nil || sel.Kind() == types.MethodExpr {
+		return
+	}
+	if len(sel.Index()) < 2 {
+		if sel.Kind() == types.FieldVal && sel.Obj().Pkg() == l.pkg && hides(sel.Recv(), n.Sel.Name) {
+			l.refuse(n.Sel.Pos(), "a field that hides one of an embedded field, or a method", cannotRun+": give it another name")
+		}
 		return
 	}
 	t := sel.Recv()
@@ -187,17 +202,16 @@ func (l *lowerer) promoted(n *ast.SelectorExpr) {
 
 // hides says that several embedded fields of a type have something of that name, at different depths.
 func hides(t types.Type, name string) bool {
+	const deep = 8 // embedded fields in each other; a type may embed a pointer to itself
 	count := 0
-	seen := map[types.Type]bool{}
-	var walk func(types.Type)
-	walk = func(t types.Type) {
+	var walk func(types.Type, int)
+	walk = func(t types.Type, depth int) {
 		if p, ok := t.Underlying().(*types.Pointer); ok {
 			t = p.Elem()
 		}
-		if seen[t] {
+		if depth > deep || count > 1 {
 			return
 		}
-		seen[t] = true
 		if n, ok := t.(*types.Named); ok {
 			for m := range n.Methods() {
 				if m.Name() == name {
@@ -214,10 +228,60 @@ func hides(t types.Type, name string) bool {
 				count++
 			}
 			if f.Embedded() {
-				walk(f.Type())
+				walk(f.Type(), depth+1)
 			}
 		}
 	}
-	walk(t)
+	walk(t, 0)
 	return count > 1
+}
+
+// lengthCall takes the length of an array through a pointer without looking at the array: the pointer
+// may be nil.
+func (l *lowerer) lengthCall(cur *astutil.Cursor, n *ast.CallExpr) {
+	t := l.typeOf(n.Args[0])
+	p, ok := t.Underlying().(*types.Pointer)
+	if !ok {
+		return
+	}
+	a, ok := p.Elem().Underlying().(*types.Array)
+	text, writes := l.typeExprOf(t)
+	if !ok || !writes {
+		return
+	}
+	name, h := helperName("len", text)
+	l.addHelper(name, h, fmt.Sprintf("func %s(%s) int { return %d }", name, text, a.Len()))
+	l.callHelper(cur, n, name)
+}
+
+// addressOf writes out the pointer that &p[i] follows.
+func (l *lowerer) addressOf(n *ast.UnaryExpr) {
+	ix, ok := ast.Unparen(n.X).(*ast.IndexExpr)
+	if n.Op != token.AND || !ok {
+		return
+	}
+	t := l.typeOf(ix.X)
+	if t == nil {
+		return
+	}
+	if _, ok := t.Underlying().(*types.Pointer); ok {
+		ix.X = &ast.ParenExpr{Lparen: ix.X.Pos(), X: &ast.StarExpr{Star: ix.X.Pos(), X: ix.X}, Rparen: ix.X.End()}
+	}
+}
+
+// toInterface converts to an interface by passing a parameter: the interpreter loses the methods
+// otherwise.
+func (l *lowerer) toInterface(cur *astutil.Cursor, n *ast.CallExpr) {
+	tv, ok := l.info.Types[n.Fun]
+	if !ok || !tv.IsType() || len(n.Args) != 1 || l.info.Types[n.Args[0]].IsNil() {
+		return
+	}
+	i, ok := tv.Type.Underlying().(*types.Interface)
+	text, writes := l.typeExprOf(tv.Type)
+	if !ok || !writes || i.NumMethods() == 0 {
+		return
+	}
+	name, h := helperName("as", text)
+	l.addHelper(name, h, fmt.Sprintf("func %s(v %s) %s { return v }", name, text, text))
+	l.callHelper(cur, n, name)
 }

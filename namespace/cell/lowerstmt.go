@@ -240,7 +240,8 @@ func (s *stmts) throughTemps(list []ast.Stmt) []ast.Stmt {
 	x := list[len(list)-1].(*ast.AssignStmt)
 	if x.Tok == token.ASSIGN && len(x.Rhs) > 1 {
 		for i, r := range x.Rhs {
-			if _, ok := ast.Unparen(r).(*ast.CompositeLit); ok {
+			switch ast.Unparen(r).(type) {
+			case *ast.CompositeLit, *ast.StarExpr:
 				t := s.l.temp(r.Pos())
 				list = slices.Insert(list, len(list)-1, define(t, r))
 				x.Rhs[i] = use(t)
@@ -420,8 +421,13 @@ func (s *stmts) switchStmt(x *ast.SwitchStmt) []ast.Stmt {
 			if _, lit := e.(*ast.CompositeLit); lit {
 				e = &ast.ParenExpr{Lparen: e.Pos(), X: e, Rparen: e.End()}
 			}
-			c.List[i] = &ast.BinaryExpr{X: use(tag), OpPos: e.Pos(), Op: token.EQL, Y: e}
+			e = &ast.BinaryExpr{X: use(tag), OpPos: e.Pos(), Op: token.EQL, Y: e}
+			if i > 0 { // the interpreter looks at one condition of a case
+				e = &ast.BinaryExpr{X: c.List[0], OpPos: e.Pos(), Op: token.LOR, Y: e}
+			}
+			c.List[0] = e
 		}
+		c.List = c.List[:min(len(c.List), 1)]
 	}
 	var pre []ast.Stmt
 	if x.Init != nil {
@@ -478,11 +484,13 @@ func (s *stmts) selectStmt(x *ast.SelectStmt) []ast.Stmt {
 			if !writes {
 				continue
 			}
+			comm.Chan = s.now(&pre, comm.Chan)
 			t := s.l.temp(comm.Value.Pos())
 			pre = append(pre, varOf(t, text, comm.Value))
 			comm.Value = use(t)
 		case *ast.AssignStmt:
 			comm.Rhs[0] = ast.Unparen(comm.Rhs[0])
+			s.receiveNow(&pre, comm.Rhs[0])
 			if allBlank(comm.Lhs) {
 				c.Comm = &ast.ExprStmt{X: comm.Rhs[0]}
 				continue
@@ -504,10 +512,30 @@ func (s *stmts) selectStmt(x *ast.SelectStmt) []ast.Stmt {
 				comm.Tok = token.DEFINE
 			}
 			c.Body = append(body, c.Body...)
+		case *ast.ExprStmt:
+			comm.X = ast.Unparen(comm.X)
+			s.receiveNow(&pre, comm.X)
 		}
 	}
 	s.clauses(x.Body)
 	return s.around(pre, x)
+}
+
+// now evaluates an expression before the statement.
+func (s *stmts) now(pre *[]ast.Stmt, x ast.Expr) ast.Expr {
+	if s.l.info.Types[x].IsNil() {
+		return x
+	}
+	t := s.l.temp(x.Pos())
+	*pre = append(*pre, define(t, x))
+	return use(t)
+}
+
+// receiveNow evaluates the channel of a receive before the select.
+func (s *stmts) receiveNow(pre *[]ast.Stmt, x ast.Expr) {
+	if u, ok := x.(*ast.UnaryExpr); ok && u.Op == token.ARROW {
+		u.X = s.now(pre, u.X)
+	}
 }
 
 func allBlank(list []ast.Expr) bool {
@@ -537,6 +565,11 @@ func (s *stmts) returnStmt(x *ast.ReturnStmt) []ast.Stmt {
 			pre = append(pre, define(t, r))
 			x.Results[i] = use(t)
 			continue
+		}
+		if id, ok := ast.Unparen(r).(*ast.Ident); ok {
+			if f, ok := s.l.info.Uses[id].(*types.Func); ok {
+				x.Results[i] = s.l.literalOf(id, f.Signature())
+			}
 		}
 		if u, ok := ast.Unparen(r).(*ast.UnaryExpr); ok && u.Op == token.ARROW {
 			t := s.l.temp(r.Pos())
@@ -850,9 +883,22 @@ func beforeContinue(list []ast.Stmt, label string, make func() ast.Stmt) []ast.S
 	return list
 }
 
+// rangeStmt lowers a range. What is ranged over is evaluated once, before it: the interpreter makes
+// calls in it more than once.
 func (s *stmts) rangeStmt(x *ast.RangeStmt) []ast.Stmt {
 	s.literals(x.X)
 	t := s.l.typeOf(x.X)
+	if _, isFunc := t.Underlying().(*types.Signature); !isFunc && calls(x.X) {
+		tmp := s.l.temp(x.X.Pos())
+		s.l.set(tmp, t)
+		pre := define(tmp, x.X)
+		x.X = tmp
+		return append([]ast.Stmt{pre}, s.rangeOver(x, t)...)
+	}
+	return s.rangeOver(x, t)
+}
+
+func (s *stmts) rangeOver(x *ast.RangeStmt, t types.Type) []ast.Stmt {
 	s.loops++
 	x.Body.List = s.list(x.Body.List)
 	s.loops--

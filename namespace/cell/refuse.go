@@ -13,6 +13,13 @@ func (l *lowerer) refuseSpec(n *ast.TypeSpec) {
 		l.refuse(n.Pos(), "a generic type inside a function", cannotRun+": declare it at top level")
 	}
 	o, ok := l.info.Defs[n.Name].(*types.TypeName)
+	if ok && o.Parent() != l.pkg.Scope() {
+		if _, other := l.pkg.Scope().Lookup(o.Name()).(*types.TypeName); other {
+			l.refuse(n.Pos(), "the type "+o.Name()+", which hides a type of that name", "the interpreter mixes them up: give it another name")
+		} else if s, ok := o.Type().Underlying().(*types.Struct); ok && s.NumFields() > 0 && s.Field(0).Embedded() && l.sharesName(o) {
+			l.refuse(n.Pos(), "the type "+o.Name()+", one of several of that name with embedded fields", "the interpreter mixes them up: give it another name")
+		}
+	}
 	if ok && !o.IsAlias() && selfish(o.Type()) {
 		l.refuse(n.Pos(), "the type "+o.Name()+", which refers to itself without a struct in between", cannotRun+": put it in a field of a struct")
 	}
@@ -90,15 +97,15 @@ func (l *lowerer) refuseTarget(x ast.Expr) {
 	if !ok || n.Obj().Pkg() != l.pkg || types.IsInterface(n) {
 		return
 	}
-	if n.Obj().Parent() != l.pkg.Scope() && l.sharesName(n) {
+	if n.Obj().Parent() != l.pkg.Scope() && l.sharesName(n.Obj()) {
 		l.refuse(x.Pos(), "an assertion to "+n.Obj().Name()+", one of several types of that name", "the interpreter cannot tell them apart: give them different names")
 	}
 }
 
 // sharesName says that another type of the program has the name of a local one.
-func (l *lowerer) sharesName(n *types.Named) bool {
+func (l *lowerer) sharesName(n *types.TypeName) bool {
 	for id, o := range l.info.Defs {
-		if t, ok := o.(*types.TypeName); ok && id.Name == n.Obj().Name() && t != n.Obj() {
+		if t, ok := o.(*types.TypeName); ok && id.Name == n.Name() && t != n {
 			return true
 		}
 	}
@@ -112,26 +119,5 @@ func (l *lowerer) refuseArgs(n *ast.CallExpr, name string) {
 	}
 	if t, ok := l.typeOf(n.Args[0]).(*types.Tuple); ok && t.Len() > 1 {
 		l.refuse(n.Pos(), name+" of the results of a call", cannotRun+": put them in variables")
-	}
-}
-
-// refuseConversion refuses slices becoming arrays.
-func (l *lowerer) refuseConversion(n *ast.CallExpr) {
-	if tv, ok := l.info.Types[n.Fun]; !ok || !tv.IsType() || len(n.Args) != 1 {
-		return
-	}
-	from, to := l.typeOf(n.Args[0]), l.typeOf(n.Fun)
-	if from == nil || to == nil {
-		return
-	}
-	if _, ok := from.Underlying().(*types.Slice); !ok {
-		return
-	}
-	to = to.Underlying()
-	if p, ok := to.(*types.Pointer); ok {
-		to = p.Elem().Underlying()
-	}
-	if _, ok := to.(*types.Array); ok {
-		l.refuse(n.Pos(), "a conversion of a slice to an array", cannotRun+": use copy")
 	}
 }

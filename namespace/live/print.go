@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"reflect"
+	"strconv"
 	"strings"
 )
 
@@ -41,10 +42,9 @@ func printValue(b *strings.Builder, a any) {
 	case reflect.Invalid:
 		b.WriteString("0x0")
 	case reflect.Float32, reflect.Float64:
-		b.WriteString(printFloat(v.Float()))
+		b.WriteString(printFloat(v.Float(), v.Type().Bits()))
 	case reflect.Complex64, reflect.Complex128:
-		c := v.Complex()
-		b.WriteString("(" + printFloat(real(c)) + printFloat(imag(c)) + "i)")
+		b.WriteString(printComplex(v.Complex(), v.Type().Bits()))
 	case reflect.Slice:
 		fmt.Fprintf(b, "[%d/%d]%#x", v.Len(), v.Cap(), v.Pointer())
 	case reflect.Pointer, reflect.Map, reflect.Chan, reflect.Func, reflect.UnsafePointer:
@@ -62,17 +62,22 @@ func printValue(b *strings.Builder, a any) {
 	}
 }
 
-// printFloat is a float as print shows it: +1.500000e+000.
-func printFloat(f float64) string {
+// printFloat is a float as print shows it: the shortest text that reads back as the same number.
+func printFloat(f float64, bits int) string {
 	switch {
 	case math.IsNaN(f):
 		return "NaN"
-	case math.IsInf(f, 1):
-		return "+Inf"
-	case math.IsInf(f, -1):
-		return "-Inf"
+	case math.IsInf(f, 0):
+		return fmt.Sprintf("%+v", f)
 	}
-	s := fmt.Sprintf("%+.6e", f)
-	at := strings.IndexByte(s, 'e') + 2
-	return s[:at] + strings.Repeat("0", max(0, 3-len(s[at:]))) + s[at:]
+	return strconv.FormatFloat(f, 'g', -1, bits)
+}
+
+// printComplex is a complex number as print shows it: (1+2i).
+func printComplex(c complex128, bits int) string {
+	im := printFloat(imag(c), bits/2)
+	if im[0] != '-' && im[0] != '+' {
+		im = "+" + im
+	}
+	return "(" + printFloat(real(c), bits/2) + im + "i)"
 }
