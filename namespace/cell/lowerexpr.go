@@ -164,6 +164,8 @@ func (l *lowerer) expr(cur *astutil.Cursor) bool {
 		l.binary(n)
 	case *ast.UnaryExpr:
 		l.addressOf(n)
+	case *ast.IndexExpr:
+		l.nilKey(n)
 	case *ast.SelectorExpr:
 		l.promoted(n)
 		l.methodExpr(cur, n)

@@ -39,7 +39,16 @@ func (l *lowerer) shifted(n *ast.BinaryExpr) {
 // compared converts the operand without a type name to that of the other.
 func (l *lowerer) compared(n *ast.BinaryExpr) {
 	x, y := l.typeOf(n.X), l.typeOf(n.Y)
-	if x == nil || y == nil || types.Identical(x, y) || types.IsInterface(x) || types.IsInterface(y) {
+	if x == nil || y == nil || types.Identical(x, y) {
+		return
+	}
+	if xi, yi := types.IsInterface(x), types.IsInterface(y); xi || yi {
+		switch {
+		case xi && !yi:
+			n.Y = l.asInterface(n.Y, y, x)
+		case yi && !xi:
+			n.X = l.asInterface(n.X, x, y)
+		}
 		return
 	}
 	to := func(e ast.Expr, t types.Type) ast.Expr {
@@ -67,6 +76,35 @@ func (l *lowerer) compared(n *ast.BinaryExpr) {
 		n.Y = to(n.Y, x)
 	} else {
 		n.X = to(n.X, y)
+	}
+}
+
+// asInterface converts an operand that is compared with an interface that has methods.
+func (l *lowerer) asInterface(e ast.Expr, t, to types.Type) ast.Expr {
+	text, ok := l.typeExprOf(to)
+	b, basic := t.(*types.Basic)
+	if !ok || basic && b.Kind() == types.UntypedNil || to.Underlying().(*types.Interface).NumMethods() == 0 {
+		return e
+	}
+	name, h := helperName("as", text)
+	l.addHelper(name, h, fmt.Sprintf("func %s(v %s) %s { return v }", name, text, text))
+	c := call1(name, e, e.Pos())
+	l.set(c, to)
+	return c
+}
+
+// nilKey gives the nil that indexes a map its type.
+func (l *lowerer) nilKey(n *ast.IndexExpr) {
+	if !l.info.Types[n.Index].IsNil() || l.typeOf(n.X) == nil {
+		return
+	}
+	m, ok := l.typeOf(n.X).Underlying().(*types.Map)
+	if !ok || types.IsInterface(m.Key()) {
+		return
+	}
+	if text, ok := l.typeExprOf(m.Key()); ok {
+		n.Index = &ast.CallExpr{Fun: &ast.ParenExpr{X: mustParseExpr(text, n.Pos())}, Lparen: n.Pos(), Args: []ast.Expr{n.Index}, Rparen: n.Pos()}
+		l.set(n.Index, m.Key())
 	}
 }
 

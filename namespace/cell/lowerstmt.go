@@ -159,6 +159,9 @@ func (s *stmts) fresh(id *ast.Ident) bool {
 // plain definition x := y makes one in the interpreter.
 func (s *stmts) assignStmt(x *ast.AssignStmt) []ast.Stmt {
 	if x.Tok != token.DEFINE {
+		if x.Tok != token.ASSIGN && callsLiteral(x.Rhs[0]) {
+			s.l.refuse(x.Pos(), "an assignment operation with a call of a function literal", "the interpreter evaluates it in another order: put the value in a variable before")
+		}
 		list := s.assignOrder(x)
 		if list[len(list)-1] != ast.Stmt(x) {
 			return list
@@ -176,6 +179,18 @@ func (s *stmts) assignStmt(x *ast.AssignStmt) []ast.Stmt {
 		x.Lhs[i] = t
 	}
 	return append([]ast.Stmt{x}, after...)
+}
+
+func callsLiteral(x ast.Expr) bool {
+	found := false
+	ast.Inspect(x, func(n ast.Node) bool {
+		if c, ok := n.(*ast.CallExpr); ok {
+			_, lit := ast.Unparen(c.Fun).(*ast.FuncLit)
+			found = found || lit
+		}
+		return !found
+	})
+	return found
 }
 
 // assignOrder makes multiple assignments whose left sides have operands safe: Go evaluates those
@@ -233,15 +248,34 @@ func calls(x ast.Expr) bool {
 	return found
 }
 
+// calls says that an expression calls a function, or makes a conversion that is not one of a literal.
+func (s *stmts) calls(x ast.Expr) bool {
+	c, ok := ast.Unparen(x).(*ast.CallExpr)
+	return ok && !s.folded(c) && !s.l.info.Types[c.Fun].IsType()
+}
+
+// loads says that an expression makes a value or reads one through a pointer.
+func loads(x ast.Expr) bool {
+	switch ast.Unparen(x).(type) {
+	case *ast.CompositeLit, *ast.StarExpr:
+		return true
+	}
+	return false
+}
+
 // throughTemps assigns the results of calls, receives and other expressions with several values by way
 // of new variables: the interpreter has them write to the place of the variable itself, too early (the
 // called function sees its own result there) or to another place (pointers go stale).
 func (s *stmts) throughTemps(list []ast.Stmt) []ast.Stmt {
 	x := list[len(list)-1].(*ast.AssignStmt)
 	if x.Tok == token.ASSIGN && len(x.Rhs) > 1 {
+		called := slices.ContainsFunc(x.Rhs, s.calls)
 		for i, r := range x.Rhs {
 			switch ast.Unparen(r).(type) {
-			case *ast.CompositeLit, *ast.StarExpr:
+			case *ast.CompositeLit, *ast.StarExpr, *ast.BinaryExpr, *ast.CallExpr:
+				if !called && !loads(r) {
+					continue
+				}
 				t := s.l.temp(r.Pos())
 				list = slices.Insert(list, len(list)-1, define(t, r))
 				x.Rhs[i] = use(t)
@@ -287,6 +321,9 @@ func (s *stmts) indirect(x *ast.AssignStmt) bool {
 		return true
 	}
 	switch r := ast.Unparen(x.Rhs[0]).(type) {
+	case *ast.StarExpr:
+		_, index := ast.Unparen(x.Lhs[0]).(*ast.IndexExpr)
+		return index
 	case *ast.CallExpr:
 		tv := s.l.info.Types[r.Fun]
 		if tv.IsType() || tv.IsBuiltin() {
@@ -421,7 +458,13 @@ func (s *stmts) switchStmt(x *ast.SwitchStmt) []ast.Stmt {
 			if _, lit := e.(*ast.CompositeLit); lit {
 				e = &ast.ParenExpr{Lparen: e.Pos(), X: e, Rparen: e.End()}
 			}
-			e = &ast.BinaryExpr{X: use(tag), OpPos: e.Pos(), Op: token.EQL, Y: e}
+			value := use(tag)
+			s.l.set(value, t)
+			is := &ast.BinaryExpr{X: value, OpPos: e.Pos(), Op: token.EQL, Y: e}
+			if !types.IsInterface(t) {
+				s.l.compared(is)
+			}
+			e = is
 			if i > 0 { // the interpreter looks at one condition of a case
 				e = &ast.BinaryExpr{X: c.List[0], OpPos: e.Pos(), Op: token.LOR, Y: e}
 			}
@@ -962,20 +1005,20 @@ func isLoad(x ast.Expr) bool {
 // rangeAssign ranges into new variables and assigns those: the interpreter makes new places for the
 // variables it ranges into, and pointers to them go stale.
 func (s *stmts) rangeAssign(x *ast.RangeStmt) []ast.Stmt {
-	var head []ast.Stmt
+	both := &ast.AssignStmt{TokPos: x.TokPos, Tok: token.ASSIGN}
 	into := func(e ast.Expr) ast.Expr {
 		if id, ok := e.(*ast.Ident); ok && id.Name == "_" || e == nil {
 			return e
 		}
 		t := s.l.temp(e.Pos())
-		head = append(head, assign(e, use(t)))
+		both.Lhs, both.Rhs = append(both.Lhs, e), append(both.Rhs, use(t))
 		return t
 	}
 	x.Key, x.Value = into(x.Key), into(x.Value)
-	if len(head) > 0 {
+	if len(both.Lhs) > 0 {
 		x.Tok = token.DEFINE
+		x.Body.List = append(s.assignOrder(both), x.Body.List...)
 	}
-	x.Body.List = append(head, x.Body.List...)
 	return []ast.Stmt{x}
 }
 

@@ -108,6 +108,8 @@ func runtimeText(text string) any {
 		{"index out of range", "index out of range"},
 		{"MakeSlice: negative len", "makeslice: len out of range"},
 		{"MakeSlice: negative cap", "makeslice: cap out of range"},
+		{"slice overflow", "growslice: len out of range"},
+		{"cannot convert slice with length", strings.TrimPrefix(text, "reflect: ")},
 		{"MakeSlice: len > cap", "makeslice: cap out of range"},
 	} {
 		if strings.Contains(text, t.has) {
