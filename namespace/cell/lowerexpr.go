@@ -111,16 +111,16 @@ func (l *lowerer) literal(t types.Type, v constant.Value, pos token.Pos) ast.Exp
 
 // complexLiteral is a complex constant: complex(re, im), converted.
 func (l *lowerer) complexLiteral(t types.Type, basic *types.Basic, v constant.Value, pos token.Pos) ast.Expr {
-	part := types.Typ[types.Float64]
-	if basic.Kind() == types.Complex64 {
-		part = types.Typ[types.Float32]
-	}
 	v = constant.ToComplex(v)
+	part := types.Typ[types.Float64]
 	re, im := l.literal(part, constant.ToFloat(constant.Real(v)), pos), l.literal(part, constant.ToFloat(constant.Imag(v)), pos)
 	if re == nil || im == nil {
 		return nil
 	}
 	lit := ast.Expr(&ast.CallExpr{Fun: ident("complex", pos), Lparen: pos, Args: []ast.Expr{re, im}, Rparen: pos})
+	if basic.Kind() == types.Complex64 {
+		lit = call1("complex64", lit, pos)
+	}
 	if n, ok := t.(*types.Named); ok {
 		if n.Obj().Pkg() != l.pkg || n.Obj().Parent() != l.pkg.Scope() {
 			return nil
@@ -186,6 +186,10 @@ func (l *lowerer) expr(cur *astutil.Cursor) bool {
 		l.refuseSpec(n)
 	case *ast.StructType:
 		l.refuseStruct(n)
+	case *ast.MapType:
+		if t := l.typeOf(n.Key); t != nil && ownInterface(t, l.pkg) {
+			l.refuse(n.Pos(), "a map with keys of an interface with methods", cannotRun)
+		}
 	}
 	return l.err == nil
 }

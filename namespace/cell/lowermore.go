@@ -39,16 +39,16 @@ func (l *lowerer) shifted(n *ast.BinaryExpr) {
 // compared converts the operand without a type name to that of the other.
 func (l *lowerer) compared(n *ast.BinaryExpr) {
 	x, y := l.typeOf(n.X), l.typeOf(n.Y)
-	if x == nil || y == nil || types.Identical(x, y) {
+	if x == nil || y == nil {
 		return
 	}
-	if xi, yi := types.IsInterface(x), types.IsInterface(y); xi || yi {
-		switch {
-		case xi && !yi:
-			n.Y = l.asInterface(n.Y, y, x)
-		case yi && !xi:
-			n.X = l.asInterface(n.X, x, y)
-		}
+	if ownInterface(x, l.pkg) && !l.info.Types[n.Y].IsNil() || ownInterface(y, l.pkg) && !l.info.Types[n.X].IsNil() {
+		l.refuse(n.OpPos, "comparing values of an interface with methods", "the interpreter does not do it rightly: compare what is in them")
+	}
+	if types.Identical(x, y) {
+		return
+	}
+	if types.IsInterface(x) || types.IsInterface(y) {
 		return
 	}
 	to := func(e ast.Expr, t types.Type) ast.Expr {
@@ -79,20 +79,6 @@ func (l *lowerer) compared(n *ast.BinaryExpr) {
 	}
 }
 
-// asInterface converts an operand that is compared with an interface that has methods.
-func (l *lowerer) asInterface(e ast.Expr, t, to types.Type) ast.Expr {
-	text, ok := l.typeExprOf(to)
-	b, basic := t.(*types.Basic)
-	if !ok || basic && b.Kind() == types.UntypedNil || to.Underlying().(*types.Interface).NumMethods() == 0 {
-		return e
-	}
-	name, h := helperName("as", text)
-	l.addHelper(name, h, fmt.Sprintf("func %s(v %s) %s { return v }", name, text, text))
-	c := call1(name, e, e.Pos())
-	l.set(c, to)
-	return c
-}
-
 // nilKey gives the nil that indexes a map its type.
 func (l *lowerer) nilKey(n *ast.IndexExpr) {
 	if !l.info.Types[n.Index].IsNil() || l.typeOf(n.X) == nil {
@@ -106,6 +92,16 @@ func (l *lowerer) nilKey(n *ast.IndexExpr) {
 		n.Index = &ast.CallExpr{Fun: &ast.ParenExpr{X: mustParseExpr(text, n.Pos())}, Lparen: n.Pos(), Args: []ast.Expr{n.Index}, Rparen: n.Pos()}
 		l.set(n.Index, m.Key())
 	}
+}
+
+// ownInterface says that a type is an interface with methods of user types.
+func ownInterface(t types.Type, pkg *types.Package) bool {
+	i, ok := t.Underlying().(*types.Interface)
+	if !ok || i.NumMethods() == 0 {
+		return false
+	}
+	n, named := types.Unalias(t).(*types.Named)
+	return !named || n.Obj().Pkg() == pkg
 }
 
 // helperName names a function made for types.
@@ -311,6 +307,9 @@ func (l *lowerer) addressOf(n *ast.UnaryExpr) {
 // otherwise.
 func (l *lowerer) toInterface(cur *astutil.Cursor, n *ast.CallExpr) {
 	tv, ok := l.info.Types[n.Fun]
+	if _, selected := cur.Parent().(*ast.SelectorExpr); !selected {
+		return
+	}
 	if !ok || !tv.IsType() || len(n.Args) != 1 || l.info.Types[n.Args[0]].IsNil() {
 		return
 	}

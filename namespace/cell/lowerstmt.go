@@ -168,6 +168,7 @@ func (s *stmts) assignStmt(x *ast.AssignStmt) []ast.Stmt {
 		}
 		return s.throughTemps(list)
 	}
+	before := s.rightFirst(x.Rhs)
 	var after []ast.Stmt
 	for i, lhs := range x.Lhs {
 		id, ok := lhs.(*ast.Ident)
@@ -178,7 +179,28 @@ func (s *stmts) assignStmt(x *ast.AssignStmt) []ast.Stmt {
 		after = append(after, define(use(id), use(t)))
 		x.Lhs[i] = t
 	}
-	return append([]ast.Stmt{x}, after...)
+	return append(append(before, x), after...)
+}
+
+// rightFirst evaluates the values of a definition of several variables before it, when there is a call
+// among them: the interpreter mixes up their places.
+func (s *stmts) rightFirst(values []ast.Expr) []ast.Stmt {
+	if len(values) < 2 || !slices.ContainsFunc(values, s.calls) {
+		return nil
+	}
+	var before []ast.Stmt
+	for i, v := range values {
+		if tv := s.l.info.Types[v]; tv.Value != nil || tv.IsNil() || s.folded(v) {
+			continue
+		}
+		if _, lit := v.(*ast.BasicLit); lit {
+			continue
+		}
+		t := s.l.temp(v.Pos())
+		before = append(before, define(t, v))
+		values[i] = use(t)
+	}
+	return before
 }
 
 func callsLiteral(x ast.Expr) bool {
@@ -373,9 +395,12 @@ func (s *stmts) declStmt(x *ast.DeclStmt) []ast.Stmt {
 		}
 		return []ast.Stmt{x}
 	}
-	var after []ast.Stmt
+	var after, before []ast.Stmt
 	for _, sp := range g.Specs {
 		vs := sp.(*ast.ValueSpec)
+		if vs.Type == nil && len(g.Specs) == 1 {
+			before = s.rightFirst(vs.Values)
+		}
 		for i, id := range vs.Names {
 			if !s.fresh(id) {
 				continue
@@ -385,7 +410,7 @@ func (s *stmts) declStmt(x *ast.DeclStmt) []ast.Stmt {
 			vs.Names[i] = t
 		}
 	}
-	return append([]ast.Stmt{x}, after...)
+	return append(append(before, x), after...)
 }
 
 // lift takes the init statement of an if or switch out in front when it has to become several.
@@ -837,7 +862,9 @@ func (s *stmts) forStmt(x *ast.ForStmt) []ast.Stmt {
 	s.literals(x.Cond)
 	s.literals(x.Post)
 	var vars []*ast.Ident
+	var before []ast.Stmt
 	if a, ok := x.Init.(*ast.AssignStmt); ok && a.Tok == token.DEFINE {
+		before = s.rightFirst(a.Rhs)
 		for _, lhs := range a.Lhs {
 			if id, ok := lhs.(*ast.Ident); ok && s.l.info.Defs[id] != nil && s.caught[s.l.info.Defs[id]] {
 				vars = append(vars, id)
@@ -850,7 +877,7 @@ func (s *stmts) forStmt(x *ast.ForStmt) []ast.Stmt {
 	for _, id := range vars {
 		s.perIteration(x, id)
 	}
-	return []ast.Stmt{x}
+	return append(before, x)
 }
 
 func (s *stmts) perIteration(x *ast.ForStmt, id *ast.Ident) {

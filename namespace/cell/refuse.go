@@ -20,6 +20,9 @@ func (l *lowerer) refuseSpec(n *ast.TypeSpec) {
 			l.refuse(n.Pos(), "the type "+o.Name()+", one of several of that name with embedded fields", "the interpreter mixes them up: give it another name")
 		}
 	}
+	if ok && !o.IsAlias() && intertwined(o.Type()) {
+		l.refuse(n.Pos(), "the type "+o.Name()+", which contains a struct that points back to it", cannotRun+": use a pointer")
+	}
 	if ok && !o.IsAlias() && selfish(o.Type()) {
 		l.refuse(n.Pos(), "the type "+o.Name()+", which refers to itself without a struct in between", cannotRun+": put it in a field of a struct")
 	}
@@ -59,6 +62,26 @@ func selfish(t types.Type) bool {
 		return false
 	}
 	return find(t)
+}
+
+// intertwined says that a struct has a field of another struct type that has a pointer to the first.
+func intertwined(t types.Type) bool {
+	s, ok := t.Underlying().(*types.Struct)
+	if !ok {
+		return false
+	}
+	for f := range s.Fields() {
+		in, ok := f.Type().Underlying().(*types.Struct)
+		if _, named := f.Type().(*types.Named); !ok || !named {
+			continue
+		}
+		for g := range in.Fields() {
+			if p, ok := g.Type().(*types.Pointer); ok && types.Identical(p.Elem(), t) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // refuseStruct refuses structs whose fields the interpreter mixes up.
