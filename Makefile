@@ -8,6 +8,9 @@ RACE   ?= ./fsm/... ./replica/... ./worker/... ./tasks/... ./internal/...
 # What "make bench" and "make chaos" pass on, for example BENCH=--json, CHAOS="-run All".
 BENCH  ?=
 CHAOS  ?=
+# What "make gotest" passes on, and which programs: SAMPLE=10 is every tenth.
+GOTEST ?=
+SAMPLE ?= 1
 LINT   := $(GO) tool -modfile=tools/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
@@ -32,6 +35,12 @@ test: deps ## vet, then run every test
 .PHONY: test-race
 test-race: ## run the tests of the concurrent packages with the race detector
 	$(GO) test -race $(RACE)
+
+.PHONY: gotest
+gotest: ## run Go's own test programs as cells: SAMPLE=10 for every tenth; the list is in bin/gotest.json
+	@mkdir -p bin
+	$(GO) build -o bin/gotest ./namespace/gotest
+	bin/gotest -sample $(SAMPLE) -wrong 40 -out bin/gotest.json $(GOTEST)
 
 .PHONY: lint
 lint: ## golangci-lint, gofmt included, with .golangci.yml; the first time builds it
