@@ -37,7 +37,7 @@ func unkept(err error) bool {
 // TestWarmEqualsRestored runs every case twice: in one context, and restored in a fresh context before
 // each cell. Results, errors and items must be equal after each cell.
 func TestWarmEqualsRestored(t *testing.T) {
-	for _, cs := range cases.All {
+	for _, cs := range cases.List() {
 		t.Run(cs.Name, func(t *testing.T) {
 			warm := New(Options{})
 			items := ns.Items{}
