@@ -471,21 +471,6 @@ func TestOutputShowsEachByteOnce(t *testing.T) {
 	}
 }
 
-func TestBlankPackage(t *testing.T) {
-	for in, want := range map[string]string{
-		"package main\nx":            "            \nx",
-		"// doc\npackage  p; x := 1": "// doc\n          ; x := 1",
-		"package\n/* c */ p\ny":      "       \n         \ny",
-		"x := 1\npackage main":       "x := 1\npackage main",
-		"":                           "",
-		"package":                    "package",
-	} {
-		if got := blankPackage(in); got != want {
-			t.Errorf("%q: %q, want %q", in, got, want)
-		}
-	}
-}
-
 func TestSplitAddrs(t *testing.T) {
 	if got, err := splitAddrs(" a:1, ,b:2"); err != nil || strings.Join(got, "|") != "a:1|b:2" {
 		t.Errorf("%q, %v", got, err)

@@ -234,7 +234,7 @@ func TestReplAtATerminal(t *testing.T) {
 	x.expect("c> ")
 	// A paste is one cell, with the next Enter.
 	before := len(f.submitted())
-	x.paste("type A []B\n\ntype B []A // value 5\n")
+	x.paste("type A []B\n\ntype B int // value 5\n")
 	x.keys("\r")
 	x.expect("5  T\r\n")
 	x.expect("c> ")

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"go/scanner"
-	"go/token"
 	"io"
 	"os"
 	"regexp"
@@ -42,31 +40,7 @@ func (a *app) readSource(path string) (source, error) {
 	if len(b) > maxSource {
 		return source{}, fmt.Errorf("%s: %w", name, &namespace.LimitError{What: "source", Limit: maxSource, Got: int64(len(b))})
 	}
-	return source{name, blankPackage(string(b))}, nil
-}
-
-// blankPackage replaces a leading package clause, which a file that other tools
-// are to understand has and a cell does not, by spaces: positions stay true.
-func blankPackage(text string) string {
-	file := token.NewFileSet().AddFile("", -1, len(text))
-	var sc scanner.Scanner
-	sc.Init(file, []byte(text), nil, 0)
-	first, tok, _ := sc.Scan()
-	if tok != token.PACKAGE {
-		return text
-	}
-	name, tok, word := sc.Scan()
-	if tok != token.IDENT {
-		return text
-	}
-	from, to := file.Offset(first), file.Offset(name)+len(word)
-	blank := strings.Map(func(r rune) rune {
-		if r == '\n' {
-			return r
-		}
-		return ' '
-	}, text[from:to])
-	return text[:from] + blank + text[to:]
+	return source{name, string(b)}, nil
 }
 
 var (
