@@ -3,6 +3,7 @@ package worker
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,7 +34,7 @@ func TestCauses(t *testing.T) {
 		{"failure", "fail panic boom", kindPanic, "boom"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if raceDetector && (tc.name == "stack" || tc.name == "memory") {
+			if raceDetector && slices.Contains([]string{"stack", "memory", "threads"}, tc.name) {
 				t.Skip("the race detector takes more memory than a child may have")
 			}
 			a := l.private(tc.name, tc.source)

@@ -140,7 +140,9 @@ func TestGoroutinePanic(t *testing.T) {
 func TestLimitsOfAnAttempt(t *testing.T) {
 	const memory = 256 << 20
 	l := start(t, func(c *Config) {
-		c.Limits.MemoryBytes = memory
+		if !raceDetector { // it takes more than that for itself
+			c.Limits.MemoryBytes = memory
+		}
 		c.Limits.OutputBytes = 1000
 	})
 	l.onReport = settle
