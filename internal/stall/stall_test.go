@@ -1,6 +1,7 @@
 package stall
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,18 +10,18 @@ import (
 func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		var after time.Duration
-		Watch(time.Second, func() { after = time.Since(began) })
+		var after atomic.Int64
+		Watch(time.Second, func() { after.Store(int64(time.Since(began))) })
 		stop := Watch(time.Second, func() { t.Error("a call that returned in time is a stall") })
 		time.Sleep(900 * time.Millisecond)
 		stop()
 		stop()
-		if after != 0 {
-			t.Errorf("a stall after %v", after)
+		if d := time.Duration(after.Load()); d != 0 {
+			t.Errorf("a stall after %v", d)
 		}
 		time.Sleep(10 * time.Second)
-		if after != time.Second {
-			t.Errorf("a stall after %v, want 1s", after)
+		if d := time.Duration(after.Load()); d != time.Second {
+			t.Errorf("a stall after %v, want 1s", d)
 		}
 	})
 }
