@@ -55,7 +55,7 @@ type acks struct {
 type ack struct{ term, round uint64 }
 
 // SetHeartbeatHandler does nothing. raft would otherwise handle heartbeats on the
-// goroutine of the connection, racing with its main loop (hashicorp/raft issue 695:
+// goroutine of the connection, racing with its main loop (hashicorp/raft #695:
 // logs can diverge). The price is that a disk stall of a follower longer than the
 // election timeout starts an election.
 func (a *acks) SetHeartbeatHandler(func(raft.RPC)) {}
