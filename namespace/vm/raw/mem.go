@@ -2,6 +2,8 @@ package raw
 
 import (
 	"reflect"
+	"runtime"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -137,4 +139,61 @@ func Word(v reflect.Value) Pointer {
 	x := reflect.New(v.Type())
 	x.Elem().Set(v)
 	return *(*unsafe.Pointer)(x.UnsafePointer())
+}
+
+// ToPointer is a number as an address, as a program may do with package unsafe. It breaks the first
+// invariant and is as safe as the program.
+func ToPointer(n uint64) Pointer { return codePointer(uintptr(n)) }
+
+// AssertionError is the error of the runtime for a failed assertion of an interface of type iface that
+// holds a value of type concrete, nil for none.
+func AssertionError(iface, concrete, asserted Type, missing string) error {
+	e := &runtime.TypeAssertionError{}
+	*(*assertionError)(unsafe.Pointer(e)) = assertionError{iface, concrete, asserted, missing}
+	return e
+}
+
+// assertionError mirrors runtime.TypeAssertionError.
+type assertionError struct {
+	iface, concrete, asserted unsafe.Pointer
+	missing                   string
+}
+
+// The kinds of BoundsError, as the runtime numbers them.
+const (
+	BoundsSliceAlen = 1
+	BoundsConvert   = 8
+)
+
+// BoundsError is the error of the runtime for a bound x that does not fit y.
+func BoundsError(x int64, y int, kind uint8) error {
+	var err error
+	func() {
+		defer func() { err, _ = recover().(error) }()
+		_ = make([]int, zero)[zero]
+	}()
+	v := reflect.New(reflect.TypeOf(err))
+	*(*boundsError)(v.UnsafePointer()) = boundsError{x, y, true, kind}
+	return v.Elem().Interface().(error)
+}
+
+var zero int
+
+// boundsError mirrors that of the runtime.
+type boundsError struct {
+	x      int64
+	y      int
+	signed bool
+	code   uint8
+}
+
+// AtomicLoad reads the pointer at p.
+func AtomicLoad(p Pointer) Pointer { return atomic.LoadPointer((*unsafe.Pointer)(p)) }
+
+// AtomicSwap sets the pointer at p and gives the old one.
+func AtomicSwap(p, v Pointer) Pointer { return atomic.SwapPointer((*unsafe.Pointer)(p), v) }
+
+// AtomicCAS sets the pointer at p if it is old.
+func AtomicCAS(p, old, v Pointer) bool {
+	return atomic.CompareAndSwapPointer((*unsafe.Pointer)(p), old, v)
 }
