@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"go/types"
 	"math"
+	"strconv"
 	"strings"
 
 	"golang.org/x/tools/go/ssa"
@@ -30,8 +31,8 @@ func (f *function) builtinCall(b *ssa.Builtin, x *ssa.CallCommon, dst loc, mode 
 
 // builtinCode is a builtin function as a function without results.
 func (f *function) builtinCode(b *ssa.Builtin, x *ssa.CallCommon) *code {
-	if b.Name() == "recover" { // not called by a deferred function: nothing
-		c := &code{m: f.m, native: func(*thread, raw.Pointer, raw.Pointer) {}}
+	if b.Name() == "recover" { // what the function that defers it would get
+		c := &code{m: f.m, native: func(t *thread, _, _ raw.Pointer) { t.recovered() }}
 		c.ready.Store(true)
 		return c
 	}
@@ -99,6 +100,10 @@ func (f *function) builtin(name string, x *ssa.CallCommon, dst loc) {
 		f.emitFn(func(t *thread, pp, _ raw.Pointer) {
 			*raw.At[raw.Pointer](pp, dst.p*8) = raw.PointerTo(t.frames[t.top].list())
 		})
+	case "Sizeof":
+		f.num(dst.n, uint64(sizes.Sizeof(args[0].Type())))
+	case "Alignof":
+		f.num(dst.n, uint64(sizes.Alignof(args[0].Type())))
 	default:
 		f.unsafeBuiltin(name, args, dst)
 	}
@@ -195,33 +200,15 @@ func printBasic(s *strings.Builder, b *types.Basic, pp, np raw.Pointer, at loc) 
 	case b.Kind() == types.UnsafePointer || b.Kind() == types.UntypedNil:
 		fmt.Fprintf(s, "%#x", raw.Address(*raw.At[raw.Pointer](pp, at.p*8)))
 	case info&types.IsComplex != 0:
-		z := complexAt(np, at.n*8, b.Kind() == types.Complex64)
-		s.WriteByte('(')
-		printFloat(s, real(z))
-		printFloat(s, imag(z))
-		s.WriteString("i)")
-	case b.Kind() == types.Float32:
-		printFloat(s, float64(f32(np, at.n*8)))
-	default:
-		printFloat(s, math.Float64frombits(n))
-	}
-}
-
-// printFloat writes a float as the builtin print does.
-func printFloat(s *strings.Builder, v float64) {
-	switch {
-	case math.IsNaN(v):
-		s.WriteString("NaN")
-	case math.IsInf(v, 1):
-		s.WriteString("+Inf")
-	case math.IsInf(v, -1):
-		s.WriteString("-Inf")
-	default:
-		text := fmt.Sprintf("%+.6e", v)
-		if i := strings.LastIndexAny(text, "+-"); len(text)-i == 3 {
-			text = text[:i+1] + "0" + text[i+1:]
+		size := 128
+		if b.Kind() == types.Complex64 {
+			size = 64
 		}
-		s.WriteString(text)
+		s.WriteString(strconv.FormatComplex(complexAt(np, at.n*8, size == 64), 'g', -1, size))
+	case b.Kind() == types.Float32:
+		s.WriteString(strconv.FormatFloat(float64(f32(np, at.n*8)), 'g', -1, 32))
+	default:
+		s.WriteString(strconv.FormatFloat(math.Float64frombits(n), 'g', -1, 64))
 	}
 }
 
@@ -304,6 +291,9 @@ func (plainError) RuntimeError() {}
 // Error is the text.
 func (e plainError) Error() string { return string(e) }
 
+// maxAddress bounds what package unsafe may make slices of.
+const maxAddress = 1<<64 - 1
+
 // unsafeBuiltin emits the functions of package unsafe.
 func (f *function) unsafeBuiltin(name string, args []ssa.Value, dst loc) {
 	v := f.use(args[0])
@@ -318,11 +308,15 @@ func (f *function) unsafeBuiltin(name string, args []ssa.Value, dst loc) {
 	case "String", "Slice":
 		n := f.use(args[1]).n * 8
 		isSlice := name == "Slice"
+		size := uint64(max(sizes.Sizeof(deref(args[0].Type())), 1))
 		f.emitFn(func(_ *thread, pp, np raw.Pointer) {
 			l := *raw.At[int64](np, n)
 			p := *raw.At[raw.Pointer](pp, v.p*8)
-			if l < 0 || p == nil && l > 0 {
+			if l < 0 || uint64(l) > maxAddress/size || l > 0 && uint64(l)*size-1 > maxAddress-raw.Address(p) {
 				panic(plainError("unsafe." + name + ": len out of range"))
+			}
+			if p == nil && l > 0 {
+				panic(plainError("unsafe." + name + ": ptr is nil and len is not zero"))
 			}
 			*raw.At[raw.Pointer](pp, dst.p*8) = p
 			*raw.At[int64](np, dst.n*8) = l

@@ -34,7 +34,7 @@ func (f *function) makeChan(x *ssa.MakeChan) {
 	f.emitFn(func(t *thread, pp, np raw.Pointer) {
 		k := *raw.At[int64](np, n)
 		if k < 0 || uint64(k) > uint64(t.m.lim.Memory)/size {
-			_ = make(chan int, makeLen(k))
+			_ = make(chan int, minusOne)
 		}
 		*raw.At[raw.Pointer](pp, dst) = reflect.MakeChan(rt, int(k)).UnsafePointer()
 	})

@@ -30,10 +30,11 @@ type function struct {
 	pos    token.Pos
 	fused  map[ssa.Instruction]bool // done together with another instruction
 
-	prologue []ins // what makes constants that loops use
-	consts   map[any]loc
-	nums     map[uint64]int32
-	typeIdx  map[*typ]int32
+	deferStack bool  // functions within it defer for it, and nothing else runs that
+	prologue   []ins // what makes constants that loops use
+	consts     map[any]loc
+	nums       map[uint64]int32
+	typeIdx    map[*typ]int32
 }
 
 // jump is an instruction whose target is a block.
@@ -66,6 +67,23 @@ func newFunction(c *code, frame loc) *function {
 	}
 }
 
+// lateDefers says that a function hands out its list of deferred calls and has no instruction to run them.
+func lateDefers(fn *ssa.Function) bool {
+	stack := false
+	for _, b := range fn.Blocks {
+		for _, in := range b.Instrs {
+			if _, ok := in.(*ssa.RunDefers); ok {
+				return false
+			}
+			if c, ok := in.(*ssa.Call); ok {
+				b, ok := c.Call.Value.(*ssa.Builtin)
+				stack = stack || ok && b.Name() == "ssa:deferstack"
+			}
+		}
+	}
+	return stack
+}
+
 // loops says which blocks may run again and again.
 func loops(fn *ssa.Function) []bool {
 	in := make([]bool, len(fn.Blocks))
@@ -89,6 +107,7 @@ func (f *function) run() {
 	for _, b := range f.fn.Blocks {
 		f.fuse(b)
 	}
+	f.deferStack = lateDefers(f.fn)
 	for _, b := range f.fn.Blocks {
 		f.block = b
 		f.starts[b.Index] = len(f.c.ins)

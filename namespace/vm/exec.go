@@ -185,7 +185,7 @@ func (t *thread) loop() (how outcome) {
 			x := *raw.At[uint64](np, i.c)
 			if l := *raw.At[uint64](np, i.d); x >= l {
 				t.pc = pc
-				outOfRange(x, l)
+				outOfRange(x, l, i.x == 0)
 			}
 			*raw.At[raw.Pointer](pp, i.a) = raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x)*int(i.e))
 		case opIndexArr:
@@ -197,63 +197,63 @@ func (t *thread) loop() (how outcome) {
 			x := *raw.At[uint64](np, i.c)
 			if x >= uint64(i.d) {
 				t.pc = pc
-				outOfRange(x, uint64(i.d))
+				outOfRange(x, uint64(i.d), i.x == 0)
 			}
 			*raw.At[raw.Pointer](pp, i.a) = raw.Add(m, int(x)*int(i.e))
 		case opIndexLoad64:
 			x := *raw.At[uint64](np, i.c)
 			if l := *raw.At[uint64](np, i.d); x >= l {
 				t.pc = pc
-				outOfRange(x, l)
+				outOfRange(x, l, i.x == 0)
 			}
 			*raw.At[uint64](np, i.a) = *raw.As[uint64](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x)*8))
 		case opIndexLoadI32:
 			x := *raw.At[uint64](np, i.c)
 			if l := *raw.At[uint64](np, i.d); x >= l {
 				t.pc = pc
-				outOfRange(x, l)
+				outOfRange(x, l, i.x == 0)
 			}
 			*raw.At[uint64](np, i.a) = uint64(*raw.As[int32](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x)*4)))
 		case opIndexLoadU8:
 			x := *raw.At[uint64](np, i.c)
 			if l := *raw.At[uint64](np, i.d); x >= l {
 				t.pc = pc
-				outOfRange(x, l)
+				outOfRange(x, l, i.x == 0)
 			}
 			*raw.At[uint64](np, i.a) = uint64(*raw.As[uint8](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x))))
 		case opIndexLoadPtr:
 			x := *raw.At[uint64](np, i.c)
 			if l := *raw.At[uint64](np, i.d); x >= l {
 				t.pc = pc
-				outOfRange(x, l)
+				outOfRange(x, l, i.x == 0)
 			}
 			*raw.At[raw.Pointer](pp, i.a) = *raw.As[raw.Pointer](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x)*8))
 		case opIndexStore64:
 			x := *raw.At[uint64](np, i.c)
 			if l := *raw.At[uint64](np, i.d); x >= l {
 				t.pc = pc
-				outOfRange(x, l)
+				outOfRange(x, l, i.x == 0)
 			}
 			*raw.As[uint64](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x)*8)) = *raw.At[uint64](np, i.a)
 		case opIndexStore8:
 			x := *raw.At[uint64](np, i.c)
 			if l := *raw.At[uint64](np, i.d); x >= l {
 				t.pc = pc
-				outOfRange(x, l)
+				outOfRange(x, l, i.x == 0)
 			}
 			*raw.As[uint8](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x))) = uint8(*raw.At[uint64](np, i.a))
 		case opIndexStr:
 			x := *raw.At[uint64](np, i.c)
 			if l := *raw.At[uint64](np, i.d); x >= l {
 				t.pc = pc
-				outOfRange(x, l)
+				outOfRange(x, l, i.x == 0)
 			}
 			*raw.At[uint64](np, i.a) = uint64(*raw.As[uint8](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x))))
 		case opIndexRow:
 			x := *raw.At[uint64](np, i.c)
 			if l := *raw.At[uint64](np, i.d); x >= l {
 				t.pc = pc
-				outOfRange(x, l)
+				outOfRange(x, l, i.x == 0)
 			}
 			s := raw.As[slice](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x)*24))
 			*raw.At[raw.Pointer](pp, i.a) = s.p

@@ -345,6 +345,9 @@ func (f *function) floatCondition(c *ssa.BinOp) func(bool) ins {
 }
 
 func (f *function) ret(x *ssa.Return) {
+	if f.deferStack {
+		f.emit(ins{op: opDefers})
+	}
 	var list []move1
 	at := loc{}
 	type late struct {
@@ -377,8 +380,11 @@ func (f *function) storeInstr(x *ssa.Store) {
 		if t.parts[0].kind == partU8 {
 			o = opIndexStore8
 		}
-		f.emit(ins{op: o, a: f.use(x.Val).n * 8, b: s.p * 8, c: n.n * 8, d: s.n * 8})
+		f.emit(ins{op: o, x: unsignedIndex(i.Index), a: f.use(x.Val).n * 8, b: s.p * 8, c: n.n * 8, d: s.n * 8})
 		return
+	}
+	if a, ok := x.Addr.(*ssa.FieldAddr); ok && deref(a.X.Type()).Underlying().(*types.Struct).Field(a.Field).Name() == "_" {
+		return // of a composite literal
 	}
 	base, off := f.address(x.Addr)
 	f.store(base, off, f.use(x.Val), t)
@@ -443,7 +449,7 @@ func (f *function) extend(at int32, t types.Type) {
 
 func (f *function) indexLoad(dst loc, x *ssa.IndexAddr, k partKind) {
 	s, n := f.use(x.X), f.use(x.Index)
-	i := ins{a: dst.n * 8, b: s.p * 8, c: n.n * 8, d: s.n * 8}
+	i := ins{x: unsignedIndex(x.Index), a: dst.n * 8, b: s.p * 8, c: n.n * 8, d: s.n * 8}
 	switch k {
 	case part64:
 		i.op = opIndexLoad64
@@ -461,7 +467,7 @@ func (f *function) indexLoad(dst loc, x *ssa.IndexAddr, k partKind) {
 
 func (f *function) indexAddr(x *ssa.IndexAddr) {
 	dst, s, n := f.reg(x), f.use(x.X), f.use(x.Index)
-	i := ins{op: opIndex, a: dst.p * 8, b: s.p * 8, c: n.n * 8, d: s.n * 8, e: f.elemSize(deref(x.Type()))}
+	i := ins{op: opIndex, x: unsignedIndex(x.Index), a: dst.p * 8, b: s.p * 8, c: n.n * 8, d: s.n * 8, e: f.elemSize(deref(x.Type()))}
 	if p, ok := x.X.Type().Underlying().(*types.Pointer); ok {
 		i.op = opIndexArr
 		l := p.Elem().Underlying().(*types.Array).Len()
@@ -471,6 +477,14 @@ func (f *function) indexAddr(x *ssa.IndexAddr) {
 		i.d = int32(l)
 	}
 	f.emit(i)
+}
+
+// unsignedIndex is the x of operations on elements.
+func unsignedIndex(v ssa.Value) uint16 {
+	if signed(v) {
+		return 0
+	}
+	return 1
 }
 
 func (f *function) elemSize(t types.Type) int32 {
@@ -485,7 +499,7 @@ func (f *function) elemSize(t types.Type) int32 {
 func (f *function) index(x *ssa.Index) {
 	dst, v, n := f.reg(x), f.use(x.X), f.use(x.Index)
 	if _, ok := x.X.Type().Underlying().(*types.Basic); ok {
-		f.emit(ins{op: opIndexStr, a: dst.n * 8, b: v.p * 8, c: n.n * 8, d: v.n * 8})
+		f.emit(ins{op: opIndexStr, x: unsignedIndex(x.Index), a: dst.n * 8, b: v.p * 8, c: n.n * 8, d: v.n * 8})
 		return
 	}
 	a := x.X.Type().Underlying().(*types.Array)
@@ -496,6 +510,6 @@ func (f *function) index(x *ssa.Index) {
 		from = base
 		f.ptr(base, raw.New(t.Type))
 	}
-	f.emit(ins{op: opIndexArr, a: base * 8, b: from * 8, c: n.n * 8, d: int32(a.Len()), e: f.elemSize(a.Elem())})
+	f.emit(ins{op: opIndexArr, x: unsignedIndex(x.Index), a: base * 8, b: from * 8, c: n.n * 8, d: int32(a.Len()), e: f.elemSize(a.Elem())})
 	f.load(dst, base, 0, t)
 }

@@ -1,7 +1,9 @@
 package vm
 
 import (
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"reflect"
 	"runtime"
 	"sync"
@@ -19,23 +21,27 @@ var intrinsics map[string]func(m *Machine, fn *ssa.Function) nativeFunc
 
 func init() {
 	intrinsics = map[string]func(m *Machine, fn *ssa.Function) nativeFunc{
-		"fmt.Print":                   plain(printFn),
-		"fmt.Println":                 plain(printlnFn),
-		"fmt.Printf":                  plain(printfFn),
-		"os.Exit":                     plain(func(_ *thread, _, np raw.Pointer) { panic(&ExitError{int(*raw.At[int64](np, 0))}) }),
-		"runtime.Goexit":              plain(func(*thread, raw.Pointer, raw.Pointer) { panic(goexit{}) }),
-		"runtime.Gosched":             plain(func(t *thread, _, _ raw.Pointer) { t.checkStop(); runtime.Gosched() }),
-		"time.Sleep":                  plain(sleep),
-		"(*sync.Mutex).Lock":          plain(func(t *thread, pp, _ raw.Pointer) { t.lock(raw.As[sync.Mutex](recvPtr(pp)).TryLock) }),
-		"(*sync.RWMutex).Lock":        plain(func(t *thread, pp, _ raw.Pointer) { t.lock(raw.As[sync.RWMutex](recvPtr(pp)).TryLock) }),
-		"(*sync.RWMutex).RLock":       plain(func(t *thread, pp, _ raw.Pointer) { t.lock(raw.As[sync.RWMutex](recvPtr(pp)).TryRLock) }),
-		"(*sync.WaitGroup).Wait":      plain(func(t *thread, pp, _ raw.Pointer) { t.wait(raw.As[sync.WaitGroup](recvPtr(pp)).Wait) }),
-		"(*sync.Cond).Wait":           plain(func(t *thread, pp, _ raw.Pointer) { t.wait(raw.As[sync.Cond](recvPtr(pp)).Wait) }),
-		"(*sync.WaitGroup).Go":        plain(waitGroupGo),
-		"time.AfterFunc":              plain(afterFunc),
-		"(*sync/atomic.Pointer).Load": nil,
+		"fmt.Print":              plain(printFn),
+		"fmt.Println":            plain(printlnFn),
+		"fmt.Printf":             plain(printfFn),
+		"os.Exit":                plain(func(_ *thread, _, np raw.Pointer) { panic(&ExitError{int(*raw.At[int64](np, 0))}) }),
+		"runtime.Goexit":         plain(func(*thread, raw.Pointer, raw.Pointer) { panic(goexit{}) }),
+		"runtime.Gosched":        plain(func(t *thread, _, _ raw.Pointer) { t.checkStop(); runtime.Gosched() }),
+		"time.Sleep":             plain(sleep),
+		"(*sync.Mutex).Lock":     plain(func(t *thread, pp, _ raw.Pointer) { t.lock(raw.As[sync.Mutex](recvPtr(pp)).TryLock) }),
+		"(*sync.RWMutex).Lock":   plain(func(t *thread, pp, _ raw.Pointer) { t.lock(raw.As[sync.RWMutex](recvPtr(pp)).TryLock) }),
+		"(*sync.RWMutex).RLock":  plain(func(t *thread, pp, _ raw.Pointer) { t.lock(raw.As[sync.RWMutex](recvPtr(pp)).TryRLock) }),
+		"(*sync.WaitGroup).Wait": plain(func(t *thread, pp, _ raw.Pointer) { t.wait(raw.As[sync.WaitGroup](recvPtr(pp)).Wait) }),
+		"(*sync.Cond).Wait":      plain(func(t *thread, pp, _ raw.Pointer) { t.wait(raw.As[sync.Cond](recvPtr(pp)).Wait) }),
+		"(*sync.WaitGroup).Go":   plain(waitGroupGo),
+		"time.AfterFunc":         plain(afterFunc),
+		"maps.clone":             plain(cloneMap),
+		"runtime.GC":             plain(collect),
 	}
-	delete(intrinsics, "(*sync/atomic.Pointer).Load")
+	addCallers()
+	intrinsics["sync.OnceValue"], intrinsics["sync.OnceValues"] = onceValue, onceValue
+	intrinsics["errors.AsType"] = errorsAsType
+	intrinsics["math/rand/v2.N"] = randN
 	for name, make := range atomicPointer {
 		intrinsics["(*sync/atomic.Pointer[T])."+name] = make
 	}
@@ -167,4 +173,57 @@ var atomicPointer = map[string]func(*Machine, *ssa.Function) nativeFunc{
 	"CompareAndSwap": plain(func(_ *thread, pp, np raw.Pointer) {
 		setBool(np, 0, raw.AtomicCAS(recvPtr(raw.Add(pp, 16)), *raw.At[raw.Pointer](pp, 0), *raw.At[raw.Pointer](pp, 8)))
 	}),
+}
+
+// cloneMap is what maps.Clone does with a map in an interface.
+func cloneMap(_ *thread, pp, _ raw.Pointer) {
+	m := reflect.ValueOf(anyOf(pp, 0, false))
+	n := reflect.MakeMapWithSize(m.Type(), m.Len())
+	for it := m.MapRange(); it.Next(); {
+		n.SetMapIndex(it.Key(), it.Value())
+	}
+	setIface(pp, 0, n.Interface())
+}
+
+// collect forgets what the registers of calls that have returned hold.
+func collect(t *thread, _, _ raw.Pointer) {
+	p, _ := t.end()
+	clear(t.ptrs[p:])
+	runtime.GC()
+}
+
+// onceValue is sync.OnceValue and OnceValues.
+func onceValue(m *Machine, fn *ssa.Function) nativeFunc {
+	t := m.typeOf(fn.Signature.Params().At(0).Type())
+	return func(_ *thread, pp, _ raw.Pointer) {
+		var out []reflect.Value
+		f := *raw.At[raw.Pointer](pp, 0)
+		call := sync.OnceFunc(func() { out = raw.Value(t.Type, raw.PointerTo(&f)).Call(nil) })
+		*raw.At[raw.Pointer](pp, 0) = raw.Word(reflect.MakeFunc(t.rt, func([]reflect.Value) []reflect.Value {
+			call()
+			return out
+		}))
+	}
+}
+
+func errorsAsType(m *Machine, fn *ssa.Function) nativeFunc {
+	t := m.typeOf(fn.TypeArgs()[0])
+	return func(_ *thread, pp, np raw.Pointer) {
+		target := reflect.New(t.rt)
+		err, _ := anyOf(pp, 0, true).(error)
+		ok := errors.As(err, target.Interface())
+		t.load(pp, np, target.UnsafePointer())
+		setBool(np, t.size.n*8, ok)
+	}
+}
+
+func randN(m *Machine, fn *ssa.Function) nativeFunc {
+	isSigned := signedType(fn.TypeArgs()[0])
+	return func(_ *thread, _, np raw.Pointer) {
+		n := *raw.At[uint64](np, 0)
+		if n == 0 || isSigned && int64(n) < 0 {
+			panic("invalid argument to N")
+		}
+		*raw.At[uint64](np, 0) = rand.Uint64N(n)
+	}
 }

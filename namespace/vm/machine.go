@@ -76,7 +76,7 @@ type Machine struct {
 	callbacks atomic.Int64
 	running   sync.WaitGroup
 	threads   sync.Pool
-	order     atomic.Uint64
+	callers   callers
 }
 
 // failure is the first error of a run that ended it from another goroutine.
@@ -163,12 +163,30 @@ func (m *Machine) RunMain(ctx context.Context, pkg *ssa.Package) error {
 func (m *Machine) run(fn *ssa.Function) (err error) {
 	t := newThread(m)
 	defer func() {
-		if r := recover(); r != nil {
+		r := recover()
+		if _, ok := r.(goexit); ok {
+			err = m.withoutMain()
+		} else if r != nil {
 			err = m.errorOf(r)
 		}
 	}()
 	t.call(target{c: m.codeOf(fn)})
 	return nil
+}
+
+// withoutMain waits for the other goroutines when the first one has called runtime.Goexit.
+func (m *Machine) withoutMain() error {
+	over := make(chan struct{})
+	go func() {
+		m.running.Wait()
+		close(over)
+	}()
+	select {
+	case <-over:
+		return &PanicError{Value: "no goroutines (main called runtime.Goexit) - deadlock!"}
+	case <-m.done:
+		return m.errorOf(stopped{})
+	}
 }
 
 // errorOf turns what a panic carried out of a thread into an error.

@@ -67,7 +67,7 @@ func (f *function) lookup(x *ssa.Lookup) {
 	dst := f.reg(x)
 	if _, ok := x.X.Type().Underlying().(*types.Map); !ok {
 		v, n := f.use(x.X), f.use(x.Index)
-		f.emit(ins{op: opIndexStr, a: dst.n * 8, b: v.p * 8, c: n.n * 8, d: v.n * 8})
+		f.emit(ins{op: opIndexStr, x: unsignedIndex(x.Index), a: dst.n * 8, b: v.p * 8, c: n.n * 8, d: v.n * 8})
 		return
 	}
 	mt := f.mapType(x.X.Type())

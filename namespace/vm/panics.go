@@ -90,6 +90,8 @@ func (t *thread) startDeferred(d *deferred, p *panicking) bool {
 			t.drop(old)
 		}
 	}()
+	t.byPanic = true
+	defer func() { t.byPanic = false }()
 	pp, np := t.regs(pos, nos)
 	d.target.c.native(t, pp, np)
 	return false
@@ -133,7 +135,7 @@ func (t *thread) leave(p *panicking) {
 // recovered is what the builtin recover gives in the innermost frame.
 func (t *thread) recovered() any {
 	p := t.frames[t.top].pan
-	if p == nil || p.recovered || p.goexit {
+	if p == nil || p.recovered || p.goexit || t.byPanic {
 		return nil
 	}
 	p.recovered = true
@@ -174,11 +176,6 @@ func nilDereference() {
 }
 
 // outOfRange panics as the runtime does for an index.
-func outOfRange(i uint64, n uint64) {
-	s := raw.Slice[struct{}](nil, 0)
-	if n > 0 {
-		s = make([]struct{}, n)
-	}
-	_ = s[int64(i)]
-	panic("unreachable")
+func outOfRange(i, n uint64, signed bool) {
+	panic(raw.BoundsError(i, signed, int(n), raw.BoundsIndex))
 }

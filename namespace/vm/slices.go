@@ -14,25 +14,19 @@ func (f *function) makeSlice(x *ssa.MakeSlice) {
 	size := uint64(max(sizes.Sizeof(elem.t), 1))
 	f.emitFn(func(t *thread, pp, np raw.Pointer) {
 		l, k := *raw.At[int64](np, n), *raw.At[int64](np, c)
-		if limit := t.m.lim.Memory; l < 0 || uint64(l) > uint64(limit)/size {
-			_ = make([]byte, makeLen(l))
+		most := uint64(t.m.lim.Memory) / size
+		if l < 0 || uint64(l) > most {
+			_ = make([]byte, minusOne)
 		}
-		if k < l || uint64(k) > uint64(t.m.lim.Memory)/size {
-			_ = make([]byte, 0, makeLen(k))
-			_ = make([]byte, l, int(min(k, l-1))) // len larger than cap
+		if k < l || uint64(k) > most {
+			_ = make([]byte, 0, minusOne)
 		}
 		*raw.At[raw.Pointer](pp, dst.p*8) = raw.NewArray(elem.Type, int(k))
 		*raw.At[[2]uint64](np, dst.n*8) = [2]uint64{uint64(l), uint64(k)}
 	})
 }
 
-// makeLen is a length that make refuses as too large.
-func makeLen(n int64) int {
-	if n < 0 {
-		return int(n)
-	}
-	return 1 << 62
-}
+var minusOne = -1
 
 func (f *function) slice(x *ssa.Slice) {
 	dst, v := f.reg(x), f.use(x.X)
@@ -43,6 +37,7 @@ func (f *function) slice(x *ssa.Slice) {
 		return f.use(v).n * 8
 	}
 	lo, hi, mx := bound(x.Low), bound(x.High), bound(x.Max)
+	signs := sliceSigns{signed(x.Low), signed(x.High), signed(x.Max)}
 	kind, elem := sliceOfSlice, 1
 	length := uint64(0)
 	switch u := x.X.Type().Underlying().(type) {
@@ -54,11 +49,14 @@ func (f *function) slice(x *ssa.Slice) {
 	default:
 		kind = sliceOfString
 	}
+	if a, ok := x.X.(*ssa.Alloc); ok && a.Comment == "makeslice" {
+		kind = sliceOfMake
+	}
 	f.emitFn(func(_ *thread, pp, np raw.Pointer) {
 		p := *raw.At[raw.Pointer](pp, v.p*8)
 		var n, c uint64
 		switch kind {
-		case sliceOfArray:
+		case sliceOfArray, sliceOfMake:
 			if p == nil {
 				nilDereference()
 			}
@@ -80,7 +78,7 @@ func (f *function) slice(x *ssa.Slice) {
 			m = *raw.At[uint64](np, mx)
 		}
 		if l > h || h > m || m > c {
-			badSlice(kind, n, c, l, h, m, mx >= 0)
+			badSlice(kind, signs, c, l, h, m, mx >= 0)
 		}
 		if l < c { // otherwise it would point past the end
 			p = raw.Add(p, int(l)*elem)
@@ -98,27 +96,49 @@ const (
 	sliceOfSlice = iota
 	sliceOfArray
 	sliceOfString
+	sliceOfMake // make with a constant capacity
 )
 
-// badSlice panics as the runtime does.
-func badSlice(kind int, n, c, l, h, m uint64, three bool) {
-	switch {
-	case kind == sliceOfString:
-		s := raw.String(raw.PointerTo(&zeroByte), n)
-		_ = s[int64(l):int64(h)]
-	case kind == sliceOfArray && !three && h > c:
-		panic(raw.BoundsError(int64(h), int(c), raw.BoundsSliceAlen))
-	case three:
-		s := make([]struct{}, n, c)
-		_ = s[int64(l):int64(h):int64(m)]
-	default:
-		s := make([]struct{}, n, c)
-		_ = s[int64(l):int64(h)]
+// sliceSigns says which bounds are signed.
+type sliceSigns struct{ lo, hi, max bool }
+
+func signed(v ssa.Value) bool {
+	if v == nil {
+		return true
 	}
-	panic("unreachable")
+	return signedType(v.Type())
 }
 
-var zeroByte byte
+func signedType(t types.Type) bool {
+	b, ok := t.Underlying().(*types.Basic)
+	return ok && b.Info()&types.IsUnsigned == 0
+}
+
+// badSlice panics as the runtime does.
+func badSlice(kind int, sign sliceSigns, c, l, h, m uint64, three bool) {
+	alen := kind != sliceOfSlice
+	pick := func(len, cap uint8) uint8 {
+		if alen {
+			return len
+		}
+		return cap
+	}
+	switch {
+	case kind == sliceOfMake && int64(h) < 0:
+		_ = make([]byte, minusOne)
+	case kind == sliceOfMake:
+		_ = make([]byte, 0, minusOne)
+	case three && m > c:
+		panic(raw.BoundsError(m, sign.max, int(c), pick(raw.BoundsSlice3Alen, raw.BoundsSlice3Acap)))
+	case three && h > m:
+		panic(raw.BoundsError(h, sign.hi, int(m), raw.BoundsSlice3B))
+	case three:
+		panic(raw.BoundsError(l, sign.lo, int(h), raw.BoundsSlice3C))
+	case h > c:
+		panic(raw.BoundsError(h, sign.hi, int(c), pick(raw.BoundsSliceAlen, raw.BoundsSliceAcap)))
+	}
+	panic(raw.BoundsError(l, sign.lo, int(h), raw.BoundsSliceB))
+}
 
 func (f *function) sliceToArray(dst loc, x ssa.Value, n int64) {
 	v := f.use(x)
@@ -130,7 +150,7 @@ func (f *function) sliceToArray(dst loc, x ssa.Value, n int64) {
 
 func checkArrayLength(have uint64, want int64) {
 	if have < uint64(want) {
-		panic(raw.BoundsError(int64(have), int(want), raw.BoundsConvert))
+		panic(raw.BoundsError(have, true, int(want), raw.BoundsConvert))
 	}
 }
 

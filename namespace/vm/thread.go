@@ -13,8 +13,10 @@ type thread struct {
 	top    int     // of frames, -1 when there is none
 	pc     int     // of the instruction that may panic
 	panics []*panicking
-	back   bool      // it was called by compiled code
-	str    [2]string // memory for operands that are strings
+	back   bool // it was called by compiled code
+	// a panic runs a deferred function of compiled code; recover, if it is that, does nothing
+	byPanic bool
+	str     [2]string // memory for operands that are strings
 }
 
 // frame is a call.

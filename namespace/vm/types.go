@@ -419,6 +419,9 @@ func layoutOf(t types.Type) raw.Layout {
 		Comparable: types.Comparable(t), Regular: regular(t),
 	}
 	l.Pointers = pointers(t, 0, nil)
+	if sig, ok := t.Underlying().(*types.Signature); ok {
+		l.Params = sig.Params().Len() + sig.Results().Len()
+	}
 	return l
 }
 

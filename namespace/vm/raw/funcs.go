@@ -37,17 +37,14 @@ type goFunc struct {
 	self *Func
 }
 
-// makeFuncCode is the code of the values of reflect.MakeFunc, backCode that of closures like back.
-var makeFuncCode, ownCode, backCode = codes()
+// makeFuncCode is the code of the values of reflect.MakeFunc, backCode that of the closures of backOf. The
+// runtime insists that the former begins what it calls.
+var makeFuncCode, backCode = codes()
 
-func codes() (makeFunc, own, back uintptr) {
+func codes() (makeFunc, back uintptr) {
 	fn := reflect.MakeFunc(reflect.TypeFor[func()](), func([]reflect.Value) []reflect.Value { return nil })
-	head := (*makeFuncHead)(Word(fn))
-	return head.code, stubCode(), head2(backOf(&Func{}))
-}
-
-func head2(f func([]reflect.Value) []reflect.Value) uintptr {
-	return (*(**goFunc)(unsafe.Pointer(&f))).code
+	f := backOf(&Func{})
+	return (*makeFuncHead)(Word(fn)).code, (*(**goFunc)(unsafe.Pointer(&f))).code
 }
 
 func backOf(f *Func) func([]reflect.Value) []reflect.Value {
@@ -60,9 +57,7 @@ type FuncMaker struct{ head makeFuncHead }
 // NewFuncMaker makes a maker of function values of type t.
 func NewFuncMaker(t reflect.Type) *FuncMaker {
 	fn := reflect.MakeFunc(t, func([]reflect.Value) []reflect.Value { return nil })
-	m := &FuncMaker{head: *(*makeFuncHead)(Word(fn))}
-	m.head.code = ownCode
-	return m
+	return &FuncMaker{head: *(*makeFuncHead)(Word(fn))}
 }
 
 // Make makes a function value.
@@ -78,8 +73,11 @@ func (f *Func) Value() Pointer { return unsafe.Pointer(f) }
 
 // FuncOf is the machine's function that a function value is, nil when it is another's.
 func FuncOf(p Pointer) *Func {
-	if *(*uintptr)(p) != ownCode {
+	if *(*uintptr)(p) != makeFuncCode {
 		return nil
 	}
-	return (*Func)(p)
+	if back := (*makeFuncHead)(p).fn; back.code == backCode {
+		return back.self
+	}
+	return nil
 }

@@ -161,19 +161,26 @@ type assertionError struct {
 
 // The kinds of BoundsError, as the runtime numbers them.
 const (
-	BoundsSliceAlen = 1
-	BoundsConvert   = 8
+	BoundsIndex      = iota // s[x], y is the length
+	BoundsSliceAlen         // s[:x], y is the length
+	BoundsSliceAcap         // s[:x], y is the capacity
+	BoundsSliceB            // s[x:y]
+	BoundsSlice3Alen        // s[::x], y is the length
+	BoundsSlice3Acap        // s[::x], y is the capacity
+	BoundsSlice3B           // s[:x:y]
+	BoundsSlice3C           // s[x:y:]
+	BoundsConvert           // a slice of length x to an array of length y
 )
 
-// BoundsError is the error of the runtime for a bound x that does not fit y.
-func BoundsError(x int64, y int, kind uint8) error {
+// BoundsError is the error of the runtime for a bound x, signed or not, that does not fit y.
+func BoundsError(x uint64, signed bool, y int, kind uint8) error {
 	var err error
 	func() {
 		defer func() { err, _ = recover().(error) }()
 		_ = make([]int, zero)[zero]
 	}()
 	v := reflect.New(reflect.TypeOf(err))
-	*(*boundsError)(v.UnsafePointer()) = boundsError{x, y, true, kind}
+	*(*boundsError)(v.UnsafePointer()) = boundsError{int64(x), y, signed, kind}
 	return v.Elem().Interface().(error)
 }
 

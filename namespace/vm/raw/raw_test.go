@@ -173,3 +173,33 @@ func TestFuncIsAFunction(t *testing.T) {
 		t.Error("ToUpper is none of the machine's")
 	}
 }
+
+// TestCollectorInACall collects while compiled code is on the stack below a function value and a method.
+func TestCollectorInACall(t *testing.T) {
+	m := NewFuncMaker(reflect.TypeFor[func(*string, []int) *string]())
+	f := m.Make(body(func(_ *Func, in []reflect.Value) []reflect.Value {
+		runtime.GC()
+		return in[:1]
+	}), nil, nil)
+	p := f.Value()
+	fn := *At[func(*string, []int) *string](Pointer(&p), 0)
+	s := strings.Repeat("x", 10)
+	if got := fn(&s, []int{1}); *got != s {
+		t.Error(*got)
+	}
+	g := NewForge("main.G", "main", true, Layout{Kind: reflect.Int, Size: 8, Align: 8, Comparable: true, Regular: true}, 1, 1)
+	str := NewFuncMaker(reflect.FuncOf([]reflect.Type{word}, []reflect.Type{reflect.TypeFor[string]()}, false))
+	call := str.Make(body(func(*Func, []reflect.Value) []reflect.Value {
+		runtime.GC()
+		return []reflect.Value{reflect.ValueOf("G!")}
+	}), nil, nil)
+	for _, ptr := range []bool{false, true} {
+		if err := g.SetMethods(ptr, []Method{{Name: "String", Type: reflect.TypeFor[func() string](), Call: call.Value()}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.Fill(reflect.TypeFor[int]())
+	if got := fmt.Sprint(reflect.New(g.Type()).Elem().Interface()); got != "G!" {
+		t.Error(got)
+	}
+}

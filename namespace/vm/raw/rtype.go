@@ -83,7 +83,7 @@ type abiMethod struct{ Name, Mtyp, Ifn, Tfn int32 }
 
 // sizes of the kinds, without what follows them
 var kindSize = map[reflect.Kind]uintptr{
-	reflect.Array: 72, reflect.Chan: 64, reflect.Func: 56, reflect.Interface: 80, reflect.Map: 104,
+	reflect.Array: 72, reflect.Chan: 64, reflect.Func: 56, reflect.Interface: 80, reflect.Map: 112,
 	reflect.Pointer: 56, reflect.Slice: 56, reflect.Struct: 80,
 }
 
@@ -94,6 +94,7 @@ type Layout struct {
 	Pointers    []uintptr // offsets of its pointer words, ascending
 	Comparable  bool
 	Regular     bool // equal when all bytes are
+	Params      int  // of a function type: parameters and results
 }
 
 // Method of a type: those that are not exported have no Entry.
@@ -196,8 +197,8 @@ func NewForge(text, pkg string, named bool, l Layout, methods, ptrMethods int) *
 	if !ok {
 		head = unsafe.Sizeof(abiType{})
 	}
-	f.t = (*abiType)(newBlock(head, methods))
-	f.ptr = (*abiType)(newBlock(kindSize[reflect.Pointer], ptrMethods))
+	f.t = (*abiType)(newBlock(head, l.Params, methods))
+	f.ptr = (*abiType)(newBlock(kindSize[reflect.Pointer], 0, ptrMethods))
 	t := f.t
 	t.Size, t.Align, t.FieldAlign, t.Kind = l.Size, uint8(l.Align), uint8(l.Align), uint8(l.Kind)
 	t.TFlag = flagUncommon
@@ -252,18 +253,20 @@ func (f *Forge) placeholder(l Layout) {
 	}
 }
 
-// newBlock is memory for a type, its uncommon part and its methods.
-func newBlock(head uintptr, methods int) unsafe.Pointer {
+// newBlock is memory for a type, its uncommon part, the parameters and results of a function type, and
+// methods.
+func newBlock(head uintptr, params, methods int) unsafe.Pointer {
 	word := reflect.TypeFor[unsafe.Pointer]()
 	t := reflect.StructOf([]reflect.StructField{
 		{Name: "Head", Type: blockHead(head, word)},
 		{Name: "Uncommon", Type: reflect.TypeFor[uncommon]()},
+		{Name: "Params", Type: reflect.ArrayOf(params, word)},
 		{Name: "Methods", Type: reflect.ArrayOf(methods, reflect.TypeFor[abiMethod]())},
 	})
 	v := reflect.New(t)
 	p := v.UnsafePointer()
 	u := (*uncommon)(unsafe.Add(p, head))
-	u.Moff = uint32(unsafe.Sizeof(uncommon{}))
+	u.Moff = uint32(unsafe.Sizeof(uncommon{}) + uintptr(params)*8)
 	keep(v.Interface())
 	return p
 }
@@ -321,6 +324,15 @@ func (f *Forge) Fill(under reflect.Type) {
 		*(*[2]uintptr)(unsafe.Add(unsafe.Pointer(f.t), 64)) = *(*[2]uintptr)(unsafe.Add(u, 64))
 	case reflect.Func:
 		*(*[2]uint16)(unsafe.Add(unsafe.Pointer(f.t), 48)) = *(*[2]uint16)(unsafe.Add(u, 48))
+		at := unsafe.Add(unsafe.Pointer(f.t), head+unsafe.Sizeof(uncommon{}))
+		for t := range under.Ins() {
+			*(*unsafe.Pointer)(at) = TypeOf(t)
+			at = unsafe.Add(at, 8)
+		}
+		for t := range under.Outs() {
+			*(*unsafe.Pointer)(at) = TypeOf(t)
+			at = unsafe.Add(at, 8)
+		}
 	default:
 		for off := uintptr(48); off < head; off += 8 {
 			*(*unsafe.Pointer)(unsafe.Add(unsafe.Pointer(f.t), off)) = *(*unsafe.Pointer)(unsafe.Add(u, off))
@@ -343,7 +355,7 @@ func (f *Forge) SetMethods(ptr bool, methods []Method) error {
 	}
 	u := (*uncommon)(unsafe.Add(unsafe.Pointer(t), head))
 	u.PkgPath = nameOff(f.pkg, false)
-	list := unsafe.Slice((*abiMethod)(unsafe.Add(unsafe.Pointer(u), unsafe.Sizeof(uncommon{}))), len(methods))
+	list := unsafe.Slice((*abiMethod)(unsafe.Add(unsafe.Pointer(u), u.Moff)), len(methods))
 	x := 0
 	for i, m := range methods {
 		a := abiMethod{Mtyp: typeOff(m.Type), Ifn: -1, Tfn: -1}
@@ -405,7 +417,6 @@ func SlotsLeft() int {
 }
 
 func firstEntry() uintptr
-func stubCode() uintptr
 
 func entry(fn Pointer) (int32, error) {
 	slotsUsed.Lock()

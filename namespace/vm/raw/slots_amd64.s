@@ -27,14 +27,3 @@ TEXT ·firstEntry(SB), NOSPLIT, $0-8
 	LEAQ entries<>(SB), AX
 	MOVQ AX, ret+0(FP)
 	RET
-
-// The code of function values of the machine: on to what package reflect uses for its own.
-TEXT stub<>(SB), NOSPLIT|NOFRAME, $0-0
-	MOVQ ·makeFuncCode(SB), R12
-	JMP  R12
-
-// func stubCode() uintptr
-TEXT ·stubCode(SB), NOSPLIT, $0-8
-	LEAQ stub<>(SB), AX
-	MOVQ AX, ret+0(FP)
-	RET
