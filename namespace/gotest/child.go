@@ -25,7 +25,7 @@ func child(file string) int {
 		return 1
 	}
 	if os.Getenv(engineVar) == engineVM {
-		err = runVM(string(src))
+		err = runVM(file, string(src))
 		return report(say, classOfVM(err), err)
 	}
 	c := live.New(live.Options{Stdout: os.Stdout, Stderr: os.Stderr, Limits: ns.Limits{Source: 16 << 20}})

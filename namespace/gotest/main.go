@@ -98,7 +98,7 @@ func choose(engine string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(os.Setenv(engineVar, engine), os.Setenv(exportsVar, file))
+	return errors.Join(os.Setenv(engineVar, engine), os.Setenv(exportsVar, file), os.Setenv(importcfgVar, file))
 }
 
 func run(root, only, out string, sample, parallel, limit int) error {

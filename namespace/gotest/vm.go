@@ -24,9 +24,12 @@ import (
 // exportsVar in the environment names a file with the export data of the standard packages.
 const exportsVar = "FARM_GOTEST_EXPORTS"
 
-// writeExports lists the files of export data of the standard packages.
+// importcfgVar is where programs of GOROOT/test that run the compiler look for that list.
+const importcfgVar = "STDLIB_IMPORTCFG"
+
+// writeExports lists the files of export data of the standard packages, as the compiler reads such lists.
 func writeExports() (file string, err error) {
-	out, err := exec.Command("go", "list", "-export", "-f", "{{.ImportPath}} {{.Export}}", "std").Output()
+	out, err := exec.Command("go", "list", "-export", "-f", "{{if .Export}}packagefile {{.ImportPath}}={{.Export}}{{end}}", "std").Output()
 	if err != nil {
 		return "", fmt.Errorf("go list: %w", err)
 	}
@@ -60,8 +63,8 @@ func readExports() (map[string]string, error) {
 	}
 	files := map[string]string{}
 	for l := range strings.Lines(string(b)) {
-		if f := strings.Fields(l); len(f) == 2 {
-			files[f[0]] = f[1]
+		if path, file, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(l), "packagefile "), "="); ok {
+			files[path] = file
 		}
 	}
 	return files, nil
@@ -73,7 +76,7 @@ type notInTables struct{ path string }
 func (e *notInTables) Error() string { return "package " + e.path + " is not in the tables" }
 
 // runVM runs a program on the virtual machine.
-func runVM(src string) error {
+func runVM(file, src string) error {
 	debug.SetGCPercent(200)
 	files, err := readExports()
 	if err != nil {
@@ -94,7 +97,7 @@ func runVM(src string) error {
 	if err != nil {
 		return err
 	}
-	f, err := parser.ParseFile(fset, "main.go", src, parser.SkipObjectResolution)
+	f, err := parser.ParseFile(fset, file, src, parser.SkipObjectResolution)
 	if err != nil {
 		return err
 	}
@@ -136,10 +139,11 @@ func exportData(file string) ([]byte, error) {
 // classOfVM is classOf for the virtual machine.
 func classOfVM(err error) string {
 	var missing *notInTables
+	var load *vm.LoadError
 	switch {
 	case err == nil:
 		return Passed
-	case errors.As(err, &missing):
+	case errors.As(err, &missing), errors.As(err, &load) && load.Refused:
 		return Refused
 	}
 	return Wrong

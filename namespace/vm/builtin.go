@@ -104,8 +104,35 @@ func (f *function) builtin(name string, x *ssa.CallCommon, dst loc) {
 		f.num(dst.n, uint64(sizes.Sizeof(args[0].Type())))
 	case "Alignof":
 		f.num(dst.n, uint64(sizes.Alignof(args[0].Type())))
+	case "Offsetof":
+		f.offsetof(args[0], dst)
 	default:
 		f.unsafeBuiltin(name, args, dst)
+	}
+}
+
+// offsetof is the offset of a field within its struct, embedded ones without pointers included.
+func (f *function) offsetof(v ssa.Value, dst loc) {
+	switch x := v.(type) {
+	case *ssa.Field:
+		f.num(dst.n, uint64(offsets(x.X.Type().Underlying().(*types.Struct))[x.Field]))
+	case *ssa.UnOp:
+		a, ok := x.X.(*ssa.FieldAddr)
+		if !ok {
+			f.fail("offset of %s", v)
+		}
+		off := f.fieldOffset(a)
+		for { // embedded structs that the selector does not name
+			outer, ok := a.X.(*ssa.FieldAddr)
+			if !ok || outer.Pos() != a.Pos() {
+				break
+			}
+			a = outer
+			off += f.fieldOffset(a)
+		}
+		f.num(dst.n, uint64(off))
+	default:
+		f.fail("offset of %s", v)
 	}
 }
 

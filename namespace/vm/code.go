@@ -235,6 +235,6 @@ func (c *code) prepare() {
 		c.ready.Store(true)
 	})
 	if !c.ready.Load() {
-		panic(&typeError{"function " + c.name + " cannot be run"})
+		panic(&typeError{msg: "function " + c.name + " cannot be run"})
 	}
 }

@@ -98,7 +98,7 @@ func loops(fn *ssa.Function) []bool {
 }
 
 func (f *function) fail(format string, a ...any) {
-	panic(&typeError{fmt.Sprintf("%s: %s", f.fn, fmt.Sprintf(format, a...))})
+	panic(&typeError{msg: fmt.Sprintf("%s: %s", f.fn, fmt.Sprintf(format, a...))})
 }
 
 func (f *function) run() {

@@ -630,7 +630,7 @@ func (t *thread) loop() (how outcome) {
 			*raw.At[uint64](np, i.a) = uint64(raw.MapLen(*raw.At[raw.Pointer](pp, i.b)))
 		default:
 			t.pc = pc
-			panic(&typeError{"an instruction that there is not"})
+			panic(&typeError{msg: "an instruction that there is not"})
 		}
 		pc++
 	}

@@ -47,6 +47,25 @@ func init() {
 	}
 }
 
+// refused are functions that would tell a program what is not so, by their full names.
+var refused = map[string]string{
+	"runtime.SetFinalizer":          memoryIsOther,
+	"runtime.AddCleanup":            memoryIsOther,
+	"runtime.ReadMemStats":          memoryIsOther,
+	"runtime.MemProfile":            memoryIsOther,
+	"runtime.Stack":                 stackIsOther,
+	"runtime/debug.Stack":           stackIsOther,
+	"runtime/debug.PrintStack":      stackIsOther,
+	"runtime/debug.SetPanicOnFault": "there are no faults",
+	"testing.AllocsPerRun":          memoryIsOther,
+	"testing.Benchmark":             memoryIsOther,
+}
+
+const (
+	memoryIsOther = "when memory is allocated and freed is not as in compiled code"
+	stackIsOther  = "the stack is that of the machine, not of the program"
+)
+
 func plain(fn nativeFunc) func(*Machine, *ssa.Function) nativeFunc {
 	return func(*Machine, *ssa.Function) nativeFunc { return fn }
 }

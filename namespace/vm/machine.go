@@ -200,7 +200,7 @@ func (m *Machine) errorOf(r any) error {
 	case *PanicError:
 		return r
 	case *typeError:
-		return &LoadError{Msg: r.msg}
+		return &LoadError{Msg: r.msg, Refused: r.refused}
 	case *ExitError:
 		if r.Code == 0 {
 			return errExit0
@@ -223,7 +223,10 @@ type ExitError struct{ Code int }
 func (e *ExitError) Error() string { return fmt.Sprintf("exit status %d", e.Code) }
 
 // LoadError is returned when code cannot be run by the machine.
-type LoadError struct{ Msg string }
+type LoadError struct {
+	Msg     string
+	Refused bool // it uses something that the machine does not have on purpose
+}
 
 func (e *LoadError) Error() string { return e.Msg }
 

@@ -20,11 +20,14 @@ func (m *Machine) nativeOf(c *code) nativeFunc {
 		if fn.Name() == "init" {
 			return func(*thread, raw.Pointer, raw.Pointer) {}
 		}
-		panic(&typeError{"there is no code for " + fn.String()})
+		panic(&typeError{msg: "there is no code for " + fn.String()})
 	}
 	name := obj.FullName()
 	if o := fn.Origin(); o != nil {
 		name = o.Object().(*types.Func).FullName()
+	}
+	if why := refused[name]; why != "" {
+		panic(&typeError{msg: name + " is not for programs of the machine: " + why, refused: true})
 	}
 	if make := intrinsics[name]; make != nil {
 		return make(m, fn)
@@ -34,13 +37,13 @@ func (m *Machine) nativeOf(c *code) nativeFunc {
 		t := m.typeOf(r.Type())
 		x, ok := t.rt.MethodByName(obj.Name())
 		if !ok {
-			panic(&typeError{"there is no method " + name})
+			panic(&typeError{msg: "there is no method " + name})
 		}
 		return m.reflectCall(x.Func, sig, t.shape)
 	}
 	v := m.syms.Func(obj.Pkg().Path(), obj.Name())
 	if !v.IsValid() {
-		panic(&typeError{"there is no function " + name})
+		panic(&typeError{msg: "there is no function " + name, refused: true})
 	}
 	return m.reflectCall(v, sig, nil)
 }
@@ -54,7 +57,7 @@ func errorMethod(_ *thread, pp, np raw.Pointer) {
 func (m *Machine) nativeMethod(rt reflect.Type, name string, sig *types.Signature, recv *shape) *code {
 	x, ok := rt.MethodByName(name)
 	if !ok {
-		panic(&typeError{"there is no method " + name + " of " + rt.String()})
+		panic(&typeError{msg: "there is no method " + name + " of " + rt.String()})
 	}
 	c := &code{m: m, native: m.reflectCall(x.Func, sig, recv)}
 	c.ready.Store(true)

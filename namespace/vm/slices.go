@@ -150,7 +150,7 @@ func (f *function) sliceToArray(dst loc, x ssa.Value, n int64) {
 
 func checkArrayLength(have uint64, want int64) {
 	if have < uint64(want) {
-		panic(raw.BoundsError(have, true, int(want), raw.BoundsConvert))
+		panic(raw.BoundsError(uint64(want), true, int(have), raw.BoundsConvert))
 	}
 }
 

@@ -37,6 +37,8 @@ type typeTable struct {
 	byRaw   sync.Map     // raw.Type of a type made here → *methods
 	depth   int
 	pending []pendingMethods
+	learned map[*types.Package]bool
+	hidden  map[*types.TypeName]reflect.Type
 }
 
 // pendingMethods is a type whose methods come when all types they mention are there.
@@ -54,8 +56,11 @@ type methods struct {
 
 var sizes = types.SizesFor("gc", "amd64")
 
-// typeError is a type that the machine cannot make.
-type typeError struct{ msg string }
+// typeError is code or a type that the machine cannot make.
+type typeError struct {
+	msg     string
+	refused bool
+}
 
 func (e *typeError) Error() string { return e.msg }
 
@@ -223,7 +228,7 @@ func (tt *typeTable) make(t types.Type) reflect.Type {
 			d = reflect.RecvDir
 		}
 		if n := sizes.Sizeof(t.Elem()); n >= 1<<16 {
-			panic(&typeError{fmt.Sprintf("channel of elements of %d bytes", n)})
+			panic(&typeError{msg: fmt.Sprintf("channel of elements of %d bytes", n)})
 		}
 		return reflect.ChanOf(d, tt.reflect(t.Elem()))
 	case *types.Signature:
@@ -239,7 +244,7 @@ func (tt *typeTable) make(t types.Type) reflect.Type {
 	case *types.Struct:
 		return tt.structType(t)
 	case *types.TypeParam:
-		panic(&typeError{"a type parameter: " + t.String()})
+		panic(&typeError{msg: "a type parameter: " + t.String()})
 	}
 	return reflect.TypeFor[struct{}]() // of the compiler: tuples, iterators
 }
@@ -285,6 +290,9 @@ func (tt *typeTable) named(t *types.Named) reflect.Type {
 	path := o.Pkg().Path()
 	if t.TypeArgs().Len() == 0 && o.Parent() == o.Pkg().Scope() {
 		if rt := tt.m.syms.Type(path, o.Name()); rt != nil {
+			return rt
+		}
+		if rt := tt.hiddenType(o); rt != nil {
 			return rt
 		}
 	}
@@ -392,7 +400,7 @@ func (tt *typeTable) setMethods(p pendingMethods) {
 			ms = append(ms, x)
 		}
 		if err := p.f.SetMethods(ptr, ms); err != nil {
-			panic(&typeError{err.Error()})
+			panic(&typeError{msg: err.Error()})
 		}
 		tt.byRaw.Store(raw.TypeOf(rt), set)
 	}

@@ -169,7 +169,7 @@ const (
 	BoundsSlice3Acap        // s[::x], y is the capacity
 	BoundsSlice3B           // s[:x:y]
 	BoundsSlice3C           // s[x:y:]
-	BoundsConvert           // a slice of length x to an array of length y
+	BoundsConvert           // a slice of length y to an array of length x
 )
 
 // BoundsError is the error of the runtime for a bound x, signed or not, that does not fit y.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"iter"
 	"reflect"
 	"runtime"
 	"sync"
@@ -324,14 +325,12 @@ func (f *Forge) Fill(under reflect.Type) {
 		*(*[2]uintptr)(unsafe.Add(unsafe.Pointer(f.t), 64)) = *(*[2]uintptr)(unsafe.Add(u, 64))
 	case reflect.Func:
 		*(*[2]uint16)(unsafe.Add(unsafe.Pointer(f.t), 48)) = *(*[2]uint16)(unsafe.Add(u, 48))
-		at := unsafe.Add(unsafe.Pointer(f.t), head+unsafe.Sizeof(uncommon{}))
-		for t := range under.Ins() {
-			*(*unsafe.Pointer)(at) = TypeOf(t)
-			at = unsafe.Add(at, 8)
-		}
-		for t := range under.Outs() {
-			*(*unsafe.Pointer)(at) = TypeOf(t)
-			at = unsafe.Add(at, 8)
+		at := head + unsafe.Sizeof(uncommon{})
+		for _, list := range []iter.Seq[reflect.Type]{under.Ins(), under.Outs()} {
+			for t := range list {
+				*(*unsafe.Pointer)(unsafe.Add(unsafe.Pointer(f.t), at)) = TypeOf(t)
+				at += 8
+			}
 		}
 	default:
 		for off := uintptr(48); off < head; off += 8 {
@@ -355,6 +354,9 @@ func (f *Forge) SetMethods(ptr bool, methods []Method) error {
 	}
 	u := (*uncommon)(unsafe.Add(unsafe.Pointer(t), head))
 	u.PkgPath = nameOff(f.pkg, false)
+	if len(methods) == 0 {
+		return nil
+	}
 	list := unsafe.Slice((*abiMethod)(unsafe.Add(unsafe.Pointer(u), u.Moff)), len(methods))
 	x := 0
 	for i, m := range methods {
