@@ -418,11 +418,12 @@ func SlotsLeft() int {
 	return maxSlots - slotsUsed.n
 }
 
-func firstEntry() uintptr
-
 func entry(fn Pointer) (int32, error) {
 	slotsUsed.Lock()
 	defer slotsUsed.Unlock()
+	if err := Supported(); err != nil {
+		return 0, err
+	}
 	if slotsUsed.n == maxSlots {
 		return 0, errSlots
 	}
