@@ -260,7 +260,7 @@ func (f *function) equal(dst int32, o token.Token, x, y ssa.Value) {
 func (f *function) equalValues(dst int32, neg bool, l, r loc, t *typ) {
 	ty := t.shape
 	f.emitFn(func(_ *thread, pp, np raw.Pointer) {
-		a, b := *raw.At[raw.Pointer](pp, 0), *raw.At[raw.Pointer](pp, 0)
+		var a, b raw.Pointer
 		if ty.boxed {
 			a, b = *raw.At[raw.Pointer](pp, l.p*8), *raw.At[raw.Pointer](pp, r.p*8)
 		} else {

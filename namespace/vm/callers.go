@@ -57,11 +57,7 @@ func (t *thread) stack() []caller {
 		if f.c.wrapper {
 			continue
 		}
-		pc := f.pc - 1
-		if i == t.top {
-			pc = t.pc
-		}
-		out = append(out, caller{f.c, max(pc, 0)})
+		out = append(out, caller{f.c, max(t.index(i), 0)})
 	}
 	return out
 }

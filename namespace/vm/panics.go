@@ -43,7 +43,7 @@ func (t *thread) unwind(base int) {
 		if p.recovered && p.in == t.top {
 			if !p.exitAfter {
 				t.drop(p)
-				f.pc = f.c.recover
+				f.pc = f.c.recover * insSize
 				return
 			}
 			p.recovered, p.exitAfter, p.goexit, p.value = false, false, true, goexit{}
@@ -147,16 +147,22 @@ func (t *thread) trace() []string {
 	var out []string
 	for i := t.top; i >= 0 && len(out) < maxTrace; i-- {
 		f := &t.frames[i]
-		pc := f.pc - 1
-		if i == t.top {
-			pc = t.pc
-		}
+		pc := t.index(i)
 		if pc < 0 || pc >= len(f.c.pos) {
 			continue
 		}
 		out = append(out, fmt.Sprintf("%s at %s", f.c.name, t.m.position(f.c.pos[pc])))
 	}
 	return out
+}
+
+// index is the number of the instruction at which a frame is.
+func (t *thread) index(i int) int {
+	f := &t.frames[i]
+	if i == t.top {
+		return int(t.pc-f.c.base) / insSize
+	}
+	return f.pc/insSize - 1
 }
 
 // maxTrace is how many calls an error lists.
