@@ -149,7 +149,11 @@ func (f *function) finish() {
 	c := f.c
 	shift := len(f.prologue)
 	for _, j := range f.jumps {
-		c.ins[j.at].a = int32(f.starts[j.to]-j.at) * insSize
+		in := &c.ins[j.at]
+		in.a = int32(f.starts[j.to]-j.at) * insSize
+		if in.op == opJump && in.a < 0 {
+			in.op = opLoop
+		}
 	}
 	for at := range c.ins {
 		if in := &c.ins[at]; in.x&markLocal != 0 {

@@ -29,7 +29,6 @@ func (t *thread) loop() (how outcome) {
 		c      *code
 		ip     raw.Pointer // the instruction
 		pp, np raw.Pointer // the registers of the frame
-		x, l   uint64      // an index that is out of range, and the length
 	)
 	how = returned
 	t.pc = t.frames[t.top].c.base + uint64(t.frames[t.top].pc)
@@ -40,6 +39,7 @@ again: // the instruction at t.pc
 		ip = raw.Add(c.start, int(t.pc-c.base))
 		pp, np = raw.PointerTo(&t.ptrs[f.p]), raw.PointerTo(&t.nums[f.n])
 	}
+next:
 	for {
 		i := raw.As[ins](ip)
 		switch i.op {
@@ -171,7 +171,7 @@ again: // the instruction at t.pc
 
 		case opNew:
 			t.pc = raw.Address(ip)
-			*raw.At[raw.Pointer](pp, i.a) = raw.New(c.types[i.b].Type)
+			newValue(c, i, pp)
 			goto resume
 		case opField:
 			m := *raw.At[raw.Pointer](pp, i.b)
@@ -181,8 +181,8 @@ again: // the instruction at t.pc
 			*raw.At[raw.Pointer](pp, i.a) = raw.Add(m, int(i.c))
 
 		case opIndex:
-			x = *raw.At[uint64](np, i.c)
-			if l = *raw.At[uint64](np, i.d); x >= l {
+			x := *raw.At[uint64](np, i.c)
+			if x >= *raw.At[uint64](np, i.d) {
 				goto outside
 			}
 			*raw.At[raw.Pointer](pp, i.a) = raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x)*int(i.e))
@@ -191,56 +191,56 @@ again: // the instruction at t.pc
 			if m == nil {
 				goto isNil
 			}
-			x = *raw.At[uint64](np, i.c)
-			if l = uint64(i.d); x >= l {
+			x := *raw.At[uint64](np, i.c)
+			if x >= uint64(i.d) {
 				goto outside
 			}
 			*raw.At[raw.Pointer](pp, i.a) = raw.Add(m, int(x)*int(i.e))
 		case opIndexLoad64:
-			x = *raw.At[uint64](np, i.c)
-			if l = *raw.At[uint64](np, i.d); x >= l {
+			x := *raw.At[uint64](np, i.c)
+			if x >= *raw.At[uint64](np, i.d) {
 				goto outside
 			}
 			*raw.At[uint64](np, i.a) = *raw.As[uint64](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x)*8))
 		case opIndexLoadI32:
-			x = *raw.At[uint64](np, i.c)
-			if l = *raw.At[uint64](np, i.d); x >= l {
+			x := *raw.At[uint64](np, i.c)
+			if x >= *raw.At[uint64](np, i.d) {
 				goto outside
 			}
 			*raw.At[uint64](np, i.a) = uint64(*raw.As[int32](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x)*4)))
 		case opIndexLoadU8:
-			x = *raw.At[uint64](np, i.c)
-			if l = *raw.At[uint64](np, i.d); x >= l {
+			x := *raw.At[uint64](np, i.c)
+			if x >= *raw.At[uint64](np, i.d) {
 				goto outside
 			}
 			*raw.At[uint64](np, i.a) = uint64(*raw.As[uint8](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x))))
 		case opIndexLoadPtr:
-			x = *raw.At[uint64](np, i.c)
-			if l = *raw.At[uint64](np, i.d); x >= l {
+			x := *raw.At[uint64](np, i.c)
+			if x >= *raw.At[uint64](np, i.d) {
 				goto outside
 			}
 			*raw.At[raw.Pointer](pp, i.a) = *raw.As[raw.Pointer](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x)*8))
 		case opIndexStore64:
-			x = *raw.At[uint64](np, i.c)
-			if l = *raw.At[uint64](np, i.d); x >= l {
+			x := *raw.At[uint64](np, i.c)
+			if x >= *raw.At[uint64](np, i.d) {
 				goto outside
 			}
 			*raw.As[uint64](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x)*8)) = *raw.At[uint64](np, i.a)
 		case opIndexStore8:
-			x = *raw.At[uint64](np, i.c)
-			if l = *raw.At[uint64](np, i.d); x >= l {
+			x := *raw.At[uint64](np, i.c)
+			if x >= *raw.At[uint64](np, i.d) {
 				goto outside
 			}
 			*raw.As[uint8](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x))) = uint8(*raw.At[uint64](np, i.a))
 		case opIndexStr:
-			x = *raw.At[uint64](np, i.c)
-			if l = *raw.At[uint64](np, i.d); x >= l {
+			x := *raw.At[uint64](np, i.c)
+			if x >= *raw.At[uint64](np, i.d) {
 				goto outside
 			}
 			*raw.At[uint64](np, i.a) = uint64(*raw.As[uint8](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x))))
 		case opIndexRow:
-			x = *raw.At[uint64](np, i.c)
-			if l = *raw.At[uint64](np, i.d); x >= l {
+			x := *raw.At[uint64](np, i.c)
+			if x >= *raw.At[uint64](np, i.d) {
 				goto outside
 			}
 			s := raw.As[slice](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x)*24))
@@ -314,9 +314,8 @@ again: // the instruction at t.pc
 		case opExtU32:
 			*raw.At[uint64](np, i.a) = uint64(uint32(*raw.At[uint64](np, i.b)))
 		case opCheckShift:
-			if s := *raw.At[int64](np, i.a); s < 0 {
-				t.pc = raw.Address(ip)
-				_ = 1 << s
+			if *raw.At[int64](np, i.a) < 0 {
+				goto negative
 			}
 
 		case opAddF:
@@ -385,19 +384,12 @@ again: // the instruction at t.pc
 			setBool(np, i.a, *raw.At[raw.Pointer](pp, i.b) == nil)
 		case opNotNil:
 			setBool(np, i.a, *raw.At[raw.Pointer](pp, i.b) != nil)
-		case opEqStr:
+		case opEqStr, opLtStr, opLeStr:
 			t.pc = raw.Address(ip)
-			setBool(np, i.a, str(pp, np, i.b, i.c) == str(pp, np, i.d, i.e))
-			goto resume
-		case opLtStr:
-			t.pc = raw.Address(ip)
-			setBool(np, i.a, str(pp, np, i.b, i.c) < str(pp, np, i.d, i.e))
-			goto resume
-		case opLeStr:
-			t.pc = raw.Address(ip)
-			setBool(np, i.a, str(pp, np, i.b, i.c) <= str(pp, np, i.d, i.e))
+			compareStrings(i, pp, np)
 			goto resume
 
+		// jumps to a
 		case opJump:
 			ip = raw.Add(ip, int(i.a))
 			continue
@@ -409,103 +401,83 @@ again: // the instruction at t.pc
 			continue
 		case opIf:
 			if *raw.At[uint64](np, i.b) != 0 {
-				ip = raw.Add(ip, int(i.a))
-				continue
+				goto jump
 			}
 		case opIfNot:
 			if *raw.At[uint64](np, i.b) == 0 {
-				ip = raw.Add(ip, int(i.a))
-				continue
+				goto jump
 			}
 		case opIfEq:
 			if *raw.At[uint64](np, i.b) == *raw.At[uint64](np, i.c) {
-				ip = raw.Add(ip, int(i.a))
-				continue
+				goto jump
 			}
 		case opIfNe:
 			if *raw.At[uint64](np, i.b) != *raw.At[uint64](np, i.c) {
-				ip = raw.Add(ip, int(i.a))
-				continue
+				goto jump
 			}
 		case opIfLt:
 			if *raw.At[int64](np, i.b) < *raw.At[int64](np, i.c) {
-				ip = raw.Add(ip, int(i.a))
-				continue
+				goto jump
 			}
 		case opIfLe:
 			if *raw.At[int64](np, i.b) <= *raw.At[int64](np, i.c) {
-				ip = raw.Add(ip, int(i.a))
-				continue
+				goto jump
 			}
 		case opIfLtU:
 			if *raw.At[uint64](np, i.b) < *raw.At[uint64](np, i.c) {
-				ip = raw.Add(ip, int(i.a))
-				continue
+				goto jump
 			}
 		case opIfLeU:
 			if *raw.At[uint64](np, i.b) <= *raw.At[uint64](np, i.c) {
-				ip = raw.Add(ip, int(i.a))
-				continue
+				goto jump
 			}
 		case opIfEqK:
 			if *raw.At[int64](np, i.b) == int64(i.c) {
-				ip = raw.Add(ip, int(i.a))
-				continue
+				goto jump
 			}
 		case opIfNeK:
 			if *raw.At[int64](np, i.b) != int64(i.c) {
-				ip = raw.Add(ip, int(i.a))
-				continue
+				goto jump
 			}
 		case opIfLtK:
 			if *raw.At[int64](np, i.b) < int64(i.c) {
-				ip = raw.Add(ip, int(i.a))
-				continue
+				goto jump
 			}
 		case opIfLeK:
 			if *raw.At[int64](np, i.b) <= int64(i.c) {
-				ip = raw.Add(ip, int(i.a))
-				continue
+				goto jump
 			}
 		case opIfGtK:
 			if *raw.At[int64](np, i.b) > int64(i.c) {
-				ip = raw.Add(ip, int(i.a))
-				continue
+				goto jump
 			}
 		case opIfGeK:
 			if *raw.At[int64](np, i.b) >= int64(i.c) {
-				ip = raw.Add(ip, int(i.a))
-				continue
+				goto jump
 			}
 		case opIfLtF:
 			if *raw.At[float64](np, i.b) < *raw.At[float64](np, i.c) {
-				ip = raw.Add(ip, int(i.a))
-				continue
+				goto jump
 			}
 		case opIfLeF:
 			if *raw.At[float64](np, i.b) <= *raw.At[float64](np, i.c) {
-				ip = raw.Add(ip, int(i.a))
-				continue
+				goto jump
 			}
 		case opIfNotLtF:
 			if !(*raw.At[float64](np, i.b) < *raw.At[float64](np, i.c)) {
-				ip = raw.Add(ip, int(i.a))
-				continue
+				goto jump
 			}
 		case opIfNotLeF:
 			if !(*raw.At[float64](np, i.b) <= *raw.At[float64](np, i.c)) {
-				ip = raw.Add(ip, int(i.a))
-				continue
+				goto jump
 			}
 		case opIfNil:
 			if *raw.At[raw.Pointer](pp, i.b) == nil {
-				ip = raw.Add(ip, int(i.a))
-				continue
+				goto jump
 			}
 		case opIfNotNil:
 			if *raw.At[raw.Pointer](pp, i.b) != nil {
-				ip = raw.Add(ip, int(i.a))
-				continue
+				goto jump
 			}
 
 		case opCall:
@@ -588,13 +560,21 @@ again: // the instruction at t.pc
 			*raw.At[raw.Pointer](pp, i.a) = raw.TabType(*raw.At[raw.Pointer](pp, i.b))
 		case opLenMap:
 			t.pc = raw.Address(ip)
-			*raw.At[uint64](np, i.a) = uint64(raw.MapLen(*raw.At[raw.Pointer](pp, i.b)))
+			mapLen(i, pp, np)
 			goto resume
 		default:
 			goto unknown
 		}
 		ip = raw.Add(ip, insSize)
 	}
+jump: // to the target of the instruction
+	if d := raw.As[ins](ip).a; d >= 0 || !t.m.stop.Load() {
+		ip = raw.Add(ip, int(d))
+		goto next
+	}
+stop:
+	t.pc = raw.Address(ip)
+	panic(stopped{})
 resume: // after the instruction at t.pc
 	t.pc += insSize
 	goto again
@@ -606,12 +586,41 @@ isNil:
 	nilDereference()
 outside:
 	t.pc = raw.Address(ip)
-	outOfRange(x, l, raw.As[ins](ip).x == 0)
-stop:
+	outOfRange(raw.As[ins](ip), np)
+negative:
 	t.pc = raw.Address(ip)
-	panic(stopped{})
+	panic(plainError("runtime error: negative shift amount"))
 unknown:
 	panic(&typeError{msg: "an instruction that there is not"})
+}
+
+// outOfRange panics as the runtime does for the index of an instruction.
+func outOfRange(i *ins, np raw.Pointer) {
+	l := uint64(i.d)
+	if i.op != opIndexArr {
+		l = *raw.At[uint64](np, i.d)
+	}
+	panic(raw.BoundsError(*raw.At[uint64](np, i.c), i.x == 0, int(l), raw.BoundsIndex))
+}
+
+func newValue(c *code, i *ins, pp raw.Pointer) {
+	*raw.At[raw.Pointer](pp, i.a) = raw.New(c.types[i.b].Type)
+}
+
+func mapLen(i *ins, pp, np raw.Pointer) {
+	*raw.At[uint64](np, i.a) = uint64(raw.MapLen(*raw.At[raw.Pointer](pp, i.b)))
+}
+
+func compareStrings(i *ins, pp, np raw.Pointer) {
+	a, b := str(pp, np, i.b, i.c), str(pp, np, i.d, i.e)
+	switch i.op {
+	case opEqStr:
+		setBool(np, i.a, a == b)
+	case opLtStr:
+		setBool(np, i.a, a < b)
+	default:
+		setBool(np, i.a, a <= b)
+	}
 }
 
 // loadBox copies a boxed value from memory.

@@ -3,8 +3,6 @@ package vm
 import (
 	"fmt"
 	"go/token"
-
-	"farm/namespace/vm/raw"
 )
 
 // panicking is a panic, or a call of runtime.Goexit, on its way.
@@ -31,6 +29,10 @@ func (t *thread) newPanic(r any) {
 		p.goexit = true
 	}
 	p.stack = t.trace()
+	if t.top >= 0 { // where the frame stays while deferred functions run
+		f := &t.frames[t.top]
+		f.pc = int(t.pc-f.c.base) + insSize
+	}
 	t.panics = append(t.panics, p)
 }
 
@@ -179,9 +181,4 @@ func (m *Machine) position(p token.Pos) string {
 func nilDereference() {
 	var p *int
 	*p = 0
-}
-
-// outOfRange panics as the runtime does for an index.
-func outOfRange(i, n uint64, signed bool) {
-	panic(raw.BoundsError(i, signed, int(n), raw.BoundsIndex))
 }
