@@ -109,7 +109,9 @@ next:
 			if m == nil {
 				goto isNil
 			}
-			*raw.At[[2]raw.Pointer](pp, i.a) = *raw.At[[2]raw.Pointer](m, i.c)
+			// word by word: the compiler would call a function to move both
+			*raw.At[raw.Pointer](pp, i.a) = *raw.At[raw.Pointer](m, i.c)
+			*raw.At[raw.Pointer](pp, i.a+8) = *raw.At[raw.Pointer](m, i.c+8)
 		case opLoadBox:
 			t.pc = raw.Address(ip)
 			loadBox(c, i, pp)
@@ -159,7 +161,8 @@ next:
 			if m == nil {
 				goto isNil
 			}
-			*raw.At[[2]raw.Pointer](m, i.c) = *raw.At[[2]raw.Pointer](pp, i.b)
+			*raw.At[raw.Pointer](m, i.c) = *raw.At[raw.Pointer](pp, i.b)
+			*raw.At[raw.Pointer](m, i.c+8) = *raw.At[raw.Pointer](pp, i.b+8)
 		case opStoreBox:
 			m := *raw.At[raw.Pointer](pp, i.a)
 			if m == nil {
@@ -584,9 +587,11 @@ enter: // the frame that has been pushed
 isNil:
 	t.pc = raw.Address(ip)
 	nilDereference()
+	return panicked
 outside:
 	t.pc = raw.Address(ip)
 	outOfRange(raw.As[ins](ip), np)
+	return panicked
 negative:
 	t.pc = raw.Address(ip)
 	panic(plainError("runtime error: negative shift amount"))

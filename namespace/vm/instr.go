@@ -205,6 +205,9 @@ func (f *function) branchOp(c *ssa.BinOp) bool {
 	return cmp && b.Info()&types.IsFloat != 0 && b.Kind() != types.Float32
 }
 
+// instr emits what becomes of an instruction.
+//
+//nolint:gocyclo // one case for each instruction
 func (f *function) instr(in ssa.Instruction) {
 	switch x := in.(type) {
 	case *ssa.Alloc:
