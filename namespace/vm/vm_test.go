@@ -105,6 +105,7 @@ func TestPrograms(t *testing.T) {
 func TestCancelEndsAllThatWaits(t *testing.T) {
 	for name, body := range map[string]string{
 		"loop":       `for {}`,
+		"condition":  `n := 0; for i := 0; i < 1<<62; i++ { n ^= i }; fmt.Println(n)`,
 		"loop calls": `f := func() {}; for { f() }`,
 		"receive":    `<-make(chan int)`,
 		"send":       `make(chan int) <- 1`,
