@@ -14,6 +14,7 @@ type panicking struct {
 	hard      bool // ends the thread without running what is deferred
 	in        int  // the frame whose deferred function runs
 	stack     []string
+	callers   []caller // the calls at the panic
 }
 
 // goexit is what a panic carries for runtime.Goexit.
@@ -28,7 +29,7 @@ func (t *thread) newPanic(r any) {
 	case goexit:
 		p.goexit = true
 	}
-	p.stack = t.trace()
+	p.stack, p.callers = t.trace(), t.stack()
 	if t.top >= 0 { // where the frame stays while deferred functions run
 		f := &t.frames[t.top]
 		f.pc = int(t.pc-f.c.base) + insSize
