@@ -68,6 +68,7 @@ const (
 	opIndexStore64 // element of P b = N a
 	opIndexStore8  // element of P b = N a
 	opIndexStr     // N a = byte N c of the string P b, N d
+	opIndex2Load64 // N a = element N e of the slice at element N c of P b, N d
 	opIndexRow     // P a, N e, N e+8 = the slice at element N c of P b, N d
 
 	// integers

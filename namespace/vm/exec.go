@@ -17,7 +17,7 @@ const insSize = 24
 // sets t.pc first, which says where it is, and goes to resume or again, which find everything anew. An
 // operation that may panic sets t.pc, too.
 //
-//nolint:gocyclo // one case for each operation
+//nolint:gocyclo,funlen // one case for each operation
 func (t *thread) loop() (how outcome) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -241,6 +241,17 @@ next:
 				goto outside
 			}
 			*raw.At[uint64](np, i.a) = uint64(*raw.As[uint8](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x))))
+		case opIndex2Load64:
+			x := *raw.At[uint64](np, i.c)
+			if x >= *raw.At[uint64](np, i.d) {
+				goto outside
+			}
+			row := raw.As[slice](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x)*24))
+			y := *raw.At[uint64](np, i.e)
+			if y >= row.n {
+				goto outsideRow
+			}
+			*raw.At[uint64](np, i.a) = *raw.As[uint64](raw.Add(row.p, int(y)*8))
 		case opIndexRow:
 			x := *raw.At[uint64](np, i.c)
 			if x >= *raw.At[uint64](np, i.d) {
@@ -592,6 +603,10 @@ outside:
 	t.pc = raw.Address(ip)
 	outOfRange(raw.As[ins](ip), np)
 	return panicked
+outsideRow:
+	t.pc = raw.Address(ip)
+	outOfRow(raw.As[ins](ip), pp, np)
+	return panicked
 negative:
 	t.pc = raw.Address(ip)
 	panic(plainError("runtime error: negative shift amount"))
@@ -605,7 +620,13 @@ func outOfRange(i *ins, np raw.Pointer) {
 	if i.op != opIndexArr {
 		l = *raw.At[uint64](np, i.d)
 	}
-	panic(raw.BoundsError(*raw.At[uint64](np, i.c), i.x == 0, int(l), raw.BoundsIndex))
+	panic(raw.BoundsError(*raw.At[uint64](np, i.c), i.x&1 == 0, int(l), raw.BoundsIndex))
+}
+
+// outOfRow panics for the second index of an instruction.
+func outOfRow(i *ins, pp, np raw.Pointer) {
+	row := raw.As[slice](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(*raw.At[uint64](np, i.c))*24))
+	panic(raw.BoundsError(*raw.At[uint64](np, i.e), i.x&2 == 0, int(row.n), raw.BoundsIndex))
 }
 
 func newValue(c *code, i *ins, pp raw.Pointer) {

@@ -21,6 +21,11 @@ func (f *function) fuse(b *ssa.BasicBlock) {
 		case *ssa.IndexAddr:
 			if f.indexFuses(b, i, x) {
 				f.fused[x] = true
+				f.fuseRow(b, i, x)
+			}
+		case *ssa.BinOp:
+			if m := factor(b, i, x); m != nil {
+				f.fused[m] = true
 			}
 		case *ssa.If:
 			if c, ok := x.Cond.(*ssa.BinOp); ok && i > 0 && b.Instrs[i-1] == ssa.Instruction(c) && len(*c.Referrers()) == 1 && f.branchOp(c) {
@@ -187,6 +192,32 @@ func (f *function) indexFuses(b *ssa.BasicBlock, i int, x *ssa.IndexAddr) bool {
 		return next.Addr == ssa.Value(x) && next.Val != ssa.Value(x) && (k == part64 || k == partU8)
 	}
 	return false
+}
+
+// fuseRow lets the load of an element take over that of the row it is in, when that comes right before.
+func (f *function) fuseRow(b *ssa.BasicBlock, i int, x *ssa.IndexAddr) {
+	row, ok := x.X.(*ssa.UnOp)
+	if !ok || i == 0 || b.Instrs[i-1] != ssa.Instruction(row) || len(*row.Referrers()) != 1 {
+		return
+	}
+	at, ok := row.X.(*ssa.IndexAddr)
+	load, isLoad := b.Instrs[i+1].(*ssa.UnOp)
+	if ok && isLoad && f.fused[at] && f.m.typeOf(load.Type()).parts[0].kind == part64 {
+		f.fused[row] = true
+	}
+}
+
+// factor is the product that an addition of float64 numbers is done together with: it comes right before
+// and nothing else needs it.
+func factor(b *ssa.BasicBlock, i int, x *ssa.BinOp) *ssa.BinOp {
+	if t, ok := x.Type().Underlying().(*types.Basic); !ok || t.Kind() != types.Float64 || x.Op != token.ADD || i == 0 {
+		return nil
+	}
+	m, ok := b.Instrs[i-1].(*ssa.BinOp)
+	if !ok || m.Op != token.MUL || len(*m.Referrers()) != 1 || x.X != ssa.Value(m) && x.Y != ssa.Value(m) || x.X == x.Y {
+		return nil
+	}
+	return m
 }
 
 var partSize = map[partKind]int64{part64: 8, partI32: 4, partU8: 1, partPtr: 8, partSlice: 24}
@@ -567,11 +598,20 @@ func (f *function) extend(at int32, t types.Type) {
 }
 
 func (f *function) indexLoad(dst loc, x *ssa.IndexAddr, k partKind) {
-	s, n := f.use(x.X), f.use(x.Index)
-	i := ins{x: unsignedIndex(x.Index), a: dst.n * 8, b: s.p * 8, c: n.n * 8, d: s.n * 8}
+	n := f.use(x.Index)
+	i := ins{e: n.n * 8}
+	if row, ok := x.X.(*ssa.UnOp); !ok || !f.fused[row] {
+		s := f.use(x.X)
+		i = ins{x: unsignedIndex(x.Index), a: dst.n * 8, b: s.p * 8, c: n.n * 8, d: s.n * 8}
+	}
 	switch k {
 	case part64:
 		i.op = opIndexLoad64
+		if row, ok := x.X.(*ssa.UnOp); ok && f.fused[row] {
+			at := row.X.(*ssa.IndexAddr)
+			s, first := f.use(at.X), f.use(at.Index)
+			i = ins{op: opIndex2Load64, x: unsignedIndex(at.Index) | 2*unsignedIndex(x.Index), a: dst.n * 8, b: s.p * 8, c: first.n * 8, d: s.n * 8, e: n.n * 8}
+		}
 	case partI32:
 		i.op = opIndexLoadI32
 	case partU8:
