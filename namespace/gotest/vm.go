@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 
@@ -97,7 +98,7 @@ func runVM(file, src string) error {
 	if err != nil {
 		return err
 	}
-	f, err := parser.ParseFile(fset, file, src, parser.SkipObjectResolution)
+	f, err := parser.ParseFile(fset, filepath.Base(file), src, parser.SkipObjectResolution)
 	if err != nil {
 		return err
 	}

@@ -187,7 +187,7 @@ func (f *function) appendCall(dst loc, x, y ssa.Value) {
 					panic(&LimitError{"memory for a slice, bytes", t.m.lim.Memory})
 				}
 				var cc int
-				p, cc = raw.Grow(ty, p, int(n), int(c), int(n+k-c))
+				p, cc = raw.Grow(ty, p, int(n), int(c), int(k))
 				c = uint64(cc)
 			}
 			if size > 0 {

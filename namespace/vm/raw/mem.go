@@ -117,9 +117,13 @@ func MapAssign(t Type, m, key, elem Pointer) { mapassign(t, m, key, elem) }
 // MapLen is the length of a map; m may be nil.
 func MapLen(m Pointer) int { return maplen(m) }
 
-// Grow makes room for num more elements of the type than a slice has.
+// Grow makes room for num more elements of the type than a slice of n, with room for c, has. n+num must be
+// more than c.
 func Grow(t Type, p Pointer, n, c, num int) (Pointer, int) {
 	h := growslice(t, header{p, n, c}, num)
+	if h.cap < n+num {
+		panic("raw: growslice has another meaning")
+	}
 	return h.p, h.cap
 }
 

@@ -255,3 +255,27 @@ func TestForgedKinds(t *testing.T) {
 		})
 	}
 }
+
+// TestGrow grows slices that have some room, but not enough.
+func TestGrow(t *testing.T) {
+	ty := TypeOf(reflect.TypeFor[string]())
+	for n := range 40 {
+		for room := range 20 {
+			for num := room + 1; num < 60; num += 7 {
+				s := make([]string, n, n+room)
+				for i := range s {
+					s[i] = fmt.Sprint(i)
+				}
+				p, c := Grow(ty, SliceData(s), n, n+room, num)
+				if c < n+num {
+					t.Fatalf("room for %d, not %d", c, n+num)
+				}
+				for i, x := range Slice[string](p, n) {
+					if x != fmt.Sprint(i) {
+						t.Fatal("lost", i)
+					}
+				}
+			}
+		}
+	}
+}
