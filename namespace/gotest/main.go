@@ -82,8 +82,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, "gotest:", err)
 		os.Exit(1)
 	}
-	defer func() { _ = os.Remove(os.Getenv(exportsVar)) }()
-	if err := run(*root, *only, *out, *sample, *parallel, *limit); err != nil {
+	err := run(*root, *only, *out, *sample, *parallel, *limit)
+	if file := os.Getenv(exportsVar); file != "" {
+		os.Remove(file)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "gotest:", err)
 		os.Exit(1)
 	}
