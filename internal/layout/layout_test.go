@@ -67,7 +67,7 @@ var outside = map[string][]string{
 	"github.com/traefik/yaegi":         {"namespace/..."},
 	"golang.org/x/tools":               {"namespace/..."},
 	"github.com/bufbuild/protocompile": {"api/generate"},
-	"google.golang.org/protobuf":       {"api/...", "replica", "worker", "tasks", "internal/...", "cmd/..."},
+	"google.golang.org/protobuf":       {"api/...", "replica", "replica/roster", "worker", "tasks", "internal/...", "cmd/..."},
 	"google.golang.org/grpc":           {"api", "replica", "tasks", "worker", "internal/...", "chaos/...", "cmd/..."},
 	"github.com/urfave/cli":            {"cmd/..."},
 	"golang.org/x/net":                 {"replica"},
