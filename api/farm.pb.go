@@ -4003,7 +4003,8 @@ type Hello struct {
 	Incarnation   uint64                 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"` // grows with each start of the worker
 	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
 	Slots         uint32                 `protobuf:"varint,4,opt,name=slots,proto3" json:"slots,omitempty"`
-	Holds         []*AttemptRef          `protobuf:"bytes,5,rep,name=holds,proto3" json:"holds,omitempty"` // attempts it has and has not reported
+	Holds         []*AttemptRef          `protobuf:"bytes,5,rep,name=holds,proto3" json:"holds,omitempty"` // attempts it has and the leader has not answered
+	Began         []*AttemptRef          `protobuf:"bytes,6,rep,name=began,proto3" json:"began,omitempty"` // of them, those that run or ran
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4069,6 +4070,13 @@ func (x *Hello) GetSlots() uint32 {
 func (x *Hello) GetHolds() []*AttemptRef {
 	if x != nil {
 		return x.Holds
+	}
+	return nil
+}
+
+func (x *Hello) GetBegan() []*AttemptRef {
+	if x != nil {
+		return x.Began
 	}
 	return nil
 }
@@ -5247,13 +5255,14 @@ const file_farm_proto_rawDesc = "" +
 	"\aoutputs\x18\x06 \x03(\v2\x0f.farm.v1.OutputR\aoutputs\x12-\n" +
 	"\bprogress\x18\a \x03(\v2\x11.farm.v1.ProgressR\bprogress\x12\x1a\n" +
 	"\bdraining\x18\b \x01(\bR\bdraining\x12\x1c\n" +
-	"\tisolation\x18\t \x01(\tR\tisolation\"\x96\x01\n" +
+	"\tisolation\x18\t \x01(\tR\tisolation\"\xc1\x01\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x14\n" +
 	"\x05slots\x18\x04 \x01(\rR\x05slots\x12)\n" +
-	"\x05holds\x18\x05 \x03(\v2\x13.farm.v1.AttemptRefR\x05holds\":\n" +
+	"\x05holds\x18\x05 \x03(\v2\x13.farm.v1.AttemptRefR\x05holds\x12)\n" +
+	"\x05began\x18\x06 \x03(\v2\x13.farm.v1.AttemptRefR\x05began\":\n" +
 	"\n" +
 	"AttemptRef\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
@@ -5483,38 +5492,39 @@ var file_farm_proto_depIdxs = []int32{
 	47, // 55: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
 	48, // 56: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
 	51, // 57: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
-	1,  // 58: farm.v1.Complete.ending:type_name -> farm.v1.Ending
-	53, // 59: farm.v1.Complete.put:type_name -> farm.v1.Item
-	31, // 60: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
-	55, // 61: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
-	56, // 62: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
-	57, // 63: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
-	51, // 64: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
-	51, // 65: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
-	51, // 66: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
-	24, // 67: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
-	58, // 68: farm.v1.Assign.load:type_name -> farm.v1.Load
-	53, // 69: farm.v1.Load.items:type_name -> farm.v1.Item
-	6,  // 70: farm.v1.JoinReply.error:type_name -> farm.v1.Error
-	2,  // 71: farm.v1.Farm.Do:input_type -> farm.v1.Calls
-	4,  // 72: farm.v1.Farm.One:input_type -> farm.v1.Call
-	45, // 73: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
-	49, // 74: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
-	59, // 75: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
-	60, // 76: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
-	61, // 77: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
-	3,  // 78: farm.v1.Farm.Do:output_type -> farm.v1.Replies
-	5,  // 79: farm.v1.Farm.One:output_type -> farm.v1.Reply
-	46, // 80: farm.v1.Farm.Watch:output_type -> farm.v1.Event
-	54, // 81: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
-	42, // 82: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
-	62, // 83: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
-	62, // 84: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
-	78, // [78:85] is the sub-list for method output_type
-	71, // [71:78] is the sub-list for method input_type
-	71, // [71:71] is the sub-list for extension type_name
-	71, // [71:71] is the sub-list for extension extendee
-	0,  // [0:71] is the sub-list for field type_name
+	51, // 58: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
+	1,  // 59: farm.v1.Complete.ending:type_name -> farm.v1.Ending
+	53, // 60: farm.v1.Complete.put:type_name -> farm.v1.Item
+	31, // 61: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
+	55, // 62: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
+	56, // 63: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
+	57, // 64: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
+	51, // 65: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
+	51, // 66: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
+	51, // 67: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
+	24, // 68: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
+	58, // 69: farm.v1.Assign.load:type_name -> farm.v1.Load
+	53, // 70: farm.v1.Load.items:type_name -> farm.v1.Item
+	6,  // 71: farm.v1.JoinReply.error:type_name -> farm.v1.Error
+	2,  // 72: farm.v1.Farm.Do:input_type -> farm.v1.Calls
+	4,  // 73: farm.v1.Farm.One:input_type -> farm.v1.Call
+	45, // 74: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
+	49, // 75: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
+	59, // 76: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
+	60, // 77: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
+	61, // 78: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
+	3,  // 79: farm.v1.Farm.Do:output_type -> farm.v1.Replies
+	5,  // 80: farm.v1.Farm.One:output_type -> farm.v1.Reply
+	46, // 81: farm.v1.Farm.Watch:output_type -> farm.v1.Event
+	54, // 82: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
+	42, // 83: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
+	62, // 84: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
+	62, // 85: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
+	79, // [79:86] is the sub-list for method output_type
+	72, // [72:79] is the sub-list for method input_type
+	72, // [72:72] is the sub-list for extension type_name
+	72, // [72:72] is the sub-list for extension extendee
+	0,  // [0:72] is the sub-list for field type_name
 }
 
 func init() { file_farm_proto_init() }

@@ -61,8 +61,8 @@ func New(t Times) *Roster { return &Roster{times: t, sessions: map[string]*Sessi
 // Lead begins or ends a leadership: every session ends, and every worker in the
 // state has a lease from now on to attach.
 func (r *Roster) Lead(leads bool, now time.Time) {
-	for _, x := range r.sessions {
-		x.link.End(ErrNotLeader)
+	for _, id := range slices.Sorted(maps.Keys(r.sessions)) {
+		r.sessions[id].link.End(ErrNotLeader)
 	}
 	r.leads, r.since, r.sessions = leads, now, map[string]*Session{}
 }
@@ -163,9 +163,9 @@ func (r *Roster) Open(s *scheduler.State, h *api.Hello, link Link, now time.Time
 		old.link.End(ErrReplaced)
 	}
 	x := &Session{link: link, worker: h.Worker, incarnation: h.Incarnation, heard: now,
-		known: map[string]uint64{}, jobs: map[string]bool{}, began: map[string]uint32{}}
+		known: map[string]uint64{}, jobs: map[string]bool{}, given: map[string]uint32{}, began: map[string]uint32{}}
 	link.Push(&api.Instruction{Do: &api.Instruction_Welcome{Welcome: &api.Welcome{Lease: int64(r.times.Lease), Beat: int64(r.times.Beat)}}})
-	x.resync(s, h.Holds)
+	x.resync(s, h)
 	r.sessions[h.Worker] = x
 	return x, nil
 }
@@ -192,7 +192,8 @@ type Session struct {
 	incarnation uint64
 	known       map[string]uint64 // namespace → version of the items the worker has
 	jobs        map[string]bool   // whose description it was sent
-	began       map[string]uint32 // task → attempt it said it had begun
+	given       map[string]uint32 // task → attempt it was last given
+	began       map[string]uint32 // of them, those it said it had begun
 	heard       time.Time
 	broken      time.Time // when its stream ended, zero before
 	givenUp     bool
@@ -212,14 +213,22 @@ const maxIsolation = 256
 // Heard notes what a worker says of itself. What it asks for is in Commands.
 func (x *Session) Heard(m *api.FromWorker, now time.Time) {
 	x.heard = now
-	for _, b := range m.Began {
-		x.began[b.Task] = b.Attempt
-	}
+	x.begun(m.Began)
 	for _, ns := range m.Forgot {
 		delete(x.known, ns)
 	}
 	if m.Isolation != "" && len(m.Isolation) <= maxIsolation {
 		x.isolation = m.Isolation
+	}
+}
+
+// begun notes which attempts have begun. What a worker says of an earlier one is
+// late: it must not cost the task the attempt it has now.
+func (x *Session) begun(attempts []*api.AttemptRef) {
+	for _, b := range attempts {
+		if x.given[b.Task] == b.Attempt {
+			x.began[b.Task] = b.Attempt
+		}
 	}
 }
 
@@ -277,7 +286,11 @@ func (x *Session) silence(t Times, now time.Time) string {
 
 // lost is the command that gives this worker up, blaming what it had begun.
 func (x *Session) lost(cause string) *scheduler.WorkerLost {
-	return &scheduler.WorkerLost{Worker: x.worker, Incarnation: x.incarnation, Cause: cause, Began: slices.Sorted(maps.Keys(x.began))}
+	c := &scheduler.WorkerLost{Worker: x.worker, Incarnation: x.incarnation, Cause: cause}
+	for _, id := range slices.Sorted(maps.Keys(x.began)) {
+		c.Began = append(c.Began, scheduler.Attempt{Task: id, Number: x.began[id]})
+	}
+	return c
 }
 
 func (x *Session) forget(space string) {
@@ -291,15 +304,23 @@ func (x *Session) settled(e *scheduler.Effect) {
 	if e.Space != "" {
 		x.known[e.Space] = e.Version
 	}
-	delete(x.began, e.Task.ID)
+	x.drop(e.Task.ID, e.Attempt)
 	x.link.Push(&api.Instruction{Do: &api.Instruction_Settled{Settled: &api.AttemptRef{Task: e.Task.ID, Attempt: e.Attempt}}})
 }
 
 // voided tells the worker to drop an attempt; it drops the namespace with it.
 func (x *Session) voided(task string, attempt uint32, space string) {
 	delete(x.known, space)
-	delete(x.began, task)
+	x.drop(task, attempt)
 	x.link.Push(&api.Instruction{Do: &api.Instruction_Voided{Voided: &api.AttemptRef{Task: task, Attempt: attempt}}})
+}
+
+// drop forgets an attempt, if there is no later one.
+func (x *Session) drop(task string, attempt uint32) {
+	if x.given[task] == attempt {
+		delete(x.given, task)
+		delete(x.began, task)
+	}
 }
 
 func (x *Session) stop(task string, attempt uint32) {
@@ -323,6 +344,8 @@ func (x *Session) assign(s *scheduler.State, t *scheduler.Task) {
 	if t.Namespace != "" && s.Head(t.Namespace) == t {
 		a.Load = x.load(s, t.Namespace)
 	}
+	x.given[t.ID] = t.Attempt
+	delete(x.began, t.ID)
 	x.link.Push(&api.Instruction{Do: &api.Instruction_Assign{Assign: a}})
 }
 
@@ -357,9 +380,9 @@ func (x *Session) load(s *scheduler.State, space string) *api.Load {
 
 // resync puts in line what a worker that has just attached should have and has
 // not, and withdraws what it has and should not have.
-func (x *Session) resync(s *scheduler.State, holds []*api.AttemptRef) {
+func (x *Session) resync(s *scheduler.State, hello *api.Hello) {
 	has := map[string]uint32{}
-	for _, h := range holds {
+	for _, h := range hello.Holds {
 		has[h.Task] = h.Attempt
 	}
 	for _, t := range s.Assigned(x.worker) {
@@ -368,7 +391,7 @@ func (x *Session) resync(s *scheduler.State, holds []*api.AttemptRef) {
 			continue
 		}
 		delete(has, t.ID)
-		x.began[t.ID] = t.Attempt // it may have: blame is settled when it reports
+		x.given[t.ID] = t.Attempt
 		if t.Namespace != "" && s.Head(t.Namespace) == t {
 			x.known[t.Namespace] = s.Namespace(t.Namespace).Version
 		}
@@ -379,4 +402,5 @@ func (x *Session) resync(s *scheduler.State, holds []*api.AttemptRef) {
 	for _, id := range slices.Sorted(maps.Keys(has)) {
 		x.voided(id, has[id], "")
 	}
+	x.begun(hello.Began)
 }
