@@ -3193,6 +3193,7 @@ type Status struct {
 	Succeeded     uint64                 `protobuf:"varint,7,opt,name=succeeded,proto3" json:"succeeded,omitempty"`
 	Failed        uint64                 `protobuf:"varint,8,opt,name=failed,proto3" json:"failed,omitempty"`
 	Cancelled     uint64                 `protobuf:"varint,9,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
+	Cluster       string                 `protobuf:"bytes,10,opt,name=cluster,proto3" json:"cluster,omitempty"` // its id
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3290,6 +3291,13 @@ func (x *Status) GetCancelled() uint64 {
 	return 0
 }
 
+func (x *Status) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
 type NodeInfo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -3306,7 +3314,8 @@ type NodeInfo struct {
 	Cluster       string                 `protobuf:"bytes,12,opt,name=cluster,proto3" json:"cluster,omitempty"`                // id of the cluster, empty before there is one
 	LogHash       string                 `protobuf:"bytes,13,opt,name=log_hash,json=logHash,proto3" json:"log_hash,omitempty"` // rolling hash of the log up to applied
 	Version       string                 `protobuf:"bytes,14,opt,name=version,proto3" json:"version,omitempty"`
-	Marks         []*Mark                `protobuf:"bytes,15,rep,name=marks,proto3" json:"marks,omitempty"` // of the newest entries, the oldest first
+	Marks         []*Mark                `protobuf:"bytes,15,rep,name=marks,proto3" json:"marks,omitempty"`       // of the newest entries, the oldest first
+	Instance      string                 `protobuf:"bytes,16,opt,name=instance,proto3" json:"instance,omitempty"` // tells the node from every other there ever was
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3444,6 +3453,13 @@ func (x *NodeInfo) GetMarks() []*Mark {
 		return x.Marks
 	}
 	return nil
+}
+
+func (x *NodeInfo) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
 }
 
 // Mark is a hash of the log up to an entry and of what was decided on it: equal
@@ -5179,7 +5195,7 @@ const file_farm_proto_rawDesc = "" +
 	" \x01(\tR\n" +
 	"firstError\x12\x18\n" +
 	"\acreated\x18\v \x01(\x03R\acreated\x12\x1a\n" +
-	"\bfinished\x18\f \x01(\x03R\bfinished\"\x92\x02\n" +
+	"\bfinished\x18\f \x01(\x03R\bfinished\"\xac\x02\n" +
 	"\x06Status\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\tR\x06leader\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12'\n" +
@@ -5189,7 +5205,9 @@ const file_farm_proto_rawDesc = "" +
 	"\arunning\x18\x06 \x01(\x04R\arunning\x12\x1c\n" +
 	"\tsucceeded\x18\a \x01(\x04R\tsucceeded\x12\x16\n" +
 	"\x06failed\x18\b \x01(\x04R\x06failed\x12\x1c\n" +
-	"\tcancelled\x18\t \x01(\x04R\tcancelled\"\xe8\x02\n" +
+	"\tcancelled\x18\t \x01(\x04R\tcancelled\x12\x18\n" +
+	"\acluster\x18\n" +
+	" \x01(\tR\acluster\"\x84\x03\n" +
 	"\bNodeInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04raft\x18\x02 \x01(\tR\x04raft\x12\x10\n" +
@@ -5206,7 +5224,8 @@ const file_farm_proto_rawDesc = "" +
 	"\acluster\x18\f \x01(\tR\acluster\x12\x19\n" +
 	"\blog_hash\x18\r \x01(\tR\alogHash\x12\x18\n" +
 	"\aversion\x18\x0e \x01(\tR\aversion\x12#\n" +
-	"\x05marks\x18\x0f \x03(\v2\r.farm.v1.MarkR\x05marks\".\n" +
+	"\x05marks\x18\x0f \x03(\v2\r.farm.v1.MarkR\x05marks\x12\x1a\n" +
+	"\binstance\x18\x10 \x01(\tR\binstance\".\n" +
 	"\x04Mark\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\fR\x03sum\"\xaa\x01\n" +

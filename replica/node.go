@@ -35,6 +35,7 @@ type Node struct {
 	cfg      Config
 	log      *slog.Logger
 	id       string
+	instance string
 	raftAddr string
 	apiAddr  string
 	lock     *os.File
@@ -79,6 +80,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, hub: newHub(), done: make(chan struct{}), workerDone: make(chan struct{})}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.peers.cluster = n.cluster
 	n.held = &held{n: n, wake: make(chan struct{}, 1), back: make(chan struct{}, 1)}
 	n.dispatch = &dispatcher{n: n, sessions: map[string]*session{}}
 	if err := n.start(ctx); err != nil {
@@ -128,7 +130,7 @@ func (n *Node) openData() error {
 	if err != nil {
 		return err
 	}
-	n.id = me.ID
+	n.id, n.instance = me.ID, me.Instance
 	n.log = n.cfg.Logger.With("node", n.id)
 	n.fsm, err = fsm.Open(fsm.Options{Dir: n.cfg.Data, OnApply: n.applied, Logger: n.log})
 	return err
@@ -161,6 +163,7 @@ func (n *Node) openRaft() error {
 		Dir:       filepath.Join(n.cfg.Data, "raft"),
 		Bind:      n.cfg.Raft,
 		API:       n.apiAddr,
+		Instance:  n.instance,
 		FSM:       n.fsm,
 		Snapshots: n.fsm.Snapshots(),
 		LogStore:  n.cfg.LogStore,
@@ -176,7 +179,7 @@ func (n *Node) openRaft() error {
 	if err != nil {
 		return err
 	}
-	n.raftAddr, _ = splitAddress(n.raft.Address())
+	n.raftAddr, _, _ = consensus.SplitAddress(n.raft.Address())
 	return nil
 }
 
@@ -198,6 +201,8 @@ func (n *Node) serve() {
 		grpc.MaxRecvMsgSize(api.MaxMessage),
 		grpc.MaxSendMsgSize(api.MaxWorkerMessage),
 		grpc.MaxConcurrentStreams(MaxStreams),
+		grpc.ChainUnaryInterceptor(n.meantUnary),
+		grpc.ChainStreamInterceptor(n.meantStream),
 		grpc.ConnectionTimeout(5*time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: ConnectionIdle, Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}))
@@ -285,7 +290,7 @@ func (n *Node) leads() bool { return n.dispatch.leading.Load() }
 // leaderAPI is where the leader takes calls, empty when it is not known.
 func (n *Node) leaderAPI() string {
 	_, addr, _ := n.raft.Leader()
-	_, a := splitAddress(addr)
+	_, a, _ := consensus.SplitAddress(addr)
 	return a
 }
 
