@@ -888,8 +888,9 @@ type Work struct {
 	Call          string                 `protobuf:"bytes,2,opt,name=call,proto3" json:"call,omitempty"`     // the function to call once per input
 	Inputs        [][]byte               `protobuf:"bytes,3,rep,name=inputs,proto3" json:"inputs,omitempty"` // JSON
 	Args          map[string]string      `protobuf:"bytes,4,rep,name=args,proto3" json:"args,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	First         uint64                 `protobuf:"varint,5,opt,name=first,proto3" json:"first,omitempty"` // with call: the position of the first input in its job
-	Set           *SetKey                `protobuf:"bytes,6,opt,name=set,proto3" json:"set,omitempty"`      // instead of source: set a variable through the engine
+	First         uint64                 `protobuf:"varint,5,opt,name=first,proto3" json:"first,omitempty"`                                                                          // with call: the position of the first input in its job
+	Set           *SetKey                `protobuf:"bytes,6,opt,name=set,proto3" json:"set,omitempty"`                                                                               // instead of source: set a variable through the engine
+	Files         map[string][]byte      `protobuf:"bytes,7,rep,name=files,proto3" json:"files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // that the code can read, by name
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -962,6 +963,13 @@ func (x *Work) GetFirst() uint64 {
 func (x *Work) GetSet() *SetKey {
 	if x != nil {
 		return x.Set
+	}
+	return nil
+}
+
+func (x *Work) GetFiles() map[string][]byte {
+	if x != nil {
+		return x.Files
 	}
 	return nil
 }
@@ -1915,6 +1923,7 @@ type JobSpec struct {
 	Call          string                 `protobuf:"bytes,2,opt,name=call,proto3" json:"call,omitempty"`
 	FoldNamespace string                 `protobuf:"bytes,3,opt,name=fold_namespace,json=foldNamespace,proto3" json:"fold_namespace,omitempty"`
 	FoldCall      string                 `protobuf:"bytes,4,opt,name=fold_call,json=foldCall,proto3" json:"fold_call,omitempty"`
+	Files         map[string][]byte      `protobuf:"bytes,5,rep,name=files,proto3" json:"files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // that the code of each task can read, by name
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1975,6 +1984,13 @@ func (x *JobSpec) GetFoldCall() string {
 		return x.FoldCall
 	}
 	return ""
+}
+
+func (x *JobSpec) GetFiles() map[string][]byte {
+	if x != nil {
+		return x.Files
+	}
+	return nil
 }
 
 type SealJob struct {
@@ -5011,17 +5027,22 @@ const file_farm_proto_rawDesc = "" +
 	"\x06result\"D\n" +
 	"\x05Error\x12!\n" +
 	"\x04code\x18\x01 \x01(\x0e2\r.farm.v1.CodeR\x04code\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\xe9\x01\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\xd3\x02\n" +
 	"\x04Work\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12\x16\n" +
 	"\x06inputs\x18\x03 \x03(\fR\x06inputs\x12+\n" +
 	"\x04args\x18\x04 \x03(\v2\x17.farm.v1.Work.ArgsEntryR\x04args\x12\x14\n" +
 	"\x05first\x18\x05 \x01(\x04R\x05first\x12!\n" +
-	"\x03set\x18\x06 \x01(\v2\x0f.farm.v1.SetKeyR\x03set\x1a7\n" +
+	"\x03set\x18\x06 \x01(\v2\x0f.farm.v1.SetKeyR\x03set\x12.\n" +
+	"\x05files\x18\a \x03(\v2\x18.farm.v1.Work.FilesEntryR\x05files\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe5\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a8\n" +
+	"\n" +
+	"FilesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\xe5\x01\n" +
 	"\x06Submit\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
@@ -5083,12 +5104,17 @@ const file_farm_proto_rawDesc = "" +
 	"\x05items\x18\x03 \x03(\v2\r.farm.v1.ItemR\x05items\"?\n" +
 	"\aOpenJob\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12$\n" +
-	"\x04spec\x18\x02 \x01(\v2\x10.farm.v1.JobSpecR\x04spec\"y\n" +
+	"\x04spec\x18\x02 \x01(\v2\x10.farm.v1.JobSpecR\x04spec\"\xe6\x01\n" +
 	"\aJobSpec\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12%\n" +
 	"\x0efold_namespace\x18\x03 \x01(\tR\rfoldNamespace\x12\x1b\n" +
-	"\tfold_call\x18\x04 \x01(\tR\bfoldCall\"/\n" +
+	"\tfold_call\x18\x04 \x01(\tR\bfoldCall\x121\n" +
+	"\x05files\x18\x05 \x03(\v2\x1b.farm.v1.JobSpec.FilesEntryR\x05files\x1a8\n" +
+	"\n" +
+	"FilesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"/\n" +
 	"\aSealJob\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\x04R\x05total\",\n" +
@@ -5376,7 +5402,7 @@ func file_farm_proto_rawDescGZIP() []byte {
 }
 
 var file_farm_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
+var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 64)
 var file_farm_proto_goTypes = []any{
 	(Code)(0),                // 0: farm.v1.Code
 	(Ending)(0),              // 1: farm.v1.Ending
@@ -5442,6 +5468,8 @@ var file_farm_proto_goTypes = []any{
 	(*RemoveRequest)(nil),    // 61: farm.v1.RemoveRequest
 	(*JoinReply)(nil),        // 62: farm.v1.JoinReply
 	nil,                      // 63: farm.v1.Work.ArgsEntry
+	nil,                      // 64: farm.v1.Work.FilesEntry
+	nil,                      // 65: farm.v1.JobSpec.FilesEntry
 }
 var file_farm_proto_depIdxs = []int32{
 	4,  // 0: farm.v1.Calls.calls:type_name -> farm.v1.Call
@@ -5478,62 +5506,64 @@ var file_farm_proto_depIdxs = []int32{
 	0,  // 31: farm.v1.Error.code:type_name -> farm.v1.Code
 	63, // 32: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
 	14, // 33: farm.v1.Work.set:type_name -> farm.v1.SetKey
-	7,  // 34: farm.v1.Submit.work:type_name -> farm.v1.Work
-	53, // 35: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
-	24, // 36: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
-	30, // 37: farm.v1.Task.error:type_name -> farm.v1.TaskError
-	30, // 38: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
-	29, // 39: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
-	35, // 40: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
-	38, // 41: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
-	39, // 42: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
-	53, // 43: farm.v1.Namespace.stored:type_name -> farm.v1.Item
-	37, // 44: farm.v1.History.versions:type_name -> farm.v1.Version
-	42, // 45: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
-	44, // 46: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
-	43, // 47: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
-	47, // 48: farm.v1.Event.output:type_name -> farm.v1.Output
-	48, // 49: farm.v1.Event.progress:type_name -> farm.v1.Progress
-	29, // 50: farm.v1.Event.task:type_name -> farm.v1.Task
-	50, // 51: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
-	52, // 52: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
-	51, // 53: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
-	51, // 54: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
-	47, // 55: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
-	48, // 56: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
-	51, // 57: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
-	1,  // 58: farm.v1.Complete.ending:type_name -> farm.v1.Ending
-	53, // 59: farm.v1.Complete.put:type_name -> farm.v1.Item
-	31, // 60: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
-	55, // 61: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
-	56, // 62: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
-	57, // 63: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
-	51, // 64: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
-	51, // 65: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
-	51, // 66: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
-	24, // 67: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
-	58, // 68: farm.v1.Assign.load:type_name -> farm.v1.Load
-	53, // 69: farm.v1.Load.items:type_name -> farm.v1.Item
-	6,  // 70: farm.v1.JoinReply.error:type_name -> farm.v1.Error
-	2,  // 71: farm.v1.Farm.Do:input_type -> farm.v1.Calls
-	4,  // 72: farm.v1.Farm.One:input_type -> farm.v1.Call
-	45, // 73: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
-	49, // 74: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
-	59, // 75: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
-	60, // 76: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
-	61, // 77: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
-	3,  // 78: farm.v1.Farm.Do:output_type -> farm.v1.Replies
-	5,  // 79: farm.v1.Farm.One:output_type -> farm.v1.Reply
-	46, // 80: farm.v1.Farm.Watch:output_type -> farm.v1.Event
-	54, // 81: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
-	42, // 82: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
-	62, // 83: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
-	62, // 84: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
-	78, // [78:85] is the sub-list for method output_type
-	71, // [71:78] is the sub-list for method input_type
-	71, // [71:71] is the sub-list for extension type_name
-	71, // [71:71] is the sub-list for extension extendee
-	0,  // [0:71] is the sub-list for field type_name
+	64, // 34: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
+	7,  // 35: farm.v1.Submit.work:type_name -> farm.v1.Work
+	53, // 36: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
+	24, // 37: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
+	65, // 38: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
+	30, // 39: farm.v1.Task.error:type_name -> farm.v1.TaskError
+	30, // 40: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
+	29, // 41: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
+	35, // 42: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
+	38, // 43: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
+	39, // 44: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
+	53, // 45: farm.v1.Namespace.stored:type_name -> farm.v1.Item
+	37, // 46: farm.v1.History.versions:type_name -> farm.v1.Version
+	42, // 47: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
+	44, // 48: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
+	43, // 49: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
+	47, // 50: farm.v1.Event.output:type_name -> farm.v1.Output
+	48, // 51: farm.v1.Event.progress:type_name -> farm.v1.Progress
+	29, // 52: farm.v1.Event.task:type_name -> farm.v1.Task
+	50, // 53: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
+	52, // 54: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
+	51, // 55: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
+	51, // 56: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
+	47, // 57: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
+	48, // 58: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
+	51, // 59: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
+	1,  // 60: farm.v1.Complete.ending:type_name -> farm.v1.Ending
+	53, // 61: farm.v1.Complete.put:type_name -> farm.v1.Item
+	31, // 62: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
+	55, // 63: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
+	56, // 64: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
+	57, // 65: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
+	51, // 66: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
+	51, // 67: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
+	51, // 68: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
+	24, // 69: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
+	58, // 70: farm.v1.Assign.load:type_name -> farm.v1.Load
+	53, // 71: farm.v1.Load.items:type_name -> farm.v1.Item
+	6,  // 72: farm.v1.JoinReply.error:type_name -> farm.v1.Error
+	2,  // 73: farm.v1.Farm.Do:input_type -> farm.v1.Calls
+	4,  // 74: farm.v1.Farm.One:input_type -> farm.v1.Call
+	45, // 75: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
+	49, // 76: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
+	59, // 77: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
+	60, // 78: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
+	61, // 79: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
+	3,  // 80: farm.v1.Farm.Do:output_type -> farm.v1.Replies
+	5,  // 81: farm.v1.Farm.One:output_type -> farm.v1.Reply
+	46, // 82: farm.v1.Farm.Watch:output_type -> farm.v1.Event
+	54, // 83: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
+	42, // 84: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
+	62, // 85: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
+	62, // 86: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
+	80, // [80:87] is the sub-list for method output_type
+	73, // [73:80] is the sub-list for method input_type
+	73, // [73:73] is the sub-list for extension type_name
+	73, // [73:73] is the sub-list for extension extendee
+	0,  // [0:73] is the sub-list for field type_name
 }
 
 func init() { file_farm_proto_init() }
@@ -5593,7 +5623,7 @@ func file_farm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_farm_proto_rawDesc), len(file_farm_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   62,
+			NumMessages:   64,
 			NumExtensions: 0,
 			NumServices:   3,
 		},
