@@ -29,7 +29,7 @@ import (
 // tests; "-move-cells 2000 -move-nodes-every 10" takes some minutes.
 var (
 	moveCells      = flag.Int("move-cells", 200, "cells between which the namespace is moved")
-	moveNodesEvery = flag.Int("move-nodes-every", 25, "cells after which a node is killed instead of its contexts")
+	moveNodesEvery = flag.Int("move-nodes-every", 50, "cells after which a node is killed instead of its contexts")
 	moveSeed       = flag.Uint64("move-seed", 1, "of the cells")
 )
 
