@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -187,8 +188,13 @@ func killContexts(t *testing.T, node int) int {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
-		if n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000); err != nil || n != 1 {
+		if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil {
+			t.Fatal(err)
+		}
+		for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+			_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
+		}
+		if err != nil {
 			t.Fatalf("context %d does not end: %v", pid, err)
 		}
 		unix.Close(fd)
