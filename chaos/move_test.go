@@ -26,12 +26,13 @@ import (
 	"farm/tasks"
 )
 
-// How much TestMovedNamespace does. The defaults are for every run of the
-// tests; "-move-cells 2000 -move-nodes-every 10" takes some minutes.
+// How much the tests do. The defaults are for every run of the tests;
+// "-move-cells 2000 -move-nodes-every 10" takes some minutes.
 var (
 	moveCells      = flag.Int("move-cells", 200, "cells between which the namespace is moved")
 	moveNodesEvery = flag.Int("move-nodes-every", 50, "cells after which a node is killed instead of its contexts")
-	moveSeed       = flag.Uint64("move-seed", 1, "of the cells")
+	failRuns       = flag.Int("fail-runs", 2, "namespaces of TestFailuresChangeNothing")
+	moveSeed       = flag.Uint64("move-seed", 1, "of the cells and of what fails")
 )
 
 // A namespace whose context is killed after every cell, and its node with it
@@ -184,22 +185,29 @@ func killContexts(t *testing.T, node int) int {
 	}
 	pids := contexts(node)
 	for _, pid := range pids {
-		fd, err := unix.PidfdOpen(pid, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil {
-			t.Fatal(err)
-		}
-		for err = unix.EINTR; errors.Is(err, unix.EINTR); {
-			_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
-		}
-		if err != nil {
-			t.Fatalf("context %d does not end: %v", pid, err)
-		}
-		unix.Close(fd)
+		kill(t, pid)
 	}
 	return len(pids)
+}
+
+// kill kills a process and returns when all of it has ended.
+func kill(t *testing.T, pid int) {
+	t.Helper()
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+		n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
+	}
+	if n != 1 {
+		t.Fatalf("process %d does not end: %v", pid, err)
+	}
 }
 
 // contexts are the child processes of a node that hold contexts.

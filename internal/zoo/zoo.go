@@ -263,21 +263,35 @@ bad`
 // most have a value.
 func Cells(seed uint64, n int) []string {
 	r := rand.New(rand.NewPCG(seed, 0))
+	return different(n, func() string { return changes(r) + fill(values[r.IntN(len(values))], r) })
+}
+
+// Changes gives n different pieces of source for a seed, each some statements
+// that change variables: the beginnings of cells.
+func Changes(seed uint64, n int) []string {
+	r := rand.New(rand.NewPCG(seed, 1))
+	return different(n, func() string { return changes(r) })
+}
+
+func different(n int, next func() string) []string {
 	seen := map[string]bool{}
 	var out []string
 	for len(out) < n {
-		var b strings.Builder
-		fmt.Fprintf(&b, "steps += %d\n", 1+r.IntN(9))
-		for range 1 + r.IntN(3) {
-			b.WriteString(fill(kinds[r.IntN(len(kinds))], r) + "\n")
-		}
-		b.WriteString(fill(values[r.IntN(len(values))], r))
-		if src := b.String(); !seen[src] {
+		if src := next(); !seen[src] {
 			seen[src] = true
 			out = append(out, src)
 		}
 	}
 	return out
+}
+
+func changes(r *rand.Rand) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "steps += %d\n", 1+r.IntN(9))
+	for range 1 + r.IntN(3) {
+		b.WriteString(fill(kinds[r.IntN(len(kinds))], r) + "\n")
+	}
+	return b.String()
 }
 
 // fill replaces # by small numbers and $ by small words.
