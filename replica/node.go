@@ -82,7 +82,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.peers.cluster = n.cluster
 	n.held = &held{n: n, wake: make(chan struct{}, 1), back: make(chan struct{}, 1)}
-	n.dispatch = &dispatcher{n: n, sessions: map[string]*session{}}
+	n.dispatch = newDispatcher(n)
 	if err := n.start(ctx); err != nil {
 		close(n.workerDone)
 		return nil, errors.Join(err, n.Stop(context.WithoutCancel(ctx)))

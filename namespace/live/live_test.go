@@ -386,3 +386,15 @@ fmt.Sprint(farm.Files(), string(b), err, string(again), none)`})
 		t.Errorf("output %q, %q, progress %v", out.String(), errOut.String(), progress)
 	}
 }
+
+// TestInterfacesDoNotShare proves that a value which the interpreter did not copy into an interface is a
+// copy from the end of the cell on, as it is after a restore.
+func TestInterfacesDoNotShare(t *testing.T) {
+	c := New(Options{})
+	mustRun(t, c, "type T struct{ N int }\nfunc (t T) Get() int { return t.N }\ntype G interface{ Get() int }\nt := T{1}\nvar g G\nxs := []any{nil}\nm := map[string]G{}")
+	mustRun(t, c, "g = t\nxs[0] = t\nm[\"k\"] = t")
+	mustRun(t, c, "t.N = 5")
+	if r := mustRun(t, c, "g.Get()*100 + xs[0].(T).N*10 + m[\"k\"].Get()"); string(r.JSON) != "111" {
+		t.Errorf("interfaces hold %s", r.JSON)
+	}
+}
