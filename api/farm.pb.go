@@ -3306,7 +3306,9 @@ type NodeInfo struct {
 	Cluster       string                 `protobuf:"bytes,12,opt,name=cluster,proto3" json:"cluster,omitempty"`                // id of the cluster, empty before there is one
 	LogHash       string                 `protobuf:"bytes,13,opt,name=log_hash,json=logHash,proto3" json:"log_hash,omitempty"` // rolling hash of the log up to applied
 	Version       string                 `protobuf:"bytes,14,opt,name=version,proto3" json:"version,omitempty"`
-	Marks         []*Mark                `protobuf:"bytes,15,rep,name=marks,proto3" json:"marks,omitempty"` // of the newest entries, the oldest first
+	Marks         []*Mark                `protobuf:"bytes,15,rep,name=marks,proto3" json:"marks,omitempty"`      // of the newest entries, the oldest first
+	Refused       uint64                 `protobuf:"varint,30,opt,name=refused,proto3" json:"refused,omitempty"` // reports of superseded attempts that it saw refused since it started
+	Goroutines    uint64                 `protobuf:"varint,31,opt,name=goroutines,proto3" json:"goroutines,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3444,6 +3446,20 @@ func (x *NodeInfo) GetMarks() []*Mark {
 		return x.Marks
 	}
 	return nil
+}
+
+func (x *NodeInfo) GetRefused() uint64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *NodeInfo) GetGoroutines() uint64 {
+	if x != nil {
+		return x.Goroutines
+	}
+	return 0
 }
 
 // Mark is a hash of the log up to an entry and of what was decided on it: equal
@@ -4842,6 +4858,43 @@ func (x *JoinRequest) GetCluster() string {
 	return ""
 }
 
+// HandOverRequest asks the leader to let another node lead.
+type HandOverRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOverRequest) Reset() {
+	*x = HandOverRequest{}
+	mi := &file_farm_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOverRequest) ProtoMessage() {}
+
+func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOverRequest.ProtoReflect.Descriptor instead.
+func (*HandOverRequest) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{59}
+}
+
 type RemoveRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -4851,7 +4904,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4863,7 +4916,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4876,7 +4929,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{59}
+	return file_farm_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -4896,7 +4949,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4908,7 +4961,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4921,7 +4974,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{60}
+	return file_farm_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *JoinReply) GetError() *Error {
@@ -5189,7 +5242,7 @@ const file_farm_proto_rawDesc = "" +
 	"\arunning\x18\x06 \x01(\x04R\arunning\x12\x1c\n" +
 	"\tsucceeded\x18\a \x01(\x04R\tsucceeded\x12\x16\n" +
 	"\x06failed\x18\b \x01(\x04R\x06failed\x12\x1c\n" +
-	"\tcancelled\x18\t \x01(\x04R\tcancelled\"\xe8\x02\n" +
+	"\tcancelled\x18\t \x01(\x04R\tcancelled\"\xa2\x03\n" +
 	"\bNodeInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04raft\x18\x02 \x01(\tR\x04raft\x12\x10\n" +
@@ -5206,7 +5259,11 @@ const file_farm_proto_rawDesc = "" +
 	"\acluster\x18\f \x01(\tR\acluster\x12\x19\n" +
 	"\blog_hash\x18\r \x01(\tR\alogHash\x12\x18\n" +
 	"\aversion\x18\x0e \x01(\tR\aversion\x12#\n" +
-	"\x05marks\x18\x0f \x03(\v2\r.farm.v1.MarkR\x05marks\".\n" +
+	"\x05marks\x18\x0f \x03(\v2\r.farm.v1.MarkR\x05marks\x12\x18\n" +
+	"\arefused\x18\x1e \x01(\x04R\arefused\x12\x1e\n" +
+	"\n" +
+	"goroutines\x18\x1f \x01(\x04R\n" +
+	"goroutines\".\n" +
 	"\x04Mark\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\fR\x03sum\"\xaa\x01\n" +
@@ -5310,7 +5367,8 @@ const file_farm_proto_rawDesc = "" +
 	"\vJoinRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x18\n" +
-	"\acluster\x18\x03 \x01(\tR\acluster\"\x1f\n" +
+	"\acluster\x18\x03 \x01(\tR\acluster\"\x11\n" +
+	"\x0fHandOverRequest\"\x1f\n" +
 	"\rRemoveRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"K\n" +
 	"\tJoinReply\x12$\n" +
@@ -5337,11 +5395,12 @@ const file_farm_proto_rawDesc = "" +
 	"\x03One\x12\r.farm.v1.Call\x1a\x0e.farm.v1.Reply\x120\n" +
 	"\x05Watch\x12\x15.farm.v1.WatchRequest\x1a\x0e.farm.v1.Event0\x012?\n" +
 	"\aWorkers\x124\n" +
-	"\x06Attach\x12\x13.farm.v1.FromWorker\x1a\x11.farm.v1.ToWorker(\x010\x012\xa0\x01\n" +
+	"\x06Attach\x12\x13.farm.v1.FromWorker\x1a\x11.farm.v1.ToWorker(\x010\x012\xda\x01\n" +
 	"\x05Peers\x12/\n" +
 	"\x04Info\x12\x14.farm.v1.InfoRequest\x1a\x11.farm.v1.NodeInfo\x120\n" +
 	"\x04Join\x12\x14.farm.v1.JoinRequest\x1a\x12.farm.v1.JoinReply\x124\n" +
-	"\x06Remove\x12\x16.farm.v1.RemoveRequest\x1a\x12.farm.v1.JoinReplyB\n" +
+	"\x06Remove\x12\x16.farm.v1.RemoveRequest\x1a\x12.farm.v1.JoinReply\x128\n" +
+	"\bHandOver\x12\x18.farm.v1.HandOverRequest\x1a\x12.farm.v1.JoinReplyB\n" +
 	"Z\bfarm/apib\x06proto3"
 
 var (
@@ -5357,7 +5416,7 @@ func file_farm_proto_rawDescGZIP() []byte {
 }
 
 var file_farm_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
+var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
 var file_farm_proto_goTypes = []any{
 	(Code)(0),                // 0: farm.v1.Code
 	(Ending)(0),              // 1: farm.v1.Ending
@@ -5420,9 +5479,10 @@ var file_farm_proto_goTypes = []any{
 	(*Load)(nil),             // 58: farm.v1.Load
 	(*InfoRequest)(nil),      // 59: farm.v1.InfoRequest
 	(*JoinRequest)(nil),      // 60: farm.v1.JoinRequest
-	(*RemoveRequest)(nil),    // 61: farm.v1.RemoveRequest
-	(*JoinReply)(nil),        // 62: farm.v1.JoinReply
-	nil,                      // 63: farm.v1.Work.ArgsEntry
+	(*HandOverRequest)(nil),  // 61: farm.v1.HandOverRequest
+	(*RemoveRequest)(nil),    // 62: farm.v1.RemoveRequest
+	(*JoinReply)(nil),        // 63: farm.v1.JoinReply
+	nil,                      // 64: farm.v1.Work.ArgsEntry
 }
 var file_farm_proto_depIdxs = []int32{
 	4,  // 0: farm.v1.Calls.calls:type_name -> farm.v1.Call
@@ -5457,7 +5517,7 @@ var file_farm_proto_depIdxs = []int32{
 	40, // 29: farm.v1.Reply.job:type_name -> farm.v1.Job
 	41, // 30: farm.v1.Reply.status:type_name -> farm.v1.Status
 	0,  // 31: farm.v1.Error.code:type_name -> farm.v1.Code
-	63, // 32: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
+	64, // 32: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
 	14, // 33: farm.v1.Work.set:type_name -> farm.v1.SetKey
 	7,  // 34: farm.v1.Submit.work:type_name -> farm.v1.Work
 	53, // 35: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
@@ -5502,16 +5562,18 @@ var file_farm_proto_depIdxs = []int32{
 	49, // 74: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
 	59, // 75: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
 	60, // 76: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
-	61, // 77: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
-	3,  // 78: farm.v1.Farm.Do:output_type -> farm.v1.Replies
-	5,  // 79: farm.v1.Farm.One:output_type -> farm.v1.Reply
-	46, // 80: farm.v1.Farm.Watch:output_type -> farm.v1.Event
-	54, // 81: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
-	42, // 82: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
-	62, // 83: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
-	62, // 84: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
-	78, // [78:85] is the sub-list for method output_type
-	71, // [71:78] is the sub-list for method input_type
+	62, // 77: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
+	61, // 78: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
+	3,  // 79: farm.v1.Farm.Do:output_type -> farm.v1.Replies
+	5,  // 80: farm.v1.Farm.One:output_type -> farm.v1.Reply
+	46, // 81: farm.v1.Farm.Watch:output_type -> farm.v1.Event
+	54, // 82: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
+	42, // 83: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
+	63, // 84: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
+	63, // 85: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
+	63, // 86: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
+	79, // [79:87] is the sub-list for method output_type
+	71, // [71:79] is the sub-list for method input_type
 	71, // [71:71] is the sub-list for extension type_name
 	71, // [71:71] is the sub-list for extension extendee
 	0,  // [0:71] is the sub-list for field type_name
@@ -5574,7 +5636,7 @@ func file_farm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_farm_proto_rawDesc), len(file_farm_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   62,
+			NumMessages:   63,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -12,6 +12,8 @@ import (
 
 	"farm/api"
 	"farm/fsm"
+	"farm/internal/clock"
+	"farm/internal/crash"
 	"farm/replica/consensus"
 	"farm/scheduler"
 )
@@ -31,6 +33,11 @@ type dispatcher struct {
 // applied is called on the apply path, under the state's lock, for each entry.
 func (n *Node) applied(a fsm.Applied) {
 	n.dispatch.deadline.Store(a.State.NextDeadline())
+	for i, c := range a.Commands {
+		if _, report := c.(*scheduler.Complete); report && a.Results[i].Code == scheduler.Stale {
+			n.refused.Add(1)
+		}
+	}
 	if len(a.Effects) == 0 {
 		return
 	}
@@ -115,7 +122,7 @@ func (d *dispatcher) run(ctx context.Context) {
 		if !d.leading.Load() {
 			continue
 		}
-		if at := d.deadline.Load(); at != 0 && at <= time.Now().UnixNano() && !ticking.Swap(true) {
+		if at := d.deadline.Load(); at != 0 && at <= clock.Now() && !ticking.Swap(true) {
 			d.n.propose(&scheduler.Tick{}, func(scheduler.Result, error) { ticking.Store(false) })
 		}
 		for _, c := range d.silent() {
@@ -374,6 +381,7 @@ func (x *session) complete(c *api.Complete) error {
 	for _, it := range c.Put {
 		cmd.Change.Put = append(cmd.Change.Put, scheduler.Item{Key: it.Key, Value: it.Value})
 	}
+	crash.Here("complete.before-propose")
 	return x.propose(cmd, func(r scheduler.Result, err error) {
 		if err == nil && r.Code == scheduler.Stale {
 			x.d.n.log.Info("refused the report of a superseded attempt", "task", c.Task, "attempt", c.Attempt, "worker", x.worker, "reason", r.Detail)
