@@ -3,8 +3,8 @@
 // set when the process started, and then a point that is not named costs the
 // comparison of a pointer.
 //
-// FARM_CRASH is NAME:N[:HOW]: at the Nth time that point NAME is passed, counted
-// from 1, the process
+// FARM_CRASH is NAME:N[:HOW[:FILE]]: at the Nth time that point NAME is passed,
+// counted from 1 and, when there is a FILE, only while that exists, the process
 //
 //	kill    ends as kill -9 ends it (this is the default)
 //	error   goes on with ErrInjected, where the point can return an error
@@ -35,6 +35,7 @@ type point struct {
 	name  string
 	after int64
 	how   string
+	file  string
 	times atomic.Int64
 }
 
@@ -47,17 +48,20 @@ func parse(s string) *point {
 	if s == "" {
 		return nil
 	}
-	f := strings.Split(s, ":")
+	f := strings.SplitN(s, ":", 4)
 	if len(f) == 2 {
 		f = append(f, "kill")
 	}
 	if len(f) == 3 {
+		f = append(f, "")
+	}
+	if len(f) == 4 {
 		n, err := strconv.ParseInt(f[1], 10, 64)
 		if err == nil && n > 0 && (f[2] == "kill" || f[2] == "error" || f[2] == "full" || f[2] == "stall") {
-			return &point{name: f[0], after: n, how: f[2]}
+			return &point{name: f[0], after: n, how: f[2], file: f[3]}
 		}
 	}
-	fmt.Fprintf(os.Stderr, "%s=%q is not NAME:N[:kill|error|full|stall]\n", Variable, s)
+	fmt.Fprintf(os.Stderr, "%s=%q is not NAME:N[:kill|error|full|stall[:FILE]]\n", Variable, s)
 	os.Exit(2)
 	return nil
 }
@@ -79,6 +83,11 @@ func Err(name string) error {
 }
 
 func (p *point) pass() error {
+	if p.file != "" {
+		if _, err := os.Stat(p.file); err != nil {
+			return nil
+		}
+	}
 	n := p.times.Add(1)
 	if n < p.after {
 		return nil

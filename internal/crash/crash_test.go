@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -63,6 +64,21 @@ func TestErrorsLast(t *testing.T) {
 				t.Errorf("%s: %v", how, err)
 			}
 		}
+	}
+}
+
+func TestFile(t *testing.T) {
+	t.Cleanup(func() { armed = nil })
+	file := filepath.Join(t.TempDir(), "now")
+	armed = parse("point:1:error:" + file)
+	if Err("point") != nil {
+		t.Fatal("before its time")
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if Err("point") == nil {
+		t.Error("the file is there")
 	}
 }
 
