@@ -3332,6 +3332,8 @@ type NodeInfo struct {
 	Version       string                 `protobuf:"bytes,14,opt,name=version,proto3" json:"version,omitempty"`
 	Marks         []*Mark                `protobuf:"bytes,15,rep,name=marks,proto3" json:"marks,omitempty"`       // of the newest entries, the oldest first
 	Instance      string                 `protobuf:"bytes,16,opt,name=instance,proto3" json:"instance,omitempty"` // tells the node from every other there ever was
+	Refused       uint64                 `protobuf:"varint,30,opt,name=refused,proto3" json:"refused,omitempty"`  // reports of superseded attempts that it saw refused since it started
+	Goroutines    uint64                 `protobuf:"varint,31,opt,name=goroutines,proto3" json:"goroutines,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3476,6 +3478,20 @@ func (x *NodeInfo) GetInstance() string {
 		return x.Instance
 	}
 	return ""
+}
+
+func (x *NodeInfo) GetRefused() uint64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *NodeInfo) GetGoroutines() uint64 {
+	if x != nil {
+		return x.Goroutines
+	}
+	return 0
 }
 
 // Mark is a hash of the log up to an entry and of what was decided on it: equal
@@ -4874,6 +4890,43 @@ func (x *JoinRequest) GetCluster() string {
 	return ""
 }
 
+// HandOverRequest asks the leader to let another node lead.
+type HandOverRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOverRequest) Reset() {
+	*x = HandOverRequest{}
+	mi := &file_farm_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOverRequest) ProtoMessage() {}
+
+func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOverRequest.ProtoReflect.Descriptor instead.
+func (*HandOverRequest) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{59}
+}
+
 type RemoveRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -4883,7 +4936,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4895,7 +4948,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4908,7 +4961,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{59}
+	return file_farm_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -4928,7 +4981,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4940,7 +4993,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4953,7 +5006,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{60}
+	return file_farm_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *JoinReply) GetError() *Error {
@@ -5233,7 +5286,7 @@ const file_farm_proto_rawDesc = "" +
 	"\x06failed\x18\b \x01(\x04R\x06failed\x12\x1c\n" +
 	"\tcancelled\x18\t \x01(\x04R\tcancelled\x12\x18\n" +
 	"\acluster\x18\n" +
-	" \x01(\tR\acluster\"\x84\x03\n" +
+	" \x01(\tR\acluster\"\xbe\x03\n" +
 	"\bNodeInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04raft\x18\x02 \x01(\tR\x04raft\x12\x10\n" +
@@ -5251,7 +5304,11 @@ const file_farm_proto_rawDesc = "" +
 	"\blog_hash\x18\r \x01(\tR\alogHash\x12\x18\n" +
 	"\aversion\x18\x0e \x01(\tR\aversion\x12#\n" +
 	"\x05marks\x18\x0f \x03(\v2\r.farm.v1.MarkR\x05marks\x12\x1a\n" +
-	"\binstance\x18\x10 \x01(\tR\binstance\".\n" +
+	"\binstance\x18\x10 \x01(\tR\binstance\x12\x18\n" +
+	"\arefused\x18\x1e \x01(\x04R\arefused\x12\x1e\n" +
+	"\n" +
+	"goroutines\x18\x1f \x01(\x04R\n" +
+	"goroutines\".\n" +
 	"\x04Mark\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\fR\x03sum\"\xaa\x01\n" +
@@ -5355,7 +5412,8 @@ const file_farm_proto_rawDesc = "" +
 	"\vJoinRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x18\n" +
-	"\acluster\x18\x03 \x01(\tR\acluster\"\x1f\n" +
+	"\acluster\x18\x03 \x01(\tR\acluster\"\x11\n" +
+	"\x0fHandOverRequest\"\x1f\n" +
 	"\rRemoveRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"K\n" +
 	"\tJoinReply\x12$\n" +
@@ -5382,11 +5440,12 @@ const file_farm_proto_rawDesc = "" +
 	"\x03One\x12\r.farm.v1.Call\x1a\x0e.farm.v1.Reply\x120\n" +
 	"\x05Watch\x12\x15.farm.v1.WatchRequest\x1a\x0e.farm.v1.Event0\x012?\n" +
 	"\aWorkers\x124\n" +
-	"\x06Attach\x12\x13.farm.v1.FromWorker\x1a\x11.farm.v1.ToWorker(\x010\x012\xa0\x01\n" +
+	"\x06Attach\x12\x13.farm.v1.FromWorker\x1a\x11.farm.v1.ToWorker(\x010\x012\xda\x01\n" +
 	"\x05Peers\x12/\n" +
 	"\x04Info\x12\x14.farm.v1.InfoRequest\x1a\x11.farm.v1.NodeInfo\x120\n" +
 	"\x04Join\x12\x14.farm.v1.JoinRequest\x1a\x12.farm.v1.JoinReply\x124\n" +
-	"\x06Remove\x12\x16.farm.v1.RemoveRequest\x1a\x12.farm.v1.JoinReplyB\n" +
+	"\x06Remove\x12\x16.farm.v1.RemoveRequest\x1a\x12.farm.v1.JoinReply\x128\n" +
+	"\bHandOver\x12\x18.farm.v1.HandOverRequest\x1a\x12.farm.v1.JoinReplyB\n" +
 	"Z\bfarm/apib\x06proto3"
 
 var (
@@ -5402,7 +5461,7 @@ func file_farm_proto_rawDescGZIP() []byte {
 }
 
 var file_farm_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 64)
+var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
 var file_farm_proto_goTypes = []any{
 	(Code)(0),                // 0: farm.v1.Code
 	(Ending)(0),              // 1: farm.v1.Ending
@@ -5465,11 +5524,12 @@ var file_farm_proto_goTypes = []any{
 	(*Load)(nil),             // 58: farm.v1.Load
 	(*InfoRequest)(nil),      // 59: farm.v1.InfoRequest
 	(*JoinRequest)(nil),      // 60: farm.v1.JoinRequest
-	(*RemoveRequest)(nil),    // 61: farm.v1.RemoveRequest
-	(*JoinReply)(nil),        // 62: farm.v1.JoinReply
-	nil,                      // 63: farm.v1.Work.ArgsEntry
-	nil,                      // 64: farm.v1.Work.FilesEntry
-	nil,                      // 65: farm.v1.JobSpec.FilesEntry
+	(*HandOverRequest)(nil),  // 61: farm.v1.HandOverRequest
+	(*RemoveRequest)(nil),    // 62: farm.v1.RemoveRequest
+	(*JoinReply)(nil),        // 63: farm.v1.JoinReply
+	nil,                      // 64: farm.v1.Work.ArgsEntry
+	nil,                      // 65: farm.v1.Work.FilesEntry
+	nil,                      // 66: farm.v1.JobSpec.FilesEntry
 }
 var file_farm_proto_depIdxs = []int32{
 	4,  // 0: farm.v1.Calls.calls:type_name -> farm.v1.Call
@@ -5504,13 +5564,13 @@ var file_farm_proto_depIdxs = []int32{
 	40, // 29: farm.v1.Reply.job:type_name -> farm.v1.Job
 	41, // 30: farm.v1.Reply.status:type_name -> farm.v1.Status
 	0,  // 31: farm.v1.Error.code:type_name -> farm.v1.Code
-	63, // 32: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
+	64, // 32: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
 	14, // 33: farm.v1.Work.set:type_name -> farm.v1.SetKey
-	64, // 34: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
+	65, // 34: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
 	7,  // 35: farm.v1.Submit.work:type_name -> farm.v1.Work
 	53, // 36: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
 	24, // 37: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
-	65, // 38: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
+	66, // 38: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
 	30, // 39: farm.v1.Task.error:type_name -> farm.v1.TaskError
 	30, // 40: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
 	29, // 41: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
@@ -5551,16 +5611,18 @@ var file_farm_proto_depIdxs = []int32{
 	49, // 76: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
 	59, // 77: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
 	60, // 78: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
-	61, // 79: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
-	3,  // 80: farm.v1.Farm.Do:output_type -> farm.v1.Replies
-	5,  // 81: farm.v1.Farm.One:output_type -> farm.v1.Reply
-	46, // 82: farm.v1.Farm.Watch:output_type -> farm.v1.Event
-	54, // 83: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
-	42, // 84: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
-	62, // 85: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
-	62, // 86: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
-	80, // [80:87] is the sub-list for method output_type
-	73, // [73:80] is the sub-list for method input_type
+	62, // 79: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
+	61, // 80: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
+	3,  // 81: farm.v1.Farm.Do:output_type -> farm.v1.Replies
+	5,  // 82: farm.v1.Farm.One:output_type -> farm.v1.Reply
+	46, // 83: farm.v1.Farm.Watch:output_type -> farm.v1.Event
+	54, // 84: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
+	42, // 85: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
+	63, // 86: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
+	63, // 87: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
+	63, // 88: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
+	81, // [81:89] is the sub-list for method output_type
+	73, // [73:81] is the sub-list for method input_type
 	73, // [73:73] is the sub-list for extension type_name
 	73, // [73:73] is the sub-list for extension extendee
 	0,  // [0:73] is the sub-list for field type_name
@@ -5623,7 +5685,7 @@ func file_farm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_farm_proto_rawDesc), len(file_farm_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   64,
+			NumMessages:   65,
 			NumExtensions: 0,
 			NumServices:   3,
 		},
