@@ -888,8 +888,9 @@ type Work struct {
 	Call          string                 `protobuf:"bytes,2,opt,name=call,proto3" json:"call,omitempty"`     // the function to call once per input
 	Inputs        [][]byte               `protobuf:"bytes,3,rep,name=inputs,proto3" json:"inputs,omitempty"` // JSON
 	Args          map[string]string      `protobuf:"bytes,4,rep,name=args,proto3" json:"args,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	First         uint64                 `protobuf:"varint,5,opt,name=first,proto3" json:"first,omitempty"` // with call: the position of the first input in its job
-	Set           *SetKey                `protobuf:"bytes,6,opt,name=set,proto3" json:"set,omitempty"`      // instead of source: set a variable through the engine
+	First         uint64                 `protobuf:"varint,5,opt,name=first,proto3" json:"first,omitempty"`                                                                          // with call: the position of the first input in its job
+	Set           *SetKey                `protobuf:"bytes,6,opt,name=set,proto3" json:"set,omitempty"`                                                                               // instead of source: set a variable through the engine
+	Files         map[string][]byte      `protobuf:"bytes,7,rep,name=files,proto3" json:"files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // that the code can read, by name
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -962,6 +963,13 @@ func (x *Work) GetFirst() uint64 {
 func (x *Work) GetSet() *SetKey {
 	if x != nil {
 		return x.Set
+	}
+	return nil
+}
+
+func (x *Work) GetFiles() map[string][]byte {
+	if x != nil {
+		return x.Files
 	}
 	return nil
 }
@@ -1915,6 +1923,7 @@ type JobSpec struct {
 	Call          string                 `protobuf:"bytes,2,opt,name=call,proto3" json:"call,omitempty"`
 	FoldNamespace string                 `protobuf:"bytes,3,opt,name=fold_namespace,json=foldNamespace,proto3" json:"fold_namespace,omitempty"`
 	FoldCall      string                 `protobuf:"bytes,4,opt,name=fold_call,json=foldCall,proto3" json:"fold_call,omitempty"`
+	Files         map[string][]byte      `protobuf:"bytes,5,rep,name=files,proto3" json:"files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // that the code of each task can read, by name
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1975,6 +1984,13 @@ func (x *JobSpec) GetFoldCall() string {
 		return x.FoldCall
 	}
 	return ""
+}
+
+func (x *JobSpec) GetFiles() map[string][]byte {
+	if x != nil {
+		return x.Files
+	}
+	return nil
 }
 
 type SealJob struct {
@@ -3193,6 +3209,7 @@ type Status struct {
 	Succeeded     uint64                 `protobuf:"varint,7,opt,name=succeeded,proto3" json:"succeeded,omitempty"`
 	Failed        uint64                 `protobuf:"varint,8,opt,name=failed,proto3" json:"failed,omitempty"`
 	Cancelled     uint64                 `protobuf:"varint,9,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
+	Cluster       string                 `protobuf:"bytes,10,opt,name=cluster,proto3" json:"cluster,omitempty"` // its id
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3290,6 +3307,13 @@ func (x *Status) GetCancelled() uint64 {
 	return 0
 }
 
+func (x *Status) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
 type NodeInfo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -3306,7 +3330,10 @@ type NodeInfo struct {
 	Cluster       string                 `protobuf:"bytes,12,opt,name=cluster,proto3" json:"cluster,omitempty"`                // id of the cluster, empty before there is one
 	LogHash       string                 `protobuf:"bytes,13,opt,name=log_hash,json=logHash,proto3" json:"log_hash,omitempty"` // rolling hash of the log up to applied
 	Version       string                 `protobuf:"bytes,14,opt,name=version,proto3" json:"version,omitempty"`
-	Marks         []*Mark                `protobuf:"bytes,15,rep,name=marks,proto3" json:"marks,omitempty"` // of the newest entries, the oldest first
+	Marks         []*Mark                `protobuf:"bytes,15,rep,name=marks,proto3" json:"marks,omitempty"`       // of the newest entries, the oldest first
+	Instance      string                 `protobuf:"bytes,16,opt,name=instance,proto3" json:"instance,omitempty"` // tells the node from every other there ever was
+	Refused       uint64                 `protobuf:"varint,30,opt,name=refused,proto3" json:"refused,omitempty"`  // reports of superseded attempts that it saw refused since it started
+	Goroutines    uint64                 `protobuf:"varint,31,opt,name=goroutines,proto3" json:"goroutines,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3444,6 +3471,27 @@ func (x *NodeInfo) GetMarks() []*Mark {
 		return x.Marks
 	}
 	return nil
+}
+
+func (x *NodeInfo) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *NodeInfo) GetRefused() uint64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *NodeInfo) GetGoroutines() uint64 {
+	if x != nil {
+		return x.Goroutines
+	}
+	return 0
 }
 
 // Mark is a hash of the log up to an entry and of what was decided on it: equal
@@ -4850,6 +4898,43 @@ func (x *JoinRequest) GetCluster() string {
 	return ""
 }
 
+// HandOverRequest asks the leader to let another node lead.
+type HandOverRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOverRequest) Reset() {
+	*x = HandOverRequest{}
+	mi := &file_farm_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOverRequest) ProtoMessage() {}
+
+func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOverRequest.ProtoReflect.Descriptor instead.
+func (*HandOverRequest) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{59}
+}
+
 type RemoveRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -4859,7 +4944,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4871,7 +4956,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4884,7 +4969,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{59}
+	return file_farm_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -4904,7 +4989,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4916,7 +5001,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4929,7 +5014,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{60}
+	return file_farm_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *JoinReply) GetError() *Error {
@@ -5003,17 +5088,22 @@ const file_farm_proto_rawDesc = "" +
 	"\x06result\"D\n" +
 	"\x05Error\x12!\n" +
 	"\x04code\x18\x01 \x01(\x0e2\r.farm.v1.CodeR\x04code\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\xe9\x01\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\xd3\x02\n" +
 	"\x04Work\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12\x16\n" +
 	"\x06inputs\x18\x03 \x03(\fR\x06inputs\x12+\n" +
 	"\x04args\x18\x04 \x03(\v2\x17.farm.v1.Work.ArgsEntryR\x04args\x12\x14\n" +
 	"\x05first\x18\x05 \x01(\x04R\x05first\x12!\n" +
-	"\x03set\x18\x06 \x01(\v2\x0f.farm.v1.SetKeyR\x03set\x1a7\n" +
+	"\x03set\x18\x06 \x01(\v2\x0f.farm.v1.SetKeyR\x03set\x12.\n" +
+	"\x05files\x18\a \x03(\v2\x18.farm.v1.Work.FilesEntryR\x05files\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe5\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a8\n" +
+	"\n" +
+	"FilesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\xe5\x01\n" +
 	"\x06Submit\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
@@ -5075,12 +5165,17 @@ const file_farm_proto_rawDesc = "" +
 	"\x05items\x18\x03 \x03(\v2\r.farm.v1.ItemR\x05items\"?\n" +
 	"\aOpenJob\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12$\n" +
-	"\x04spec\x18\x02 \x01(\v2\x10.farm.v1.JobSpecR\x04spec\"y\n" +
+	"\x04spec\x18\x02 \x01(\v2\x10.farm.v1.JobSpecR\x04spec\"\xe6\x01\n" +
 	"\aJobSpec\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12%\n" +
 	"\x0efold_namespace\x18\x03 \x01(\tR\rfoldNamespace\x12\x1b\n" +
-	"\tfold_call\x18\x04 \x01(\tR\bfoldCall\"/\n" +
+	"\tfold_call\x18\x04 \x01(\tR\bfoldCall\x121\n" +
+	"\x05files\x18\x05 \x03(\v2\x1b.farm.v1.JobSpec.FilesEntryR\x05files\x1a8\n" +
+	"\n" +
+	"FilesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"/\n" +
 	"\aSealJob\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\x04R\x05total\",\n" +
@@ -5187,7 +5282,7 @@ const file_farm_proto_rawDesc = "" +
 	" \x01(\tR\n" +
 	"firstError\x12\x18\n" +
 	"\acreated\x18\v \x01(\x03R\acreated\x12\x1a\n" +
-	"\bfinished\x18\f \x01(\x03R\bfinished\"\x92\x02\n" +
+	"\bfinished\x18\f \x01(\x03R\bfinished\"\xac\x02\n" +
 	"\x06Status\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\tR\x06leader\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12'\n" +
@@ -5197,7 +5292,9 @@ const file_farm_proto_rawDesc = "" +
 	"\arunning\x18\x06 \x01(\x04R\arunning\x12\x1c\n" +
 	"\tsucceeded\x18\a \x01(\x04R\tsucceeded\x12\x16\n" +
 	"\x06failed\x18\b \x01(\x04R\x06failed\x12\x1c\n" +
-	"\tcancelled\x18\t \x01(\x04R\tcancelled\"\xe8\x02\n" +
+	"\tcancelled\x18\t \x01(\x04R\tcancelled\x12\x18\n" +
+	"\acluster\x18\n" +
+	" \x01(\tR\acluster\"\xbe\x03\n" +
 	"\bNodeInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04raft\x18\x02 \x01(\tR\x04raft\x12\x10\n" +
@@ -5214,7 +5311,12 @@ const file_farm_proto_rawDesc = "" +
 	"\acluster\x18\f \x01(\tR\acluster\x12\x19\n" +
 	"\blog_hash\x18\r \x01(\tR\alogHash\x12\x18\n" +
 	"\aversion\x18\x0e \x01(\tR\aversion\x12#\n" +
-	"\x05marks\x18\x0f \x03(\v2\r.farm.v1.MarkR\x05marks\".\n" +
+	"\x05marks\x18\x0f \x03(\v2\r.farm.v1.MarkR\x05marks\x12\x1a\n" +
+	"\binstance\x18\x10 \x01(\tR\binstance\x12\x18\n" +
+	"\arefused\x18\x1e \x01(\x04R\arefused\x12\x1e\n" +
+	"\n" +
+	"goroutines\x18\x1f \x01(\x04R\n" +
+	"goroutines\".\n" +
 	"\x04Mark\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\fR\x03sum\"\xaa\x01\n" +
@@ -5319,7 +5421,8 @@ const file_farm_proto_rawDesc = "" +
 	"\vJoinRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x18\n" +
-	"\acluster\x18\x03 \x01(\tR\acluster\"\x1f\n" +
+	"\acluster\x18\x03 \x01(\tR\acluster\"\x11\n" +
+	"\x0fHandOverRequest\"\x1f\n" +
 	"\rRemoveRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"K\n" +
 	"\tJoinReply\x12$\n" +
@@ -5346,11 +5449,12 @@ const file_farm_proto_rawDesc = "" +
 	"\x03One\x12\r.farm.v1.Call\x1a\x0e.farm.v1.Reply\x120\n" +
 	"\x05Watch\x12\x15.farm.v1.WatchRequest\x1a\x0e.farm.v1.Event0\x012?\n" +
 	"\aWorkers\x124\n" +
-	"\x06Attach\x12\x13.farm.v1.FromWorker\x1a\x11.farm.v1.ToWorker(\x010\x012\xa0\x01\n" +
+	"\x06Attach\x12\x13.farm.v1.FromWorker\x1a\x11.farm.v1.ToWorker(\x010\x012\xda\x01\n" +
 	"\x05Peers\x12/\n" +
 	"\x04Info\x12\x14.farm.v1.InfoRequest\x1a\x11.farm.v1.NodeInfo\x120\n" +
 	"\x04Join\x12\x14.farm.v1.JoinRequest\x1a\x12.farm.v1.JoinReply\x124\n" +
-	"\x06Remove\x12\x16.farm.v1.RemoveRequest\x1a\x12.farm.v1.JoinReplyB\n" +
+	"\x06Remove\x12\x16.farm.v1.RemoveRequest\x1a\x12.farm.v1.JoinReply\x128\n" +
+	"\bHandOver\x12\x18.farm.v1.HandOverRequest\x1a\x12.farm.v1.JoinReplyB\n" +
 	"Z\bfarm/apib\x06proto3"
 
 var (
@@ -5366,7 +5470,7 @@ func file_farm_proto_rawDescGZIP() []byte {
 }
 
 var file_farm_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
+var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
 var file_farm_proto_goTypes = []any{
 	(Code)(0),                // 0: farm.v1.Code
 	(Ending)(0),              // 1: farm.v1.Ending
@@ -5429,9 +5533,12 @@ var file_farm_proto_goTypes = []any{
 	(*Load)(nil),             // 58: farm.v1.Load
 	(*InfoRequest)(nil),      // 59: farm.v1.InfoRequest
 	(*JoinRequest)(nil),      // 60: farm.v1.JoinRequest
-	(*RemoveRequest)(nil),    // 61: farm.v1.RemoveRequest
-	(*JoinReply)(nil),        // 62: farm.v1.JoinReply
-	nil,                      // 63: farm.v1.Work.ArgsEntry
+	(*HandOverRequest)(nil),  // 61: farm.v1.HandOverRequest
+	(*RemoveRequest)(nil),    // 62: farm.v1.RemoveRequest
+	(*JoinReply)(nil),        // 63: farm.v1.JoinReply
+	nil,                      // 64: farm.v1.Work.ArgsEntry
+	nil,                      // 65: farm.v1.Work.FilesEntry
+	nil,                      // 66: farm.v1.JobSpec.FilesEntry
 }
 var file_farm_proto_depIdxs = []int32{
 	4,  // 0: farm.v1.Calls.calls:type_name -> farm.v1.Call
@@ -5466,65 +5573,69 @@ var file_farm_proto_depIdxs = []int32{
 	40, // 29: farm.v1.Reply.job:type_name -> farm.v1.Job
 	41, // 30: farm.v1.Reply.status:type_name -> farm.v1.Status
 	0,  // 31: farm.v1.Error.code:type_name -> farm.v1.Code
-	63, // 32: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
+	64, // 32: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
 	14, // 33: farm.v1.Work.set:type_name -> farm.v1.SetKey
-	7,  // 34: farm.v1.Submit.work:type_name -> farm.v1.Work
-	53, // 35: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
-	24, // 36: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
-	30, // 37: farm.v1.Task.error:type_name -> farm.v1.TaskError
-	30, // 38: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
-	29, // 39: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
-	35, // 40: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
-	38, // 41: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
-	39, // 42: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
-	53, // 43: farm.v1.Namespace.stored:type_name -> farm.v1.Item
-	37, // 44: farm.v1.History.versions:type_name -> farm.v1.Version
-	42, // 45: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
-	44, // 46: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
-	43, // 47: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
-	47, // 48: farm.v1.Event.output:type_name -> farm.v1.Output
-	48, // 49: farm.v1.Event.progress:type_name -> farm.v1.Progress
-	29, // 50: farm.v1.Event.task:type_name -> farm.v1.Task
-	50, // 51: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
-	52, // 52: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
-	51, // 53: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
-	51, // 54: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
-	47, // 55: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
-	48, // 56: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
-	51, // 57: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
-	51, // 58: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
-	1,  // 59: farm.v1.Complete.ending:type_name -> farm.v1.Ending
-	53, // 60: farm.v1.Complete.put:type_name -> farm.v1.Item
-	31, // 61: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
-	55, // 62: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
-	56, // 63: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
-	57, // 64: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
-	51, // 65: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
-	51, // 66: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
-	51, // 67: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
-	24, // 68: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
-	58, // 69: farm.v1.Assign.load:type_name -> farm.v1.Load
-	53, // 70: farm.v1.Load.items:type_name -> farm.v1.Item
-	6,  // 71: farm.v1.JoinReply.error:type_name -> farm.v1.Error
-	2,  // 72: farm.v1.Farm.Do:input_type -> farm.v1.Calls
-	4,  // 73: farm.v1.Farm.One:input_type -> farm.v1.Call
-	45, // 74: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
-	49, // 75: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
-	59, // 76: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
-	60, // 77: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
-	61, // 78: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
-	3,  // 79: farm.v1.Farm.Do:output_type -> farm.v1.Replies
-	5,  // 80: farm.v1.Farm.One:output_type -> farm.v1.Reply
-	46, // 81: farm.v1.Farm.Watch:output_type -> farm.v1.Event
-	54, // 82: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
-	42, // 83: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
-	62, // 84: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
-	62, // 85: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
-	79, // [79:86] is the sub-list for method output_type
-	72, // [72:79] is the sub-list for method input_type
-	72, // [72:72] is the sub-list for extension type_name
-	72, // [72:72] is the sub-list for extension extendee
-	0,  // [0:72] is the sub-list for field type_name
+	65, // 34: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
+	7,  // 35: farm.v1.Submit.work:type_name -> farm.v1.Work
+	53, // 36: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
+	24, // 37: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
+	66, // 38: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
+	30, // 39: farm.v1.Task.error:type_name -> farm.v1.TaskError
+	30, // 40: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
+	29, // 41: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
+	35, // 42: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
+	38, // 43: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
+	39, // 44: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
+	53, // 45: farm.v1.Namespace.stored:type_name -> farm.v1.Item
+	37, // 46: farm.v1.History.versions:type_name -> farm.v1.Version
+	42, // 47: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
+	44, // 48: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
+	43, // 49: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
+	47, // 50: farm.v1.Event.output:type_name -> farm.v1.Output
+	48, // 51: farm.v1.Event.progress:type_name -> farm.v1.Progress
+	29, // 52: farm.v1.Event.task:type_name -> farm.v1.Task
+	50, // 53: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
+	52, // 54: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
+	51, // 55: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
+	51, // 56: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
+	47, // 57: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
+	48, // 58: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
+	51, // 59: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
+	51, // 60: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
+	1,  // 61: farm.v1.Complete.ending:type_name -> farm.v1.Ending
+	53, // 62: farm.v1.Complete.put:type_name -> farm.v1.Item
+	31, // 63: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
+	55, // 64: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
+	56, // 65: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
+	57, // 66: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
+	51, // 67: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
+	51, // 68: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
+	51, // 69: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
+	24, // 70: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
+	58, // 71: farm.v1.Assign.load:type_name -> farm.v1.Load
+	53, // 72: farm.v1.Load.items:type_name -> farm.v1.Item
+	6,  // 73: farm.v1.JoinReply.error:type_name -> farm.v1.Error
+	2,  // 74: farm.v1.Farm.Do:input_type -> farm.v1.Calls
+	4,  // 75: farm.v1.Farm.One:input_type -> farm.v1.Call
+	45, // 76: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
+	49, // 77: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
+	59, // 78: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
+	60, // 79: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
+	62, // 80: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
+	61, // 81: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
+	3,  // 82: farm.v1.Farm.Do:output_type -> farm.v1.Replies
+	5,  // 83: farm.v1.Farm.One:output_type -> farm.v1.Reply
+	46, // 84: farm.v1.Farm.Watch:output_type -> farm.v1.Event
+	54, // 85: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
+	42, // 86: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
+	63, // 87: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
+	63, // 88: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
+	63, // 89: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
+	82, // [82:90] is the sub-list for method output_type
+	74, // [74:82] is the sub-list for method input_type
+	74, // [74:74] is the sub-list for extension type_name
+	74, // [74:74] is the sub-list for extension extendee
+	0,  // [0:74] is the sub-list for field type_name
 }
 
 func init() { file_farm_proto_init() }
@@ -5584,7 +5695,7 @@ func file_farm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_farm_proto_rawDesc), len(file_farm_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   62,
+			NumMessages:   65,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

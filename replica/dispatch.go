@@ -9,6 +9,8 @@ import (
 
 	"farm/api"
 	"farm/fsm"
+	"farm/internal/clock"
+	"farm/internal/crash"
 	"farm/replica/consensus"
 	"farm/replica/roster"
 	"farm/scheduler"
@@ -32,6 +34,11 @@ func newDispatcher(n *Node) *dispatcher {
 // applied is called on the apply path, under the state's lock, for each entry.
 func (n *Node) applied(a fsm.Applied) {
 	n.dispatch.deadline.Store(a.State.NextDeadline())
+	for i, c := range a.Commands {
+		if _, report := c.(*scheduler.Complete); report && a.Results[i].Code == scheduler.Stale {
+			n.refused.Add(1)
+		}
+	}
 	if len(a.Effects) == 0 {
 		return
 	}
@@ -88,7 +95,7 @@ func (d *dispatcher) run(ctx context.Context) {
 		if !d.leading.Load() {
 			continue
 		}
-		if at := d.deadline.Load(); at != 0 && at <= time.Now().UnixNano() && !ticking.Swap(true) {
+		if at := d.deadline.Load(); at != 0 && at <= clock.Now() && !ticking.Swap(true) {
 			d.n.propose(&scheduler.Tick{}, func(scheduler.Result, error) { ticking.Store(false) })
 		}
 		for _, c := range d.silent() {
@@ -161,6 +168,7 @@ func (x *session) report(m *api.FromWorker) error {
 		done := func(scheduler.Result, error) {}
 		if c, ok := cmd.(*scheduler.Complete); ok {
 			done = func(r scheduler.Result, err error) { x.answered(c, r, err) }
+			crash.Here("complete.before-propose")
 		}
 		if err := x.propose(cmd, done); err != nil {
 			return err

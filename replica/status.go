@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"farm/api"
+	"farm/replica/consensus"
 	"farm/replica/roster"
 	"farm/scheduler"
 )
@@ -12,13 +13,13 @@ import (
 // status adds to what the state knows what every member says of itself, with
 // the hash of its state, or with ask false only where they are.
 func (n *Node) status(ctx context.Context, ask bool) *api.Status {
-	v := &api.Status{}
+	v := &api.Status{Cluster: n.cluster()}
 	v.Leader, _, v.Term = n.raft.Leader()
 	servers := n.raft.Servers()
 	v.Nodes = make([]*api.NodeInfo, len(servers))
 	var wg sync.WaitGroup
 	for i, s := range servers {
-		raft, addr := splitAddress(s.Address)
+		raft, addr, _ := consensus.SplitAddress(s.Address)
 		v.Nodes[i] = &api.NodeInfo{Id: s.ID, Raft: raft, Api: addr, Role: "unknown", Voter: s.Voter}
 		if !ask {
 			continue

@@ -212,6 +212,8 @@ type JobSpec struct {
 	// namespace, exactly once with each result of the job's tasks.
 	FoldNamespace string
 	FoldCall      string
+	// Files can be read by the code of every task, by name. At most MaxFiles bytes.
+	Files map[string][]byte
 }
 
 // OpenJob makes a job, to which tasks can then be submitted, and returns its id.
@@ -219,8 +221,11 @@ func (c *Client) OpenJob(ctx context.Context, s JobSpec) (string, error) {
 	if s.ID == "" {
 		s.ID = NewID()
 	}
+	if err := checkFiles(s.Files); err != nil {
+		return "", err
+	}
 	_, err := c.conn.do(ctx, &api.Call{Op: &api.Call_OpenJob{OpenJob: &api.OpenJob{Id: s.ID,
-		Spec: &api.JobSpec{Source: s.Source, Call: s.Call, FoldNamespace: s.FoldNamespace, FoldCall: s.FoldCall}}}}, false)
+		Spec: &api.JobSpec{Source: s.Source, Call: s.Call, FoldNamespace: s.FoldNamespace, FoldCall: s.FoldCall, Files: s.Files}}}}, false)
 	if err != nil {
 		return "", fmt.Errorf("open job %s: %w", s.ID, err)
 	}

@@ -51,6 +51,9 @@ type Map struct {
 	Continue bool
 	// Args can be read by the code.
 	Args map[string]string
+	// Files can be read by the code of every task, by name, with farm.ReadFile. All
+	// together have at most MaxFiles bytes. They travel once for the job.
+	Files map[string][]byte
 	// Chunk is how many inputs go into one task; 0: as suits the time they take.
 	Chunk int
 	// Timeout and Retries of one task, which has Chunk inputs.
@@ -177,7 +180,7 @@ func (m *mapper) begin(ctx context.Context) error {
 	if m.spec.FoldNamespace == "" || m.spec.Continue {
 		return nil
 	}
-	_, err := m.c.Run(ctx, Task{ID: m.ID + ".begin", Namespace: m.spec.FoldNamespace, Source: m.spec.Source, Args: m.spec.Args, Timeout: m.spec.Timeout})
+	_, err := m.c.Run(ctx, Task{ID: m.ID + ".begin", Namespace: m.spec.FoldNamespace, Source: m.spec.Source, Args: m.spec.Args, Files: m.spec.Files, Timeout: m.spec.Timeout})
 	return err
 }
 
@@ -234,7 +237,7 @@ func (m *mapper) open(ctx context.Context) error {
 	if m.spec.Chunk < 0 || m.spec.Chunk > MaxChunk {
 		return fmt.Errorf("%w: %d inputs a task; at most %d", ErrInvalid, m.spec.Chunk, MaxChunk)
 	}
-	_, err := m.c.OpenJob(ctx, JobSpec{ID: m.ID, Source: m.spec.Source, Call: m.spec.Call, FoldNamespace: m.spec.FoldNamespace, FoldCall: m.spec.FoldCall})
+	_, err := m.c.OpenJob(ctx, JobSpec{ID: m.ID, Source: m.spec.Source, Call: m.spec.Call, FoldNamespace: m.spec.FoldNamespace, FoldCall: m.spec.FoldCall, Files: m.spec.Files})
 	if err != nil {
 		return err
 	}

@@ -159,7 +159,7 @@ func (a *app) cli(args []string) *cli.App {
 			a.submitCommand(), a.execCommand(), a.replCommand(), a.mapCommand(),
 			a.setCommand(), a.getCommand(), a.delCommand(), a.nsCommand(),
 			a.taskCommand(), a.logsCommand(), a.statusCommand(),
-			a.benchCommand(), a.versionCommand(),
+			a.benchCommand(), a.chaosCommand(), a.verifyCommand(), a.versionCommand(),
 		},
 		Action: unknownVerb("farm", args),
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {

@@ -53,7 +53,8 @@ func (a *app) mapCommand() *cli.Command {
 			&cli.IntFlag{Name: "retries", Usage: "try a task again up to `N` times when it fails", Destination: &o.Retries},
 			&cli.IntFlag{Name: "priority", Usage: "higher goes first", Destination: &o.Priority},
 			&cli.StringFlag{Name: "id", Usage: "`ID` of the job: the same map with it again gets what is done already (with --chunk)", Destination: &o.ID},
-			&cli.StringSliceFlag{Name: "arg", Usage: "`KEY=VALUE` the code can read; may be repeated"}),
+			&cli.StringSliceFlag{Name: "arg", Usage: "`KEY=VALUE` the code can read; may be repeated"},
+			fileFlag()),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 1, 1)
 			if err != nil {
@@ -61,6 +62,9 @@ func (a *app) mapCommand() *cli.Command {
 			}
 			o.file, o.json = args[0], c.Bool("json")
 			if o.Args, err = splitArgs("map", c.StringSlice("arg")); err != nil {
+				return err
+			}
+			if o.Files, err = readFiles("map", c.StringSlice("file")); err != nil {
 				return err
 			}
 			if err := o.validate(); err != nil {

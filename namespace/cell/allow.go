@@ -61,6 +61,12 @@ func Arg(name string) string
 // Args are all arguments of the task.
 func Args() map[string]string
 
+// Files are the names of the files given with the task, sorted.
+func Files() []string
+
+// ReadFile is the content of a file given with the task; an error if there is none of that name.
+func ReadFile(name string) ([]byte, error)
+
 // Progress tells how far the task is.
 func Progress(done, total int)
 

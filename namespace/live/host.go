@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -52,6 +53,14 @@ func (h *host) packages() map[string]map[string]any {
 					m = map[string]string{}
 				}
 				return m
+			},
+			"Files": func() []string { return slices.Sorted(maps.Keys(h.task.Load().Files)) },
+			"ReadFile": func(name string) ([]byte, error) {
+				b, ok := h.task.Load().Files[name]
+				if !ok {
+					return nil, fmt.Errorf("no file %q was given with this task", name)
+				}
+				return slices.Clone(b), nil
 			},
 			"Progress": func(done, total int) {
 				if h.progress != nil {

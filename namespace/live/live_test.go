@@ -356,7 +356,7 @@ func TestFarmPackage(t *testing.T) {
 	var out, errOut strings.Builder
 	var progress []int
 	c := New(Options{Stdout: &out, Stderr: &errOut, Progress: func(done, total int) { progress = append(progress, done, total) }})
-	task := ns.TaskInfo{ID: "t1", Namespace: "lab", Attempt: 2, Args: map[string]string{"k": "v"}}
+	task := ns.TaskInfo{ID: "t1", Namespace: "lab", Attempt: 2, Args: map[string]string{"k": "v"}, Files: map[string][]byte{"b.csv": []byte("1,2"), "a.txt": nil}}
 	r, err := c.Run(t.Context(), ns.Run{Task: task, Source: `
 import ("farm"; "fmt")
 fmt.Println("hello")
@@ -369,7 +369,32 @@ fmt.Sprint(farm.TaskID(), farm.Namespace(), farm.Attempt(), farm.Arg("k"), farm.
 	if string(r.JSON) != `"t1lab2v1"` && string(r.JSON) != `"t1 lab 2 v 1"` && !strings.Contains(string(r.JSON), "t1lab") {
 		t.Errorf("result %s", r.JSON)
 	}
+	r, err = c.Run(t.Context(), ns.Run{Task: task, Source: `
+import ("farm"; "fmt")
+b, err := farm.ReadFile("b.csv")
+b[0] = '9'
+again, _ := farm.ReadFile("b.csv")
+_, none := farm.ReadFile("/etc/passwd")
+fmt.Sprint(farm.Files(), string(b), err, string(again), none)`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `"[a.txt b.csv]9,2\u003cnil\u003e1,2no file \"/etc/passwd\" was given with this task"`; string(r.JSON) != want {
+		t.Errorf("files: %s, want %s", r.JSON, want)
+	}
 	if out.String() != "hello\n" || errOut.String() != "at 3\n" || len(progress) != 2 {
 		t.Errorf("output %q, %q, progress %v", out.String(), errOut.String(), progress)
+	}
+}
+
+// TestInterfacesDoNotShare proves that a value which the interpreter did not copy into an interface is a
+// copy from the end of the cell on, as it is after a restore.
+func TestInterfacesDoNotShare(t *testing.T) {
+	c := New(Options{})
+	mustRun(t, c, "type T struct{ N int }\nfunc (t T) Get() int { return t.N }\ntype G interface{ Get() int }\nt := T{1}\nvar g G\nxs := []any{nil}\nm := map[string]G{}")
+	mustRun(t, c, "g = t\nxs[0] = t\nm[\"k\"] = t")
+	mustRun(t, c, "t.N = 5")
+	if r := mustRun(t, c, "g.Get()*100 + xs[0].(T).N*10 + m[\"k\"].Get()"); string(r.JSON) != "111" {
+		t.Errorf("interfaces hold %s", r.JSON)
 	}
 }
