@@ -213,7 +213,7 @@ func (a *app) goesOn(ctx context.Context, what, how string) {
 	}
 }
 
-// jobProgress is the progress line of a job, from reads that any node may answer.
+// jobProgress is the progress line of a job.
 type jobProgress struct {
 	ctx   context.Context
 	conn  *connection
@@ -232,8 +232,10 @@ func (p *jobProgress) line() string {
 		return p.last
 	}
 	p.asked = time.Now()
-	j, err := p.conn.Job(p.ctx, p.id)
-	if err != nil {
+	ctx, cancel := context.WithTimeout(p.ctx, jobAskEvery)
+	defer cancel()
+	j, err := p.conn.Job(ctx, p.id)
+	if err != nil { // the waiting goes on, and so may the asking
 		return p.last
 	}
 	if p.first == nil {
