@@ -34,7 +34,7 @@ func (a *app) chaosCommand() *cli.Command {
 		Description: "Starts a fresh farm in a temporary folder for each scenario, kills, pauses, cuts off and damages its nodes while\n" +
 			"clients use it, and checks what it promises. The exit code is 1 when a promise was broken; then the folder with all\n" +
 			"data, logs and the clients' history is kept. Each scenario injects each of its faults at least once.",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "scenario", Usage: "`NAMES` of scenarios, separated by commas, or all", Value: "all", Destination: &o.scenario},
 			&cli.Float64Flag{Name: "minutes", Usage: "inject faults for `MINUTES`, shared by the scenarios (default: each fault once)", Destination: &o.minutes},
 			&cli.Uint64Flag{Name: "seed", Usage: "`NUMBER` that decides the faults and their order (default: a new one)", Destination: &o.Seed},
@@ -43,12 +43,12 @@ func (a *app) chaosCommand() *cli.Command {
 			&cli.StringFlag{Name: "dir", Usage: "make the temporary folders in `FOLDER`", Destination: &o.Dir},
 			&cli.BoolFlag{Name: "keep", Usage: "keep the folders whatever is found", Destination: &o.Keep},
 			&cli.BoolFlag{Name: "list", Usage: "list the scenarios", Destination: &o.list},
-			&cli.BoolFlag{Name: "json", Usage: "print the reports as JSON, one a line", Destination: &o.json},
-		},
+		}, jsonFlags()...),
 		Action: func(c *cli.Context) error {
 			if _, err := wantArgs(c, 0, 0); err != nil {
 				return err
 			}
+			o.json = c.Bool("json")
 			scenarios, err := o.validate()
 			if err != nil {
 				return err

@@ -115,11 +115,19 @@ func (a *app) runSubmit(ctx context.Context, addr string, o *submitOptions) erro
 	if err != nil {
 		return err
 	}
+	a.endsHere(conn)
 	if o.json {
-		return a.printJSON(map[string]string{"id": h.ID})
+		return a.printJSON(idJSON{h.ID})
 	}
 	fmt.Fprintln(a.io.out, h.ID)
 	return nil
+}
+
+// endsHere says of work left to a farm that ends with this command when it goes on.
+func (a *app) endsHere(conn *connection) {
+	if conn.local {
+		a.io.talk("the local farm ends with this command; the work goes on when one runs in this folder again")
+	}
 }
 
 // cancelTimeout bounds the cancelling of a task after Ctrl-C.

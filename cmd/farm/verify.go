@@ -14,7 +14,7 @@ func (a *app) verifyCommand() *cli.Command {
 		Name: "verify", Usage: "check the data folder of a node that does not run", UsageText: "farm verify [--json] DIR",
 		Description: "Reads every record of the state and every entry of the log, and checks them against their checksums. When the log\n" +
 			"reaches back to its first entry it is replayed from nothing, and must make the same state.",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON"}},
+		Flags: jsonFlags(),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 1, 1)
 			if err != nil {
@@ -26,11 +26,11 @@ func (a *app) verifyCommand() *cli.Command {
 }
 
 type verifyJSON struct {
-	Applied  uint64 `json:"applied"`
-	Hash     string `json:"hash"`
-	First    uint64 `json:"first"`
-	Last     uint64 `json:"last"`
-	Replayed bool   `json:"replayed"`
+	Applied  uint64 `json:"applied" about:"last log entry in the state"`
+	Hash     string `json:"hash" about:"of the state"`
+	First    uint64 `json:"first" about:"log entry that is kept"`
+	Last     uint64 `json:"last" about:"log entry that is kept"`
+	Replayed bool   `json:"replayed" about:"whether the log reaches back to its first entry and makes the same state"`
 }
 
 func (a *app) verify(ctx context.Context, dir string, asJSON bool) error {
