@@ -203,6 +203,11 @@ func (l *lowerer) call(cur *astutil.Cursor, n *ast.CallExpr) {
 		}
 	}
 	l.toInterface(cur, n)
+	if sel, ok := ast.Unparen(n.Fun).(*ast.SelectorExpr); ok {
+		if b, ok := l.info.Uses[sel.Sel].(*types.Builtin); ok { // one that is constant is folded
+			l.refuse(n.Pos(), "unsafe."+b.Name()+" of this type", "its value is not known here")
+		}
+	}
 	if sel, ok := n.Fun.(*ast.SelectorExpr); ok {
 		l.packageCall(n, sel)
 	}

@@ -46,9 +46,10 @@ func (l *lowerer) compared(n *ast.BinaryExpr) {
 		l.refuse(n.OpPos, "comparing values of an interface with methods", "the interpreter does not do it rightly: compare what is in them")
 	}
 	if types.Identical(x, y) {
+		l.comparedCalls(n, x)
 		return
 	}
-	if types.IsInterface(x) || types.IsInterface(y) {
+	if types.IsInterface(x) || types.IsInterface(y) || x == types.Typ[types.UntypedNil] || y == types.Typ[types.UntypedNil] {
 		return
 	}
 	to := func(e ast.Expr, t types.Type) ast.Expr {
@@ -77,6 +78,26 @@ func (l *lowerer) compared(n *ast.BinaryExpr) {
 	} else {
 		n.X = to(n.X, y)
 	}
+}
+
+// comparedCalls compares arrays and structs that calls give in a function made for the type: the
+// interpreter has no place for the two results.
+func (l *lowerer) comparedCalls(n *ast.BinaryExpr, t types.Type) {
+	switch t.Underlying().(type) {
+	case *types.Array, *types.Struct:
+	default:
+		return
+	}
+	text, ok := l.typeExprOf(t)
+	if !ok || !calls(n.X) && !calls(n.Y) {
+		return
+	}
+	name, h := helperName("same", text)
+	l.addHelper(name, h, fmt.Sprintf("func %s(a, b %s) bool { return a == b }", name, text))
+	pos := n.X.Pos()
+	same := &ast.CallExpr{Fun: ident(name, pos), Lparen: pos, Args: []ast.Expr{n.X, n.Y}, Rparen: pos}
+	l.set(same, types.Typ[types.Bool])
+	n.X, n.Y = same, ident("true", pos)
 }
 
 // nilKey gives the nil that indexes a map its type.
