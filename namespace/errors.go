@@ -40,7 +40,12 @@ func (e *PanicError) Error() string {
 // any code).
 type ExitError struct{ Code int }
 
-func (e *ExitError) Error() string { return fmt.Sprintf("the cell exited (code %d)", e.Code) }
+func (e *ExitError) Error() string {
+	if e.Code == 0 {
+		return "the cell ended before its end (os.Exit or runtime.Goexit)"
+	}
+	return fmt.Sprintf("the cell exited (code %d)", e.Code)
+}
 
 // LimitError is returned when a cell, a value or a result is larger than a limit allows.
 type LimitError struct {

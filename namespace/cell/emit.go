@@ -59,7 +59,10 @@ func (w *work) emit() (*Unit, error) {
 	if err := w.monomorphize(); err != nil {
 		return nil, err
 	}
-	lw := &lowerer{c: w.c, info: w.info, pkg: w.pkg}
+	lw := &lowerer{c: w.c, info: w.info, pkg: w.pkg, loads: func(name string) bool {
+		d := w.next.Find(name)
+		return d == nil || w.need.decls[d] // an instance is made when it is needed
+	}}
 	for _, d := range w.next.Decls {
 		n := w.nodes[d]
 		if n == nil || d.generic() {

@@ -175,6 +175,9 @@ func (l *lowerer) expr(cur *astutil.Cursor) bool {
 			l.refuseTarget(n.Type)
 		}
 		l.assertion(n)
+		if n.Type != nil {
+			l.assertOwn(cur, n)
+		}
 	case *ast.TypeSwitchStmt:
 		for _, c := range n.Body.List {
 			for _, x := range c.(*ast.CaseClause).List {

@@ -226,7 +226,7 @@ func (s *stmts) assignStmt(x *ast.AssignStmt) []ast.Stmt {
 	var after []ast.Stmt
 	for i, lhs := range x.Lhs {
 		id, ok := lhs.(*ast.Ident)
-		if !ok || !s.fresh(id) {
+		if !ok || id.Name == "_" || s.l.info.Defs[id] == nil || !s.fresh(id) && !receives(x.Rhs) {
 			continue
 		}
 		t := s.l.temp(id.Pos())
@@ -255,6 +255,15 @@ func (s *stmts) rightFirst(values []ast.Expr) []ast.Stmt {
 		values[i] = use(t)
 	}
 	return before
+}
+
+// receives says that a definition gets its values from a channel: the interpreter puts them where they
+// cannot be changed.
+func receives(values []ast.Expr) bool {
+	return slices.ContainsFunc(values, func(x ast.Expr) bool {
+		u, ok := ast.Unparen(x).(*ast.UnaryExpr)
+		return ok && u.Op == token.ARROW
+	})
 }
 
 func callsLiteral(x ast.Expr) bool {
@@ -388,6 +397,12 @@ func (s *stmts) throughTemps(list []ast.Stmt) []ast.Stmt {
 		}
 	}
 	if x.Tok == token.ASSIGN && len(x.Rhs) == 1 && allBlank(x.Lhs) {
+		if _, call := ast.Unparen(x.Rhs[0]).(*ast.CallExpr); !call && len(x.Lhs) == 2 {
+			y := *x
+			y.Lhs, y.Tok = []ast.Expr{s.l.temp(x.Pos()), x.Lhs[1]}, token.DEFINE
+			list[len(list)-1] = &y
+			return list
+		}
 		// A value that is thrown away is computed all the same: a nil pointer panics.
 		if _, call := ast.Unparen(x.Rhs[0]).(*ast.CallExpr); !call && acts(x.Rhs[0]) && len(x.Lhs) == 1 {
 			t := s.l.temp(x.Pos())
@@ -438,6 +453,8 @@ func (s *stmts) indirect(x *ast.AssignStmt) bool {
 		return r.Op == token.ARROW
 	case *ast.CompositeLit, *ast.FuncLit:
 		return true
+	case *ast.TypeAssertExpr:
+		return types.IsInterface(s.l.typeOf(r))
 	default:
 		return false
 	}
@@ -485,7 +502,7 @@ func (s *stmts) declStmt(x *ast.DeclStmt) []ast.Stmt {
 			before = s.rightFirst(vs.Values)
 		}
 		for i, id := range vs.Names {
-			if !s.fresh(id) {
+			if !s.fresh(id) && (id.Name == "_" || !receives(vs.Values)) {
 				continue
 			}
 			t := s.l.temp(id.Pos())
@@ -577,6 +594,7 @@ func (s *stmts) switchStmt(x *ast.SwitchStmt) []ast.Stmt {
 			et := s.l.typeOf(e)
 			if types.IsInterface(t) && et != nil && !types.IsInterface(et) && et != types.Typ[types.UntypedNil] {
 				e = call1("any", e, e.Pos())
+				s.l.set(e, types.NewInterfaceType(nil, nil))
 			}
 			if _, lit := e.(*ast.CompositeLit); lit {
 				e = &ast.ParenExpr{Lparen: e.Pos(), X: e, Rparen: e.End()}
@@ -606,7 +624,7 @@ func (s *stmts) switchStmt(x *ast.SwitchStmt) []ast.Stmt {
 // finds constants of basic types, and those up to 63 bits.
 func (s *stmts) outright(t types.Type) bool {
 	b, ok := t.Underlying().(*types.Basic)
-	return !ok || b.Kind() == types.Uint64 || b.Kind() == types.Uint || b.Kind() == types.Uintptr
+	return !ok || b.Info()&types.IsBoolean != 0 || b.Kind() == types.Uint64 || b.Kind() == types.Uint || b.Kind() == types.Uintptr
 }
 
 // around puts statements before one that may have a label: breaks out of it must keep working, so the
@@ -616,6 +634,9 @@ func (s *stmts) around(pre []ast.Stmt, st ast.Stmt) []ast.Stmt {
 }
 
 func (s *stmts) typeSwitch(x *ast.TypeSwitchStmt) []ast.Stmt {
+	if list := s.ownSwitch(x); list != nil {
+		return list
+	}
 	if a, ok := x.Assign.(*ast.AssignStmt); ok {
 		for _, c := range x.Body.List {
 			c := c.(*ast.CaseClause)
@@ -1109,6 +1130,9 @@ func (s *stmts) rangeOver(x *ast.RangeStmt, t types.Type) []ast.Stmt {
 	if list := s.rangeChans(x, t); list != nil {
 		return list
 	}
+	if b, ok := t.Underlying().(*types.Basic); ok && b.Info()&types.IsString != 0 && x.Key != nil && !allBlank([]ast.Expr{x.Key}) {
+		return s.rangeString(x)
+	}
 	if x.Tok != token.DEFINE {
 		return s.rangeAssign(x)
 	}
@@ -1146,24 +1170,56 @@ func (s *stmts) rangeChans(x *ast.RangeStmt, t types.Type) []ast.Stmt {
 		return nil
 	}
 	all, k, v := s.l.temp(x.Pos()), s.l.temp(x.Pos()), s.l.temp(x.Pos())
-	read := define(v, &ast.IndexExpr{X: use(all), Lbrack: x.Pos(), Index: use(k), Rbrack: x.Pos()})
-	head := []ast.Stmt{read}
-	into := func(e, from ast.Expr) {
+	pre := define(all, x.X)
+	head := append([]ast.Stmt{define(v, at(all, k))}, s.intoBoth(x, k, v)...)
+	x.X, x.Key, x.Value, x.Tok = use(all), k, nil, token.DEFINE
+	x.Body.List = append(head, x.Body.List...)
+	return []ast.Stmt{pre, x}
+}
+
+// rangeString ranges over where the characters of a string begin: the interpreter counts bytes that are
+// not UTF-8 as three.
+func (s *stmts) rangeString(x *ast.RangeStmt) []ast.Stmt {
+	all, starts := s.l.temp(x.Pos()), s.l.temp(x.Pos())
+	n, k, v := s.l.temp(x.Pos()), s.l.temp(x.Pos()), s.l.temp(x.Pos())
+	pre := []ast.Stmt{define(all, call1("string", x.X, x.X.Pos())), define(starts, hostCall("Starts", use(all)))}
+	head := []ast.Stmt{define(k, at(starts, n))}
+	if x.Value != nil && !allBlank([]ast.Expr{x.Value}) {
+		runes := s.l.temp(x.Pos())
+		pre = append(pre, define(runes, hostCall("Runes", use(all))))
+		head = append(head, define(v, at(runes, n)))
+	} else {
+		x.Value = nil
+	}
+	head = append(head, s.intoBoth(x, k, v)...)
+	x.X, x.Key, x.Value, x.Tok = use(starts), n, nil, token.DEFINE
+	x.Body.List = append(head, x.Body.List...)
+	return append(pre, x)
+}
+
+func at(list, index *ast.Ident) ast.Expr {
+	return &ast.IndexExpr{X: use(list), Lbrack: list.Pos(), Index: use(index), Rbrack: list.Pos()}
+}
+
+// intoBoth gives the variables of a range what they get: k and v.
+func (s *stmts) intoBoth(x *ast.RangeStmt, k, v *ast.Ident) []ast.Stmt {
+	both := &ast.AssignStmt{TokPos: x.TokPos, Tok: token.ASSIGN}
+	var head []ast.Stmt
+	for i, e := range []ast.Expr{x.Key, x.Value} {
+		from := use([]*ast.Ident{k, v}[i])
 		id, isID := e.(*ast.Ident)
 		switch {
 		case e == nil || isID && id.Name == "_":
 		case x.Tok == token.DEFINE:
 			head = append(head, define(use(id), from))
 		default:
-			head = append(head, assign(e, from))
+			both.Lhs, both.Rhs = append(both.Lhs, e), append(both.Rhs, from)
 		}
 	}
-	into(x.Key, use(k))
-	into(x.Value, use(v))
-	pre := define(all, x.X)
-	x.X, x.Key, x.Value, x.Tok = use(all), k, nil, token.DEFINE
-	x.Body.List = append(head, x.Body.List...)
-	return []ast.Stmt{pre, x}
+	if len(both.Lhs) > 0 {
+		head = append(head, s.assignOrder(both)...)
+	}
+	return head
 }
 
 // indexOnly gives the length of an array, or the array of a pointer, that is ranged over without looking
