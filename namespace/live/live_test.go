@@ -152,7 +152,7 @@ func TestTransaction(t *testing.T) {
 		check     func(error) bool
 	}{
 		{"compile", "n = 5\nnope()", func(err error) bool { e, ok := errors.AsType[*ns.CompileError](err); return ok && len(e.Msgs) == 1 }},
-		{"not allowed", "import \"os\"\nn = 5", func(err error) bool { _, ok := errors.AsType[*ns.NotAllowedError](err); return ok }},
+		{"not allowed", "import \"os\"\nn = 5\nos.Getpid()", func(err error) bool { _, ok := errors.AsType[*ns.NotAllowedError](err); return ok }},
 		{"panic", "n = 5\nxs = append(xs, 9)\nxs[0] = 100\npanic(\"boom\")", func(err error) bool { e, ok := errors.AsType[*ns.PanicError](err); return ok && e.Value == "boom" }},
 		{"panic in a function", "func f() { n = 6; xs[7]++ }\nf()", func(err error) bool {
 			e, ok := errors.AsType[*ns.PanicError](err)
