@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"farm/api"
 	"farm/tasks"
@@ -286,4 +287,20 @@ func TestJobCommands(t *testing.T) {
 		"created      1970-01-01T00:00:01Z\nfinished     1970-01-01T00:00:02Z\ntook         1s\n", "")
 	run("job", "cancel", "a", "b").check(t, 0, "", "")
 	run("job", "results", "good").check(t, 0, "", "")
+}
+
+func TestJobLine(t *testing.T) {
+	begun := &tasks.Job{State: "running", Total: 100, Succeeded: 20}
+	for want, j := range map[string]*tasks.Job{
+		"[============                  ] 40/100  2.0/s  30s left":  {State: "running", Total: 100, Succeeded: 40},
+		"[==============================] 100/100  8.0/s  3 failed": {State: "failed", Total: 100, Succeeded: 97, Failed: 3},
+		"[=========                     ] 60/200  4.0/s  35s left":  {State: "running", Total: 100, Succeeded: 40, Folds: 40, Folded: 20},
+		"[======                        ] 20/100  0.0/s":            begun,
+		"40 tasks done, still being submitted  2.0/s":               {State: "open", Succeeded: 40},
+		"[==============================] 198/198  18/s  2 failed":  {State: "failed", Total: 100, Succeeded: 98, Failed: 2, Folds: 98, Folded: 98},
+	} {
+		if got := jobLine(begun, j, 10*time.Second); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
 }
