@@ -3462,6 +3462,8 @@ type NodeInfo struct {
 	Version       string                 `protobuf:"bytes,14,opt,name=version,proto3" json:"version,omitempty"`
 	Marks         []*Mark                `protobuf:"bytes,15,rep,name=marks,proto3" json:"marks,omitempty"`       // of the newest entries, the oldest first
 	Instance      string                 `protobuf:"bytes,16,opt,name=instance,proto3" json:"instance,omitempty"` // tells the node from every other there ever was
+	Refused       uint64                 `protobuf:"varint,30,opt,name=refused,proto3" json:"refused,omitempty"`  // reports of superseded attempts that it saw refused since it started
+	Goroutines    uint64                 `protobuf:"varint,31,opt,name=goroutines,proto3" json:"goroutines,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3606,6 +3608,20 @@ func (x *NodeInfo) GetInstance() string {
 		return x.Instance
 	}
 	return ""
+}
+
+func (x *NodeInfo) GetRefused() uint64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *NodeInfo) GetGoroutines() uint64 {
+	if x != nil {
+		return x.Goroutines
+	}
+	return 0
 }
 
 // Mark is a hash of the log up to an entry and of what was decided on it: equal
@@ -4165,7 +4181,8 @@ type Hello struct {
 	Incarnation   uint64                 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"` // grows with each start of the worker
 	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
 	Slots         uint32                 `protobuf:"varint,4,opt,name=slots,proto3" json:"slots,omitempty"`
-	Holds         []*AttemptRef          `protobuf:"bytes,5,rep,name=holds,proto3" json:"holds,omitempty"` // attempts it has and has not reported
+	Holds         []*AttemptRef          `protobuf:"bytes,5,rep,name=holds,proto3" json:"holds,omitempty"` // attempts it has and the leader has not answered
+	Began         []*AttemptRef          `protobuf:"bytes,6,rep,name=began,proto3" json:"began,omitempty"` // of them, those that run or ran
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4231,6 +4248,13 @@ func (x *Hello) GetSlots() uint32 {
 func (x *Hello) GetHolds() []*AttemptRef {
 	if x != nil {
 		return x.Holds
+	}
+	return nil
+}
+
+func (x *Hello) GetBegan() []*AttemptRef {
+	if x != nil {
+		return x.Began
 	}
 	return nil
 }
@@ -5004,6 +5028,43 @@ func (x *JoinRequest) GetCluster() string {
 	return ""
 }
 
+// HandOverRequest asks the leader to let another node lead.
+type HandOverRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOverRequest) Reset() {
+	*x = HandOverRequest{}
+	mi := &file_farm_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOverRequest) ProtoMessage() {}
+
+func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOverRequest.ProtoReflect.Descriptor instead.
+func (*HandOverRequest) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{61}
+}
+
 type RemoveRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -5013,7 +5074,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5025,7 +5086,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5038,7 +5099,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{61}
+	return file_farm_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -5058,7 +5119,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5070,7 +5131,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5083,7 +5144,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{62}
+	return file_farm_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *JoinReply) GetError() *Error {
@@ -5370,7 +5431,7 @@ const file_farm_proto_rawDesc = "" +
 	"\x06failed\x18\b \x01(\x04R\x06failed\x12\x1c\n" +
 	"\tcancelled\x18\t \x01(\x04R\tcancelled\x12\x18\n" +
 	"\acluster\x18\n" +
-	" \x01(\tR\acluster\"\x84\x03\n" +
+	" \x01(\tR\acluster\"\xbe\x03\n" +
 	"\bNodeInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04raft\x18\x02 \x01(\tR\x04raft\x12\x10\n" +
@@ -5388,7 +5449,11 @@ const file_farm_proto_rawDesc = "" +
 	"\blog_hash\x18\r \x01(\tR\alogHash\x12\x18\n" +
 	"\aversion\x18\x0e \x01(\tR\aversion\x12#\n" +
 	"\x05marks\x18\x0f \x03(\v2\r.farm.v1.MarkR\x05marks\x12\x1a\n" +
-	"\binstance\x18\x10 \x01(\tR\binstance\".\n" +
+	"\binstance\x18\x10 \x01(\tR\binstance\x12\x18\n" +
+	"\arefused\x18\x1e \x01(\x04R\arefused\x12\x1e\n" +
+	"\n" +
+	"goroutines\x18\x1f \x01(\x04R\n" +
+	"goroutines\".\n" +
 	"\x04Mark\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\fR\x03sum\"\xaa\x01\n" +
@@ -5429,13 +5494,14 @@ const file_farm_proto_rawDesc = "" +
 	"\aoutputs\x18\x06 \x03(\v2\x0f.farm.v1.OutputR\aoutputs\x12-\n" +
 	"\bprogress\x18\a \x03(\v2\x11.farm.v1.ProgressR\bprogress\x12\x1a\n" +
 	"\bdraining\x18\b \x01(\bR\bdraining\x12\x1c\n" +
-	"\tisolation\x18\t \x01(\tR\tisolation\"\x96\x01\n" +
+	"\tisolation\x18\t \x01(\tR\tisolation\"\xc1\x01\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x14\n" +
 	"\x05slots\x18\x04 \x01(\rR\x05slots\x12)\n" +
-	"\x05holds\x18\x05 \x03(\v2\x13.farm.v1.AttemptRefR\x05holds\":\n" +
+	"\x05holds\x18\x05 \x03(\v2\x13.farm.v1.AttemptRefR\x05holds\x12)\n" +
+	"\x05began\x18\x06 \x03(\v2\x13.farm.v1.AttemptRefR\x05began\":\n" +
 	"\n" +
 	"AttemptRef\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
@@ -5492,7 +5558,8 @@ const file_farm_proto_rawDesc = "" +
 	"\vJoinRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x18\n" +
-	"\acluster\x18\x03 \x01(\tR\acluster\"\x1f\n" +
+	"\acluster\x18\x03 \x01(\tR\acluster\"\x11\n" +
+	"\x0fHandOverRequest\"\x1f\n" +
 	"\rRemoveRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"K\n" +
 	"\tJoinReply\x12$\n" +
@@ -5519,11 +5586,12 @@ const file_farm_proto_rawDesc = "" +
 	"\x03One\x12\r.farm.v1.Call\x1a\x0e.farm.v1.Reply\x120\n" +
 	"\x05Watch\x12\x15.farm.v1.WatchRequest\x1a\x0e.farm.v1.Event0\x012?\n" +
 	"\aWorkers\x124\n" +
-	"\x06Attach\x12\x13.farm.v1.FromWorker\x1a\x11.farm.v1.ToWorker(\x010\x012\xa0\x01\n" +
+	"\x06Attach\x12\x13.farm.v1.FromWorker\x1a\x11.farm.v1.ToWorker(\x010\x012\xda\x01\n" +
 	"\x05Peers\x12/\n" +
 	"\x04Info\x12\x14.farm.v1.InfoRequest\x1a\x11.farm.v1.NodeInfo\x120\n" +
 	"\x04Join\x12\x14.farm.v1.JoinRequest\x1a\x12.farm.v1.JoinReply\x124\n" +
-	"\x06Remove\x12\x16.farm.v1.RemoveRequest\x1a\x12.farm.v1.JoinReplyB\n" +
+	"\x06Remove\x12\x16.farm.v1.RemoveRequest\x1a\x12.farm.v1.JoinReply\x128\n" +
+	"\bHandOver\x12\x18.farm.v1.HandOverRequest\x1a\x12.farm.v1.JoinReplyB\n" +
 	"Z\bfarm/apib\x06proto3"
 
 var (
@@ -5539,7 +5607,7 @@ func file_farm_proto_rawDescGZIP() []byte {
 }
 
 var file_farm_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 66)
+var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
 var file_farm_proto_goTypes = []any{
 	(Code)(0),                // 0: farm.v1.Code
 	(Ending)(0),              // 1: farm.v1.Ending
@@ -5604,11 +5672,12 @@ var file_farm_proto_goTypes = []any{
 	(*Load)(nil),             // 60: farm.v1.Load
 	(*InfoRequest)(nil),      // 61: farm.v1.InfoRequest
 	(*JoinRequest)(nil),      // 62: farm.v1.JoinRequest
-	(*RemoveRequest)(nil),    // 63: farm.v1.RemoveRequest
-	(*JoinReply)(nil),        // 64: farm.v1.JoinReply
-	nil,                      // 65: farm.v1.Work.ArgsEntry
-	nil,                      // 66: farm.v1.Work.FilesEntry
-	nil,                      // 67: farm.v1.JobSpec.FilesEntry
+	(*HandOverRequest)(nil),  // 63: farm.v1.HandOverRequest
+	(*RemoveRequest)(nil),    // 64: farm.v1.RemoveRequest
+	(*JoinReply)(nil),        // 65: farm.v1.JoinReply
+	nil,                      // 66: farm.v1.Work.ArgsEntry
+	nil,                      // 67: farm.v1.Work.FilesEntry
+	nil,                      // 68: farm.v1.JobSpec.FilesEntry
 }
 var file_farm_proto_depIdxs = []int32{
 	4,  // 0: farm.v1.Calls.calls:type_name -> farm.v1.Call
@@ -5645,13 +5714,13 @@ var file_farm_proto_depIdxs = []int32{
 	42, // 31: farm.v1.Reply.jobs:type_name -> farm.v1.JobList
 	43, // 32: farm.v1.Reply.status:type_name -> farm.v1.Status
 	0,  // 33: farm.v1.Error.code:type_name -> farm.v1.Code
-	65, // 34: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
+	66, // 34: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
 	14, // 35: farm.v1.Work.set:type_name -> farm.v1.SetKey
-	66, // 36: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
+	67, // 36: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
 	7,  // 37: farm.v1.Submit.work:type_name -> farm.v1.Work
 	55, // 38: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
 	24, // 39: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
-	67, // 40: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
+	68, // 40: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
 	31, // 41: farm.v1.Task.error:type_name -> farm.v1.TaskError
 	31, // 42: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
 	30, // 43: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
@@ -5674,38 +5743,41 @@ var file_farm_proto_depIdxs = []int32{
 	49, // 60: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
 	50, // 61: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
 	53, // 62: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
-	1,  // 63: farm.v1.Complete.ending:type_name -> farm.v1.Ending
-	55, // 64: farm.v1.Complete.put:type_name -> farm.v1.Item
-	32, // 65: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
-	57, // 66: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
-	58, // 67: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
-	59, // 68: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
-	53, // 69: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
-	53, // 70: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
-	53, // 71: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
-	24, // 72: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
-	60, // 73: farm.v1.Assign.load:type_name -> farm.v1.Load
-	55, // 74: farm.v1.Load.items:type_name -> farm.v1.Item
-	6,  // 75: farm.v1.JoinReply.error:type_name -> farm.v1.Error
-	2,  // 76: farm.v1.Farm.Do:input_type -> farm.v1.Calls
-	4,  // 77: farm.v1.Farm.One:input_type -> farm.v1.Call
-	47, // 78: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
-	51, // 79: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
-	61, // 80: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
-	62, // 81: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
-	63, // 82: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
-	3,  // 83: farm.v1.Farm.Do:output_type -> farm.v1.Replies
-	5,  // 84: farm.v1.Farm.One:output_type -> farm.v1.Reply
-	48, // 85: farm.v1.Farm.Watch:output_type -> farm.v1.Event
-	56, // 86: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
-	44, // 87: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
-	64, // 88: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
-	64, // 89: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
-	83, // [83:90] is the sub-list for method output_type
-	76, // [76:83] is the sub-list for method input_type
-	76, // [76:76] is the sub-list for extension type_name
-	76, // [76:76] is the sub-list for extension extendee
-	0,  // [0:76] is the sub-list for field type_name
+	53, // 63: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
+	1,  // 64: farm.v1.Complete.ending:type_name -> farm.v1.Ending
+	55, // 65: farm.v1.Complete.put:type_name -> farm.v1.Item
+	32, // 66: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
+	57, // 67: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
+	58, // 68: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
+	59, // 69: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
+	53, // 70: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
+	53, // 71: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
+	53, // 72: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
+	24, // 73: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
+	60, // 74: farm.v1.Assign.load:type_name -> farm.v1.Load
+	55, // 75: farm.v1.Load.items:type_name -> farm.v1.Item
+	6,  // 76: farm.v1.JoinReply.error:type_name -> farm.v1.Error
+	2,  // 77: farm.v1.Farm.Do:input_type -> farm.v1.Calls
+	4,  // 78: farm.v1.Farm.One:input_type -> farm.v1.Call
+	47, // 79: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
+	51, // 80: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
+	61, // 81: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
+	62, // 82: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
+	64, // 83: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
+	63, // 84: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
+	3,  // 85: farm.v1.Farm.Do:output_type -> farm.v1.Replies
+	5,  // 86: farm.v1.Farm.One:output_type -> farm.v1.Reply
+	48, // 87: farm.v1.Farm.Watch:output_type -> farm.v1.Event
+	56, // 88: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
+	44, // 89: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
+	65, // 90: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
+	65, // 91: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
+	65, // 92: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
+	85, // [85:93] is the sub-list for method output_type
+	77, // [77:85] is the sub-list for method input_type
+	77, // [77:77] is the sub-list for extension type_name
+	77, // [77:77] is the sub-list for extension extendee
+	0,  // [0:77] is the sub-list for field type_name
 }
 
 func init() { file_farm_proto_init() }
@@ -5767,7 +5839,7 @@ func file_farm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_farm_proto_rawDesc), len(file_farm_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   66,
+			NumMessages:   67,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -21,6 +22,7 @@ import (
 
 	"farm/api"
 	"farm/fsm"
+	"farm/internal/clock"
 	"farm/replica/consensus"
 	"farm/scheduler"
 	"farm/worker"
@@ -51,6 +53,7 @@ type Node struct {
 	hub      *hub
 	held     *held
 	dispatch *dispatcher
+	refused  atomic.Uint64 // late reports, since the process started
 
 	ctx    context.Context // ends when the node stops
 	cancel context.CancelFunc
@@ -82,7 +85,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.peers.cluster = n.cluster
 	n.held = &held{n: n, wake: make(chan struct{}, 1), back: make(chan struct{}, 1)}
-	n.dispatch = &dispatcher{n: n, sessions: map[string]*session{}}
+	n.dispatch = newDispatcher(n)
 	if err := n.start(ctx); err != nil {
 		close(n.workerDone)
 		return nil, errors.Join(err, n.Stop(context.WithoutCancel(ctx)))
@@ -142,7 +145,10 @@ func (n *Node) listen() error {
 		return err
 	}
 	n.listener = netutil.LimitListener(n.listener, MaxConnections)
-	n.apiAddr = n.listener.Addr().String()
+	n.apiAddr = n.cfg.Advertise
+	if n.apiAddr == "" {
+		n.apiAddr = n.listener.Addr().String()
+	}
 	for _, a := range []string{n.cfg.Listen, n.cfg.Raft} {
 		host, _, _ := net.SplitHostPort(a)
 		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
@@ -162,11 +168,15 @@ func (n *Node) openRaft() error {
 		ID:        n.id,
 		Dir:       filepath.Join(n.cfg.Data, "raft"),
 		Bind:      n.cfg.Raft,
+		Address:   n.cfg.AdvertiseRaft,
 		API:       n.apiAddr,
 		Instance:  n.instance,
 		FSM:       n.fsm,
 		Snapshots: n.fsm.Snapshots(),
 		LogStore:  n.cfg.LogStore,
+
+		SnapshotThreshold: uint64(n.cfg.SnapshotEntries),
+		SnapshotInterval:  n.cfg.SnapshotEvery,
 
 		MaxEntryBytes: maxEntry,
 		NewEntry:      fsm.NewEntry,
@@ -251,7 +261,7 @@ func (n *Node) followLeadership() {
 // startWorker runs the node's own worker, which takes its work from the
 // leader as any other does.
 func (n *Node) startWorker() error {
-	incarnation := uint64(time.Now().UnixNano())
+	incarnation := uint64(clock.Now())
 	n.fsm.View(func(s *scheduler.State) {
 		if w := s.Worker(n.id); w != nil && w.Incarnation >= incarnation {
 			incarnation = w.Incarnation + 1 // the clock went back since
@@ -302,10 +312,10 @@ func (n *Node) cluster() (id string) {
 // ID is the node's id.
 func (n *Node) ID() string { return n.id }
 
-// API is the address at which the node takes calls.
+// API is the address at which others reach the node with calls.
 func (n *Node) API() string { return n.apiAddr }
 
-// RaftAddr is the address at which raft is listening.
+// RaftAddr is the address at which other nodes reach raft.
 func (n *Node) RaftAddr() string { return n.raftAddr }
 
 // Done is closed when the node has stopped.

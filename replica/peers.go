@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -74,7 +75,8 @@ func (p *peers) info(ctx context.Context, addr string, hash bool) (*api.NodeInfo
 func (n *Node) Info(ctx context.Context, q *api.InfoRequest) (*api.NodeInfo, error) {
 	leader, _, term := n.raft.Leader()
 	v := &api.NodeInfo{Id: n.id, Instance: n.instance, Raft: n.raftAddr, Api: n.apiAddr, Pid: int64(os.Getpid()), Role: strings.ToLower(n.raft.Stats().State), Applied: n.fsm.Applied(),
-		Reachable: true, Term: term, Leader: leader, Version: n.cfg.Version}
+		Reachable: true, Term: term, Leader: leader, Version: n.cfg.Version,
+		Refused: n.refused.Load(), Goroutines: uint64(runtime.NumGoroutine())}
 	n.fsm.View(func(s *scheduler.State) { v.Cluster = s.Cluster() })
 	_, chain := n.fsm.Chain()
 	v.LogHash = fmt.Sprintf("%x", chain[:8])
@@ -151,6 +153,17 @@ func (n *Node) Remove(ctx context.Context, q *api.RemoveRequest) (*api.JoinReply
 		return refuseMember(api.Code_NOT_LEADER, "the leader is at %s", n.leaderAPI())
 	}
 	if err := n.raft.Remove(ctx, q.Id); err != nil {
+		return refuseMember(api.Code_UNAVAILABLE, "%v", err)
+	}
+	return &api.JoinReply{Cluster: n.cluster()}, nil
+}
+
+// HandOver implements api.PeersServer: the leader lets another node lead.
+func (n *Node) HandOver(ctx context.Context, _ *api.HandOverRequest) (*api.JoinReply, error) {
+	if !n.leads() {
+		return refuseMember(api.Code_NOT_LEADER, "the leader is at %s", n.leaderAPI())
+	}
+	if err := n.raft.Transfer(ctx); err != nil {
 		return refuseMember(api.Code_UNAVAILABLE, "%v", err)
 	}
 	return &api.JoinReply{Cluster: n.cluster()}, nil

@@ -6,6 +6,7 @@ import (
 
 	"farm/api"
 	"farm/replica/consensus"
+	"farm/replica/roster"
 	"farm/scheduler"
 )
 
@@ -40,28 +41,18 @@ func (n *Node) status(ctx context.Context, ask bool) *api.Status {
 			switch {
 			case w.Drain:
 				state = "draining"
-			case attached[w.ID].up:
+			case attached[w.ID].Up:
 				state = "ready"
 			}
-			v.Workers = append(v.Workers, &api.WorkerInfo{Id: w.ID, Node: w.Node, Slots: w.Slots, Busy: uint32(w.Busy()), State: state, Assigned: uint32(w.Assigned()), Isolation: attached[w.ID].isolation})
+			v.Workers = append(v.Workers, &api.WorkerInfo{Id: w.ID, Node: w.Node, Slots: w.Slots, Busy: uint32(w.Busy()), State: state, Assigned: uint32(w.Assigned()), Isolation: attached[w.ID].Isolation})
 		}
 	})
 	return v
 }
 
-// attachment is what the leader knows of a worker beside the state.
-type attachment struct {
-	up        bool   // its stream
-	isolation string // of its children, as it said
-}
-
 // attached lists the workers that have a session.
-func (d *dispatcher) attached() map[string]attachment {
+func (d *dispatcher) attached() map[string]roster.Attachment {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	out := map[string]attachment{}
-	for id, x := range d.sessions {
-		out[id] = attachment{x.broken.IsZero(), x.isolation}
-	}
-	return out
+	return d.roster.Attached()
 }

@@ -166,7 +166,7 @@ func (a *app) cli(args []string) *cli.App {
 			a.submitCommand(), a.execCommand(), a.replCommand(), a.mapCommand(),
 			a.setCommand(), a.getCommand(), a.delCommand(), a.scatterCommand(), a.gatherCommand(), a.nsCommand(),
 			a.taskCommand(), a.logsCommand(), a.jobCommand(), a.statusCommand(),
-			a.benchCommand(), a.completionCommand(), a.completeCommand(), a.versionCommand(),
+			a.benchCommand(), a.chaosCommand(), a.verifyCommand(), a.completionCommand(), a.completeCommand(), a.versionCommand(),
 		},
 		Action: a.unknownVerb("farm"),
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {

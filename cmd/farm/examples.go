@@ -39,6 +39,8 @@ var examples = map[string][]string{
 	"node remove": {"farm node remove n3"},
 	"status":      {"farm status", "farm status -o '{{.tasks.queued}} queued'"},
 	"bench":       {"farm bench", "farm bench --only cell,set --seconds 5 --json"},
+	"chaos":       {"farm chaos", "farm chaos --scenario nodes,pauses --minutes 5", "farm chaos --list"},
+	"verify":      {"farm verify /var/lib/farm"},
 	"completion":  {"source <(farm completion bash)", "farm completion fish | source", "farm completion zsh >\"${fpath[1]}/_farm\""},
 	"version":     {"farm version"},
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"farm/chaos"
 	"farm/internal/bench"
 	"farm/tasks"
 )
@@ -147,6 +148,9 @@ type nodeJSON struct {
 	Hash      string `json:"hash" about:"of its state at that entry; equal on all nodes at the same entry"`
 	Reachable bool   `json:"reachable" about:"whether it answered"`
 	Version   string `json:"version,omitempty" about:"of its binary"`
+	Refused   uint64 `json:"refused" about:"reports of superseded attempts it saw refused since it started"`
+	// Goroutines tells whether any are left behind.
+	Goroutines int `json:"goroutines" about:"of its process"`
 }
 
 type workerJSON struct {
@@ -170,7 +174,7 @@ type countsJSON struct {
 func jsonStatus(s *tasks.Status) statusJSON {
 	out := statusJSON{Leader: s.Leader, Term: s.Term, Nodes: []nodeJSON{}, Workers: []workerJSON{}, Tasks: countsJSON(s.Tasks)}
 	for _, n := range s.Nodes {
-		out.Nodes = append(out.Nodes, nodeJSON{n.ID, n.Raft, n.API, n.PID, n.Role, n.Voter, n.Applied, n.Hash, n.Reachable, n.Version})
+		out.Nodes = append(out.Nodes, nodeJSON{n.ID, n.Raft, n.API, n.PID, n.Role, n.Voter, n.Applied, n.Hash, n.Reachable, n.Version, n.Refused, n.Goroutines})
 	}
 	for _, w := range s.Workers {
 		out.Workers = append(out.Workers, workerJSON{w.ID, w.Node, w.Slots, w.Busy, w.State, w.Isolation})
@@ -235,5 +239,7 @@ var schemas = []schema{
 	{[]string{"status"}, "The cluster, one object.", statusJSON{}},
 	{[]string{"node ls"}, "A node, one line each.", nodeJSON{}},
 	{[]string{"bench"}, "What was measured, one object; `go doc farm/internal/bench Report` tells more.", bench.Report{}},
+	{[]string{"chaos"}, "A scenario's report, one line each; `go doc farm/chaos Report` tells more. Times are nanoseconds.", chaos.Report{}},
+	{[]string{"verify"}, "What a sound folder holds.", verifyJSON{}},
 	{[]string{"set", "del", "ns rm", "ns restore", "ns fork", "ns import", "node remove"}, "Nothing: they end with exit code 0 when it is done.", nil},
 }

@@ -60,7 +60,7 @@ func TestExamplesOfVerbs(t *testing.T) {
 		}
 	}
 	const id = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
-	readOnly := []string{"dev", "node", "bench", "node remove"} // they need more than a fake farm
+	readOnly := []string{"dev", "node", "bench", "chaos", "verify", "node remove"} // they need more than a fake farm
 	for path := range verbs {
 		lines := examples[path]
 		if len(lines) == 0 {

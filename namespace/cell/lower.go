@@ -28,6 +28,7 @@ func (l *lowerer) decl(n ast.Decl) error {
 	if g, ok := n.(*ast.GenDecl); ok && g.Tok == token.CONST {
 		return nil // uses of constants are folded
 	}
+	l.simplify(n)
 	caught := l.captured(n)
 	astutil.Apply(n, l.foldConstant, l.expr)
 	l.statements(n, caught)

@@ -223,6 +223,7 @@ func (t *tx) checkpoint() error {
 		return nil
 	}
 	slices.SortFunc(roots, func(a, b value.Root) int { return strings.Compare(a.Name, b.Name) })
+	t.l.boxer.Aliased = false
 	units, err := t.codec(t.env, t.c.lim.Value).Encode(roots)
 	if err != nil {
 		return limitError("value of a variable", err)
@@ -243,6 +244,9 @@ func (t *tx) checkpoint() error {
 			t.put(key, b)
 			t.l.vars[n].item = b
 		}
+	}
+	if t.l.boxer.Aliased { // what is in memory is not what was encoded: decode it before it is used again
+		t.undo()
 	}
 	return nil
 }

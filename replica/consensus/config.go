@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"farm/internal/clock"
 )
 
 // Result is the answer of the state machine to one command.
@@ -72,7 +74,7 @@ type Config struct {
 	// Results splits what ApplyBatch answered for one entry: one Result a command,
 	// in the order of the body. Called on one goroutine.
 	Results func(response any) []Result
-	// Now is the wall clock of NewEntry, in nanoseconds since 1970. Default: time.Now.
+	// Now is the wall clock of NewEntry, in nanoseconds since 1970. Default: clock.Now.
 	Now func() int64
 
 	// LogStore is LogStoreWAL or LogStoreBoltDB. Default: what Dir holds, else
@@ -168,7 +170,7 @@ func (c Config) withDefaults() Config {
 		c.LogLevel = slog.LevelWarn
 	}
 	if c.Now == nil {
-		c.Now = func() int64 { return time.Now().UnixNano() }
+		c.Now = clock.Now
 	}
 	if c.Fatal == nil {
 		log := c.Logger
