@@ -204,18 +204,11 @@ func TestJobsOnARealFarm(t *testing.T) {
 	if r := run("", "job", "wait", "--timeout", "300ms", "third"); r.code != exitUnreachable {
 		t.Errorf("%+v", r)
 	}
-	wait := process(t.Context(), dir, "job", "wait", "third")
-	var errs strings.Builder
-	wait.Stderr = &errs
-	if err := wait.Start(); err != nil {
-		t.Fatal(err)
-	}
-	await(t, "it waits", func() bool { return strings.Contains(openFiles(wait.Process.Pid), "socket") })
-	wait.Process.Signal(os.Interrupt)
-	wait.Wait()
-	if wait.ProcessState.ExitCode() != exitInterrupted || !strings.Contains(errs.String(), "job third goes on; farm job wait third") {
-		t.Errorf("exit %d, %s", wait.ProcessState.ExitCode(), errs.String())
-	}
+	x := startTerminal(t, dir, nil, "job", "wait", "third")
+	x.expect("] 0/2")
+	x.keys("\x03")
+	x.expect("job third goes on; farm job wait third")
+	x.exit(exitInterrupted)
 	if r := run("", "job", "ls", "--state", "running", "-o", "{{.id}}"); r.out != "third\n" {
 		t.Errorf("%+v", r)
 	}
@@ -228,17 +221,6 @@ func TestJobsOnARealFarm(t *testing.T) {
 	if r := run("", "job", "show", "nothing"); r.code != exitFailed {
 		t.Errorf("%+v", r)
 	}
-}
-
-// openFiles lists what the descriptors of a process are.
-func openFiles(pid int) string {
-	var b strings.Builder
-	links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
-	for _, l := range links {
-		to, _ := os.Readlink(l)
-		fmt.Fprintln(&b, to)
-	}
-	return b.String()
 }
 
 // A node that is gone is taken out; one that answers is not.
