@@ -61,6 +61,9 @@ func New(opt Options) (*Engine, error) {
 	if err := i.Use(symbols(opt)); err != nil {
 		return nil, fmt.Errorf("yaegi: %w", err)
 	}
+	if err := wrapErrors(i); err != nil {
+		return nil, err
+	}
 	return &Engine{interp: i, calls: map[string]*interp.Program{}, trace: t}, nil
 }
 
@@ -87,7 +90,7 @@ func symbols(opt Options) interp.Exports {
 	// Which parameters take a wrapper with the methods of an interpreted type.
 	mapped := map[reflect.Value][]reflect.Type{}
 	for k, v := range stdlib.MapTypes {
-		mapped[k] = v
+		mapped[k] = withErrors(v)
 	}
 	own := map[string]reflect.Value{}
 	for n, v := range stdlib.Symbols["fmt/fmt"] {
@@ -95,7 +98,7 @@ func symbols(opt Options) interp.Exports {
 	}
 	for n, p := range prints {
 		own[n] = reflect.ValueOf(p[1])
-		mapped[own[n]] = stdlib.MapTypes[reflect.ValueOf(p[0])]
+		mapped[own[n]] = withErrors(stdlib.MapTypes[reflect.ValueOf(p[0])])
 	}
 	ex["fmt//fmt"] = own
 	ex["."] = map[string]reflect.Value{"MapTypes": reflect.ValueOf(mapped)}
