@@ -240,6 +240,18 @@ func (l *loaded) fits(u *cell.Unit) bool {
 	return true
 }
 
+func (l *loaded) loadAll(units []*unit) error {
+	for _, u := range units {
+		if u == nil {
+			continue
+		}
+		if err := l.load(u.Unit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // load brings in what the unit needs and is not there yet.
 func (l *loaded) load(u *cell.Unit) error {
 	if l.units[u.N] {
