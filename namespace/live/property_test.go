@@ -30,7 +30,7 @@ var failing = []struct {
 	{"a panic while things are half done", "for i := range whole { whole[i] = -1; left[i]++ }\nwhole[len(whole)] = 1", as[*ns.PanicError], false},
 	{"a nil map", "nomap[\"a\"] = 1", as[*ns.PanicError], false},
 	{"a panic in a method", "(*Rect)(nil).Grow(1)", as[*ns.PanicError], false},
-	{"a panic in a goroutine", "d := make(chan int)\ngo func() { defer close(d); panic(1) }()\n<-d", as[*ns.PanicError], false},
+	{"a panic in a goroutine", "d := make(chan int)\ngo func() { panic(1) }()\n<-d", as[*ns.PanicError], false},
 	{"a channel", "ch := make(chan int)", as[*ns.UnserializableError], false},
 	{"a function in a value", "self[\"f\"] = func() {}", as[*ns.UnserializableError], false},
 	{"a channel in a value", "anything = make(chan int)", as[*ns.UnserializableError], false},
