@@ -117,7 +117,7 @@ func symbols(opt Options) interp.Exports {
 			}
 			m[n] = v
 			if types, ok := stdlib.MapTypes[real[n]]; ok {
-				mapped[v] = types
+				mapped[v] = withErrors(types)
 			}
 			if wrapper, ok := real["_"+n]; ok {
 				m["_"+n] = wrapper
