@@ -175,7 +175,7 @@ func (x *run) refuses(ctx context.Context, n *node, from int64) (string, error) 
 			return false, err
 		}
 		for line := range strings.Lines(string(b[from:])) {
-			if names := strings.Contains(line, "corrupt") || strings.Contains(line, "checksum"); names {
+			if names := strings.Contains(line, "corrupt") || strings.Contains(line, "checksum") || strings.Contains(line, "bbolt"); names {
 				said = strings.TrimSpace(line)
 			}
 		}
@@ -349,7 +349,7 @@ func installSnapshot(ctx context.Context, x *run, r *rand.Rand) (string, error) 
 	if err := x.kill(n); err != nil {
 		return "", err
 	}
-	if err := x.manyEntries(ctx, was.Applied+keptEntries+3*snapshotEntries); err != nil {
+	if err := x.manyEntries(ctx, was.Applied+keptEntries+8*snapshotEntries); err != nil {
 		return "", err
 	}
 	for _, point := range []string{"snapshot.receive", "restore.built", "restore.renamed"} {
@@ -366,6 +366,9 @@ func installSnapshot(ctx context.Context, x *run, r *rand.Rand) (string, error) 
 const (
 	keptEntries     = 10_240 // that a log keeps behind a snapshot
 	snapshotEntries = 400    // after which one is taken in this scenario
+	// entryBytes make the entries fill more than a segment of a log in segments:
+	// what is cut off is still there, and still sent, until a whole one is.
+	entryBytes = 8_000
 )
 
 // manyEntries writes, with little in each entry, until the log has reached an index.
@@ -378,7 +381,7 @@ func (x *run) manyEntries(ctx context.Context, until uint64) error {
 		wg.Go(func() {
 			ns := x.load.clients[i%len(x.load.clients)].Namespace(fmt.Sprintf("many-%d-%d", i, x.number.Add(1)))
 			for write.Err() == nil {
-				_ = ns.Set(write, "k", i)
+				_ = ns.Set(write, "k", strings.Repeat("k", entryBytes))
 			}
 		})
 	}

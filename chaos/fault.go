@@ -340,6 +340,9 @@ func pauseWorker(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := rest(ctx, longTask); err != nil { // it has begun by now, and is not at its end
+		return "", err
+	}
 	before := x.refused(ctx)
 	evidence, err := x.pause(ctx, n, zombieTime, func() error { return nil })
 	if err != nil {
@@ -358,15 +361,16 @@ func pauseWorker(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 	return fmt.Sprintf("%s, %d late reports were refused", evidence, x.refused(ctx)-before), nil
 }
 
-// refused is the greatest number of late reports that a node has seen refused.
-func (x *run) refused(ctx context.Context) (most uint64) {
+// refused is the number of late reports that the nodes have seen refused, each for
+// itself: it is for comparing.
+func (x *run) refused(ctx context.Context) (sum uint64) {
 	for _, n := range x.c.live() {
 		if i, err := x.c.info(ctx, n, false); err == nil {
-			most = max(most, i.Refused)
+			sum += i.Refused
+			x.mostRefused = max(x.mostRefused, i.Refused)
 		}
 	}
-	x.mostRefused = max(x.mostRefused, most)
-	return most
+	return sum
 }
 
 // ---- networks ----

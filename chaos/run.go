@@ -47,7 +47,8 @@ type run struct {
 
 // Seeds and other limits of a run.
 const (
-	maxViolations = 100 // that are told in full
+	maxViolations = 100 // in a report
+	maxTold       = 10  // while the run lasts
 	pauseBetween  = 400 * time.Millisecond
 )
 
@@ -104,6 +105,8 @@ func (x *run) violate(promise, format string, args ...any) {
 	}
 	if len(x.report.Violations) < maxViolations {
 		x.report.Violations = append(x.report.Violations, v)
+	}
+	if len(x.report.Violations) < maxTold {
 		x.talk("BROKEN %q: %s", v.Promise, v.What)
 	}
 }

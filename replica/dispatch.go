@@ -12,7 +12,6 @@ import (
 
 	"farm/api"
 	"farm/fsm"
-	"farm/internal/clock"
 	"farm/internal/crash"
 	"farm/replica/consensus"
 	"farm/scheduler"
@@ -32,6 +31,7 @@ type dispatcher struct {
 
 // applied is called on the apply path, under the state's lock, for each entry.
 func (n *Node) applied(a fsm.Applied) {
+	n.stamps.saw(a.State.Clock)
 	n.dispatch.deadline.Store(a.State.NextDeadline())
 	for i, c := range a.Commands {
 		if _, report := c.(*scheduler.Complete); report && a.Results[i].Code == scheduler.Stale {
@@ -122,7 +122,7 @@ func (d *dispatcher) run(ctx context.Context) {
 		if !d.leading.Load() {
 			continue
 		}
-		if at := d.deadline.Load(); at != 0 && at <= clock.Now() && !ticking.Swap(true) {
+		if at := d.deadline.Load(); at != 0 && at <= d.n.stamps.now() && !ticking.Swap(true) {
 			d.n.propose(&scheduler.Tick{}, func(scheduler.Result, error) { ticking.Store(false) })
 		}
 		for _, c := range d.silent() {
@@ -301,7 +301,8 @@ func (x *session) load(s *scheduler.State, space string) *api.Load {
 }
 
 // resync puts in line what a worker that has just attached should have and has
-// not, and withdraws what it has and should not have.
+// not, and withdraws what it has and should not have: work that was given to
+// others meanwhile. Which of its attempts have begun the worker says itself.
 func (x *session) resync(s *scheduler.State, holds []*api.AttemptRef) {
 	has := map[string]uint32{}
 	for _, h := range holds {
@@ -313,7 +314,6 @@ func (x *session) resync(s *scheduler.State, holds []*api.AttemptRef) {
 			continue
 		}
 		delete(has, t.ID)
-		x.began[t.ID] = t.Attempt // it may have: blame is settled when it reports
 		if t.Namespace != "" && s.Head(t.Namespace) == t {
 			x.known[t.Namespace] = s.Namespace(t.Namespace).Version
 		}
@@ -321,6 +321,7 @@ func (x *session) resync(s *scheduler.State, holds []*api.AttemptRef) {
 			x.push(&api.Instruction{Do: &api.Instruction_Stop{Stop: &api.AttemptRef{Task: t.ID, Attempt: t.Attempt}}})
 		}
 	}
+	x.d.n.refused.Add(uint64(len(has)))
 	for id, attempt := range has {
 		x.voided(id, attempt, "")
 	}
