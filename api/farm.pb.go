@@ -3309,6 +3309,7 @@ type NodeInfo struct {
 	Marks         []*Mark                `protobuf:"bytes,15,rep,name=marks,proto3" json:"marks,omitempty"`      // of the newest entries, the oldest first
 	Refused       uint64                 `protobuf:"varint,30,opt,name=refused,proto3" json:"refused,omitempty"` // reports of superseded attempts that it saw refused since it started
 	Goroutines    uint64                 `protobuf:"varint,31,opt,name=goroutines,proto3" json:"goroutines,omitempty"`
+	Withdrawn     uint64                 `protobuf:"varint,32,opt,name=withdrawn,proto3" json:"withdrawn,omitempty"` // attempts that workers came back with and that were not theirs any more
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3458,6 +3459,13 @@ func (x *NodeInfo) GetRefused() uint64 {
 func (x *NodeInfo) GetGoroutines() uint64 {
 	if x != nil {
 		return x.Goroutines
+	}
+	return 0
+}
+
+func (x *NodeInfo) GetWithdrawn() uint64 {
+	if x != nil {
+		return x.Withdrawn
 	}
 	return 0
 }
@@ -5242,7 +5250,7 @@ const file_farm_proto_rawDesc = "" +
 	"\arunning\x18\x06 \x01(\x04R\arunning\x12\x1c\n" +
 	"\tsucceeded\x18\a \x01(\x04R\tsucceeded\x12\x16\n" +
 	"\x06failed\x18\b \x01(\x04R\x06failed\x12\x1c\n" +
-	"\tcancelled\x18\t \x01(\x04R\tcancelled\"\xa2\x03\n" +
+	"\tcancelled\x18\t \x01(\x04R\tcancelled\"\xc0\x03\n" +
 	"\bNodeInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04raft\x18\x02 \x01(\tR\x04raft\x12\x10\n" +
@@ -5263,7 +5271,8 @@ const file_farm_proto_rawDesc = "" +
 	"\arefused\x18\x1e \x01(\x04R\arefused\x12\x1e\n" +
 	"\n" +
 	"goroutines\x18\x1f \x01(\x04R\n" +
-	"goroutines\".\n" +
+	"goroutines\x12\x1c\n" +
+	"\twithdrawn\x18  \x01(\x04R\twithdrawn\".\n" +
 	"\x04Mark\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\fR\x03sum\"\xaa\x01\n" +

@@ -27,8 +27,7 @@ const (
 // check looks at what came of everything, when the last fault is over.
 func (x *run) check(ctx context.Context) error {
 	if err := x.c.awaitHealthy(ctx); err != nil {
-		x.violate(promiseLive, "after the last fault: %v", err)
-		return err
+		return x.broken(ctx, "after the last fault", err)
 	}
 	cl, err := x.c.dial(ctx, patience)
 	if err != nil {

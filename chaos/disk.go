@@ -23,6 +23,7 @@ const (
 	smallDiskBytes = 192 << 20
 	exitDisk       = 71 // of a node whose log cannot be trusted
 	exitState      = 70 // of a node whose state cannot be trusted
+	exitDiverged   = 72 // of a node whose state is not that of the others
 )
 
 // failing starts a node again with a point that fails, and waits until it ends with

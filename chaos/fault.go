@@ -366,7 +366,7 @@ func pauseWorker(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 func (x *run) refused(ctx context.Context) (sum uint64) {
 	for _, n := range x.c.live() {
 		if i, err := x.c.info(ctx, n, false); err == nil {
-			sum += i.Refused
+			sum += i.Refused + i.Withdrawn
 			x.mostRefused = max(x.mostRefused, i.Refused)
 		}
 	}

@@ -43,7 +43,7 @@ const (
 	queueDepth  = 60   // tasks submitted to a deep queue
 	bankTotal   = 1000
 	bigBytes    = 600_000
-	patience    = 2 * time.Minute        // how long most calls may take
+	patience    = time.Minute            // how long most calls may take
 	impatience  = 700 * time.Millisecond // how long some calls may take
 	longTask    = 250 * time.Millisecond
 )

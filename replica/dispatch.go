@@ -321,7 +321,7 @@ func (x *session) resync(s *scheduler.State, holds []*api.AttemptRef) {
 			x.push(&api.Instruction{Do: &api.Instruction_Stop{Stop: &api.AttemptRef{Task: t.ID, Attempt: t.Attempt}}})
 		}
 	}
-	x.d.n.refused.Add(uint64(len(has)))
+	x.d.n.withdrawn.Add(uint64(len(has)))
 	for id, attempt := range has {
 		x.voided(id, attempt, "")
 	}

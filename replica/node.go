@@ -53,7 +53,9 @@ type Node struct {
 	held     *held
 	dispatch *dispatcher
 	refused  atomic.Uint64 // late reports, since the process started
-	stamps   stamps
+	// withdrawn are attempts that workers came back with and that were others' then.
+	withdrawn atomic.Uint64
+	stamps    stamps
 
 	ctx    context.Context // ends when the node stops
 	cancel context.CancelFunc

@@ -144,6 +144,7 @@ type nodeJSON struct {
 	Version   string `json:"version,omitempty"`
 	// Refused are the reports of superseded attempts seen since the node started.
 	Refused    uint64 `json:"refused"`
+	Withdrawn  uint64 `json:"withdrawn"`
 	Goroutines int    `json:"goroutines"`
 }
 
@@ -168,7 +169,7 @@ type countsJSON struct {
 func jsonStatus(s *tasks.Status) statusJSON {
 	out := statusJSON{Leader: s.Leader, Term: s.Term, Nodes: []nodeJSON{}, Workers: []workerJSON{}, Tasks: countsJSON(s.Tasks)}
 	for _, n := range s.Nodes {
-		out.Nodes = append(out.Nodes, nodeJSON{n.ID, n.Raft, n.API, n.PID, n.Role, n.Voter, n.Applied, n.Hash, n.Reachable, n.Version, n.Refused, n.Goroutines})
+		out.Nodes = append(out.Nodes, nodeJSON{n.ID, n.Raft, n.API, n.PID, n.Role, n.Voter, n.Applied, n.Hash, n.Reachable, n.Version, n.Refused, n.Withdrawn, n.Goroutines})
 	}
 	for _, w := range s.Workers {
 		out.Workers = append(out.Workers, workerJSON{w.ID, w.Node, w.Slots, w.Busy, w.State, w.Isolation})
