@@ -309,14 +309,14 @@ func (x *run) checkStale(ops []*Op) {
 // checkReplicas waits until all nodes have the same state at the same index, which
 // they must once nothing is under way.
 func (x *run) checkReplicas(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, healthLimit)
+	limited, cancel := context.WithTimeout(ctx, healthLimit)
 	defer cancel()
 	hashes := ""
-	err := poll(ctx, func() (bool, error) {
+	err := poll(limited, func() (bool, error) {
 		hashes = ""
 		same, first := true, ""
 		for _, n := range x.c.members() {
-			i, err := x.c.info(ctx, n, true)
+			i, err := x.c.info(limited, n, true)
 			if err != nil {
 				hashes += fmt.Sprintf("%s: %v; ", n.id, err)
 				same = false
@@ -331,6 +331,9 @@ func (x *run) checkReplicas(ctx context.Context) error {
 		}
 		return same, nil
 	})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err != nil {
 		x.violate(promiseOne, "the nodes have different states: %s", hashes)
 		return nil

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -350,7 +351,7 @@ func installSnapshot(ctx context.Context, x *run, r *rand.Rand) (string, error) 
 	if err := x.kill(n); err != nil {
 		return "", err
 	}
-	if err := x.manyEntries(ctx, was.Applied+keptEntries+8*snapshotEntries); err != nil {
+	if err := x.manyEntries(ctx, was.Applied+keptEntries+4*snapshotEntries); err != nil {
 		return "", err
 	}
 	for _, point := range []string{"snapshot.receive", "restore.built", "restore.renamed"} {
@@ -367,12 +368,12 @@ func installSnapshot(ctx context.Context, x *run, r *rand.Rand) (string, error) 
 const (
 	keptEntries     = 10_240 // that a log keeps behind a snapshot
 	snapshotEntries = 400    // after which one is taken in this scenario
-	// entryBytes make the entries fill more than a segment of a log in segments:
+	// The first entries of each writer fill a segment of a log that has segments:
 	// what is cut off is still there, and still sent, until a whole one is.
-	entryBytes = 8_000
+	largeEntries, largeBytes = 20, 400_000
 )
 
-// manyEntries writes, with little in each entry, until the log has reached an index.
+// manyEntries writes, mostly with little in each entry, until the log has reached an index.
 func (x *run) manyEntries(ctx context.Context, until uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*healthLimit)
 	defer cancel()
@@ -381,8 +382,12 @@ func (x *run) manyEntries(ctx context.Context, until uint64) error {
 	for i := range 3 {
 		wg.Go(func() {
 			ns := x.load.clients[i%len(x.load.clients)].Namespace(fmt.Sprintf("many-%d-%d", i, x.number.Add(1)))
-			for write.Err() == nil {
-				_ = ns.Set(write, "k", strings.Repeat("k", entryBytes))
+			for k := 0; write.Err() == nil; k++ {
+				v := strconv.Itoa(k)
+				if k < largeEntries {
+					v = strings.Repeat(letter(k), largeBytes)
+				}
+				_ = ns.Set(write, "k", v)
 			}
 		})
 	}

@@ -15,10 +15,11 @@ type edit struct{ file, old, new string }
 // mutations are all there are. A check that none of them fails would prove nothing.
 var mutations = []mutation{
 	{
-		name: "fence", what: "the report of a superseded attempt is believed", promise: "exactly once", scenario: "partitions",
+		name: "fence", what: "the report of a superseded attempt is believed", promise: "exactly once", scenario: "zombies",
 		edits: []edit{
 			{"scheduler/step.go", "t.State != Running || t.Attempt != c.Attempt || t.Worker != c.Worker || t.Incarnation != c.Incarnation {", "t.State != Running {"},
 			{"scheduler/step.go", "n.tasks[0] != t || n.Epoch != c.Epoch || n.Version != c.Base)", "n.tasks[0] != t)"},
+			{"replica/dispatch.go", "		x.voided(id, attempt, \"\")\n	}\n}\n\n// maxIsolation", "		_ = attempt\n		_ = id\n	}\n}\n\n// maxIsolation"},
 		},
 	},
 	{
