@@ -5,9 +5,11 @@
 GO     ?= go
 # The race detector makes tests slower: the packages where goroutines meet.
 RACE   ?= ./fsm/... ./replica/... ./worker/... ./tasks/... ./internal/...
-# What "make bench" and "make chaos" pass on, for example BENCH=--json, CHAOS="-run All".
+# What "make bench", "make chaos" and "make failover" pass on, for example BENCH=--json,
+# CHAOS="--log-store boltdb"; what "make mutation" breaks.
 BENCH  ?=
 CHAOS  ?=
+NAME   ?=
 # What "make gotest" passes on, and which programs: SAMPLE=10 is every tenth.
 GOTEST ?=
 SAMPLE ?= 1
@@ -75,8 +77,16 @@ bench: build ## measure farm on this machine: BENCH="--seconds 5 --json"
 	bin/farm bench $(BENCH)
 
 .PHONY: chaos
-chaos: ## kill real nodes and check the promises
-	$(GO) test -count=1 -v ./chaos $(CHAOS)
+chaos: build ## break real nodes for 20 minutes and check the promises: CHAOS="--scenario pauses --minutes 40"
+	bin/farm chaos --minutes 20 $(CHAOS)
+
+.PHONY: failover
+failover: build ## kill and stop leaders for 8 minutes: how long nothing is acknowledged
+	bin/farm chaos --scenario failover --minutes 8 $(CHAOS)
+
+.PHONY: mutation
+mutation: ## break farm on purpose and see that chaos notices: NAME=fence, NAME=all; without NAME they are listed
+	$(GO) run ./chaos/mutations $(NAME)
 
 .PHONY: sim
 sim: ## simulate farms in one process, thousands of histories a minute: SECONDS=60 SEED=1

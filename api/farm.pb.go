@@ -3464,6 +3464,7 @@ type NodeInfo struct {
 	Instance      string                 `protobuf:"bytes,16,opt,name=instance,proto3" json:"instance,omitempty"` // tells the node from every other there ever was
 	Refused       uint64                 `protobuf:"varint,30,opt,name=refused,proto3" json:"refused,omitempty"`  // reports of superseded attempts that it saw refused since it started
 	Goroutines    uint64                 `protobuf:"varint,31,opt,name=goroutines,proto3" json:"goroutines,omitempty"`
+	Withdrawn     uint64                 `protobuf:"varint,32,opt,name=withdrawn,proto3" json:"withdrawn,omitempty"` // attempts that workers came back with and that were not theirs any more
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3620,6 +3621,13 @@ func (x *NodeInfo) GetRefused() uint64 {
 func (x *NodeInfo) GetGoroutines() uint64 {
 	if x != nil {
 		return x.Goroutines
+	}
+	return 0
+}
+
+func (x *NodeInfo) GetWithdrawn() uint64 {
+	if x != nil {
+		return x.Withdrawn
 	}
 	return 0
 }
@@ -5431,7 +5439,7 @@ const file_farm_proto_rawDesc = "" +
 	"\x06failed\x18\b \x01(\x04R\x06failed\x12\x1c\n" +
 	"\tcancelled\x18\t \x01(\x04R\tcancelled\x12\x18\n" +
 	"\acluster\x18\n" +
-	" \x01(\tR\acluster\"\xbe\x03\n" +
+	" \x01(\tR\acluster\"\xdc\x03\n" +
 	"\bNodeInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04raft\x18\x02 \x01(\tR\x04raft\x12\x10\n" +
@@ -5453,7 +5461,8 @@ const file_farm_proto_rawDesc = "" +
 	"\arefused\x18\x1e \x01(\x04R\arefused\x12\x1e\n" +
 	"\n" +
 	"goroutines\x18\x1f \x01(\x04R\n" +
-	"goroutines\".\n" +
+	"goroutines\x12\x1c\n" +
+	"\twithdrawn\x18  \x01(\x04R\twithdrawn\".\n" +
 	"\x04Mark\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\fR\x03sum\"\xaa\x01\n" +

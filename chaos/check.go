@@ -27,8 +27,7 @@ const (
 // check looks at what came of everything, when the last fault is over.
 func (x *run) check(ctx context.Context) error {
 	if err := x.c.awaitHealthy(ctx); err != nil {
-		x.violate(promiseLive, "after the last fault: %v", err)
-		return err
+		return x.broken(ctx, "after the last fault", err)
 	}
 	cl, err := x.c.dial(ctx, patience)
 	if err != nil {
@@ -310,14 +309,14 @@ func (x *run) checkStale(ops []*Op) {
 // checkReplicas waits until all nodes have the same state at the same index, which
 // they must once nothing is under way.
 func (x *run) checkReplicas(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, healthLimit)
+	limited, cancel := context.WithTimeout(ctx, healthLimit)
 	defer cancel()
 	hashes := ""
-	err := poll(ctx, func() (bool, error) {
+	err := poll(limited, func() (bool, error) {
 		hashes = ""
 		same, first := true, ""
 		for _, n := range x.c.members() {
-			i, err := x.c.info(ctx, n, true)
+			i, err := x.c.info(limited, n, true)
 			if err != nil {
 				hashes += fmt.Sprintf("%s: %v; ", n.id, err)
 				same = false
@@ -332,6 +331,9 @@ func (x *run) checkReplicas(ctx context.Context) error {
 		}
 		return same, nil
 	})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err != nil {
 		x.violate(promiseOne, "the nodes have different states: %s", hashes)
 		return nil

@@ -310,19 +310,19 @@ func (c *cluster) unhealthy(ctx context.Context) error {
 // awaitHealthy waits until the cluster is whole. A node that has ended by itself is
 // an error at once.
 func (c *cluster) awaitHealthy(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, healthLimit)
+	limited, cancel := context.WithTimeout(ctx, healthLimit)
 	defer cancel()
 	var last error
-	err := poll(ctx, func() (bool, error) {
+	err := poll(limited, func() (bool, error) {
 		for _, n := range c.members() {
 			if n.proc != nil && n.proc.over() {
 				return false, fmt.Errorf("node %s ended: %s", n.id, c.ending(n))
 			}
 		}
-		last = c.unhealthy(ctx)
+		last = c.unhealthy(limited)
 		return last == nil, nil
 	})
-	if err != nil && last != nil {
+	if err != nil && last != nil && ctx.Err() == nil && limited.Err() != nil {
 		return fmt.Errorf("the cluster did not become whole within %v: %w", healthLimit, last)
 	}
 	return err

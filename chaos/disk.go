@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,6 +24,7 @@ const (
 	smallDiskBytes = 192 << 20
 	exitDisk       = 71 // of a node whose log cannot be trusted
 	exitState      = 70 // of a node whose state cannot be trusted
+	exitDiverged   = 72 // of a node whose state is not that of the others
 )
 
 // failing starts a node again with a point that fails, and waits until it ends with
@@ -175,7 +177,7 @@ func (x *run) refuses(ctx context.Context, n *node, from int64) (string, error) 
 			return false, err
 		}
 		for line := range strings.Lines(string(b[from:])) {
-			if names := strings.Contains(line, "corrupt") || strings.Contains(line, "checksum"); names {
+			if names := strings.Contains(line, "corrupt") || strings.Contains(line, "checksum") || strings.Contains(line, "bbolt"); names {
 				said = strings.TrimSpace(line)
 			}
 		}
@@ -349,7 +351,7 @@ func installSnapshot(ctx context.Context, x *run, r *rand.Rand) (string, error) 
 	if err := x.kill(n); err != nil {
 		return "", err
 	}
-	if err := x.manyEntries(ctx, was.Applied+keptEntries+3*snapshotEntries); err != nil {
+	if err := x.manyEntries(ctx, was.Applied+keptEntries+4*snapshotEntries); err != nil {
 		return "", err
 	}
 	for _, point := range []string{"snapshot.receive", "restore.built", "restore.renamed"} {
@@ -366,9 +368,12 @@ func installSnapshot(ctx context.Context, x *run, r *rand.Rand) (string, error) 
 const (
 	keptEntries     = 10_240 // that a log keeps behind a snapshot
 	snapshotEntries = 400    // after which one is taken in this scenario
+	// The first entries of each writer fill a segment of a log that has segments:
+	// what is cut off is still there, and still sent, until a whole one is.
+	largeEntries, largeBytes = 20, 400_000
 )
 
-// manyEntries writes, with little in each entry, until the log has reached an index.
+// manyEntries writes, mostly with little in each entry, until the log has reached an index.
 func (x *run) manyEntries(ctx context.Context, until uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*healthLimit)
 	defer cancel()
@@ -377,8 +382,12 @@ func (x *run) manyEntries(ctx context.Context, until uint64) error {
 	for i := range 3 {
 		wg.Go(func() {
 			ns := x.load.clients[i%len(x.load.clients)].Namespace(fmt.Sprintf("many-%d-%d", i, x.number.Add(1)))
-			for write.Err() == nil {
-				_ = ns.Set(write, "k", i)
+			for k := 0; write.Err() == nil; k++ {
+				v := strconv.Itoa(k)
+				if k < largeEntries {
+					v = strings.Repeat(letter(k), largeBytes)
+				}
+				_ = ns.Set(write, "k", v)
 			}
 		})
 	}

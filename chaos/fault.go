@@ -310,10 +310,14 @@ func pauseLeader(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 }
 
 // zombieTime is longer than an election, the grace and the lease of workers together.
-const zombieTime = 6 * time.Second
+const (
+	zombieTime = 6 * time.Second
+	zombieTask = 4 * time.Second // so that it runs elsewhere when the zombie comes back
+)
 
 // pauseWorker also makes sure that the node has work in hand: its tasks end while it
-// stands still, and what it reports of them then comes too late.
+// stands still and others have been given them, so what it says of them is too late.
+// Each task says which attempt of it ran: it must be the one whose result counts.
 func pauseWorker(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 	n, err := x.c.follower(ctx, r.IntN)
 	if err != nil {
@@ -321,9 +325,8 @@ func pauseWorker(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 	}
 	cl := x.load.clients[0]
 	var held []*tasks.Handle
-	for i := range 4 * len(x.c.members()) {
-		name := fmt.Sprintf("zombie-%d-%d", x.number.Add(1), i)
-		h, err := cl.Submit(ctx, tasks.Task{Namespace: name, Source: "import \"time\"\ntime.Sleep(time.Second)\nk := 1\nk"})
+	for range nodeSlots * len(x.c.members()) {
+		h, err := cl.Submit(ctx, tasks.Task{Source: fmt.Sprintf("import (\n\t\"farm\"\n\t\"time\"\n)\ntime.Sleep(%d)\nfarm.Attempt()", zombieTask)})
 		if err != nil {
 			return "", err
 		}
@@ -337,6 +340,9 @@ func pauseWorker(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 		}
 		return false
 	})
+	if err == nil {
+		err = rest(ctx, longTask) // it has begun by now, and is not at its end
+	}
 	if err != nil {
 		return "", err
 	}
@@ -345,28 +351,39 @@ func pauseWorker(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	err = x.soon(ctx, "a late report is refused", func() bool { return x.refused(ctx) > before })
-	if err != nil {
-		x.violate(promiseOnce, "no late report of %s was refused after it stood still for %v with work in hand", n.id, zombieTime)
-		return "", err
-	}
+	late := x.soon(ctx, "what comes too late is refused", func() bool { return x.refused(ctx) > before })
+	again := 0
 	for _, h := range held {
-		if i, err := h.Wait(ctx); err != nil || string(i.Value) != "1" {
-			return "", fmt.Errorf("task %s: %v", h.ID, err)
+		i, err := h.Wait(ctx)
+		if err != nil {
+			return "", fmt.Errorf("task %s: %w", h.ID, err)
+		}
+		if string(i.Value) != fmt.Sprint(i.Attempt) {
+			x.violate(promiseOnce, "attempt %d of task %s is the current one, and the result is that of attempt %s", i.Attempt, h.ID, i.Value)
+		}
+		if i.Attempt > 1 {
+			again++
 		}
 	}
-	return fmt.Sprintf("%s, %d late reports were refused", evidence, x.refused(ctx)-before), nil
+	if late != nil && ctx.Err() == nil {
+		x.violate(promiseOnce, "nothing that %s came with was refused after it stood still for %v with work in hand", n.id, zombieTime)
+	}
+	if again == 0 {
+		return "", fmt.Errorf("no task of %s was given to another", n.id)
+	}
+	return fmt.Sprintf("%s, %d of its tasks ran again, late reports and attempts of it were refused: %d", evidence, again, x.refused(ctx)-before), late
 }
 
-// refused is the greatest number of late reports that a node has seen refused.
-func (x *run) refused(ctx context.Context) (most uint64) {
+// refused is the number of late reports that the nodes have seen refused, each for
+// itself: it is for comparing.
+func (x *run) refused(ctx context.Context) (sum uint64) {
 	for _, n := range x.c.live() {
 		if i, err := x.c.info(ctx, n, false); err == nil {
-			most = max(most, i.Refused)
+			sum += i.Refused + i.Withdrawn
+			x.mostRefused = max(x.mostRefused, i.Refused)
 		}
 	}
-	x.mostRefused = max(x.mostRefused, most)
-	return most
+	return sum
 }
 
 // ---- networks ----

@@ -47,7 +47,8 @@ type run struct {
 
 // Seeds and other limits of a run.
 const (
-	maxViolations = 100 // that are told in full
+	maxViolations = 100 // in a report
+	maxTold       = 10  // while the run lasts
 	pauseBetween  = 400 * time.Millisecond
 )
 
@@ -104,6 +105,8 @@ func (x *run) violate(promise, format string, args ...any) {
 	}
 	if len(x.report.Violations) < maxViolations {
 		x.report.Violations = append(x.report.Violations, v)
+	}
+	if len(x.report.Violations) < maxTold {
 		x.talk("BROKEN %q: %s", v.Promise, v.What)
 	}
 }
@@ -200,8 +203,7 @@ func (x *run) one(ctx context.Context, name string, r *rand.Rand) error {
 		return fmt.Errorf("there is no fault %q", name)
 	}
 	if err := x.c.awaitHealthy(ctx); err != nil {
-		x.violate(promiseLive, "before %s: %v", name, err)
-		return err
+		return x.broken(ctx, "before "+name, err)
 	}
 	x.fault = name
 	at := x.h.now()
@@ -213,15 +215,30 @@ func (x *run) one(ctx context.Context, name string, r *rand.Rand) error {
 		x.killed.Add(1)
 	}
 	if err := x.c.awaitHealthy(ctx); err != nil {
-		if ctx.Err() == nil {
-			x.violate(promiseLive, "after %s (%s): %v", name, evidence, err)
-		}
-		return err
+		return x.broken(ctx, fmt.Sprintf("after %s (%s)", name, evidence), err)
 	}
 	took := x.h.now() - at
 	x.report.Faults = append(x.report.Faults, Injected{Fault: name, At: at, Took: took, Evidence: evidence})
 	x.talk("%s: %s (whole after %v; %d acknowledged)", name, evidence, took.Round(10*time.Millisecond), x.h.acks.Load())
 	return rest(ctx, pauseBetween)
+}
+
+// broken notes that the cluster did not become whole.
+func (x *run) broken(ctx context.Context, when string, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	promise := promiseLive
+	for _, n := range x.c.members() {
+		if n.proc == nil || !n.proc.over() {
+			continue
+		}
+		if code, _ := n.proc.how(); code == exitDiverged {
+			promise = promiseOne
+		}
+	}
+	x.violate(promise, "%s: %v", when, err)
+	return err
 }
 
 // end stops everything and keeps, or removes, the folder.

@@ -93,6 +93,15 @@ func (s *snapshots) List() ([]*raft.SnapshotMeta, error) {
 	return []*raft.SnapshotMeta{d.describe()}, nil
 }
 
+// Installed tells whether the state on disk is as it was when a snapshot was taken
+// or installed, with nothing applied since: only then may the log be behind it.
+func (s *snapshots) Installed() bool {
+	s.m.mu.RLock()
+	defer s.m.mu.RUnlock()
+	d := s.m.store.durable.Load()
+	return d.CoverIndex > 0 && d.CoverIndex >= d.Applied
+}
+
 // Open implements raft.SnapshotStore. What it returns for the state is what is
 // on disk then, which may be newer than what List said.
 func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {

@@ -124,7 +124,9 @@ func (d *dispatcher) open(h *api.Hello, cancel context.CancelCauseFunc) (*sessio
 	d.n.fsm.View(func(s *scheduler.State) { // no entry is applied between looking and listening
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		x.Session, err = d.roster.Open(s, h, x, time.Now())
+		if x.Session, err = d.roster.Open(s, h, x, time.Now()); err == nil {
+			d.n.withdrawn.Add(uint64(x.Withdrew()))
+		}
 	})
 	return x, err
 }

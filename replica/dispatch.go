@@ -9,7 +9,6 @@ import (
 
 	"farm/api"
 	"farm/fsm"
-	"farm/internal/clock"
 	"farm/internal/crash"
 	"farm/replica/consensus"
 	"farm/replica/roster"
@@ -33,6 +32,7 @@ func newDispatcher(n *Node) *dispatcher {
 
 // applied is called on the apply path, under the state's lock, for each entry.
 func (n *Node) applied(a fsm.Applied) {
+	n.stamps.saw(a.State.Clock)
 	n.dispatch.deadline.Store(a.State.NextDeadline())
 	for i, c := range a.Commands {
 		if _, report := c.(*scheduler.Complete); report && a.Results[i].Code == scheduler.Stale {
@@ -95,7 +95,7 @@ func (d *dispatcher) run(ctx context.Context) {
 		if !d.leading.Load() {
 			continue
 		}
-		if at := d.deadline.Load(); at != 0 && at <= clock.Now() && !ticking.Swap(true) {
+		if at := d.deadline.Load(); at != 0 && at <= d.n.stamps.now() && !ticking.Swap(true) {
 			d.n.propose(&scheduler.Tick{}, func(scheduler.Result, error) { ticking.Store(false) })
 		}
 		for _, c := range d.silent() {

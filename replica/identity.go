@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"farm/scheduler"
 )
@@ -88,12 +89,21 @@ func lockDir(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = f.Close() // nothing was written
-		return nil, fmt.Errorf("%w: %s", ErrDataInUse, dir)
+	for end := time.Now().Add(lockWait); syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil; time.Sleep(lockRetry) {
+		if time.Now().After(end) {
+			_ = f.Close() // nothing was written
+			return nil, fmt.Errorf("%w: %s", ErrDataInUse, dir)
+		}
 	}
 	return f, nil
 }
+
+// A node that was killed leaves its folder locked for a moment when it was just
+// starting a child: until that has become another program, it holds what is open.
+const (
+	lockWait  = 2 * time.Second
+	lockRetry = 10 * time.Millisecond
+)
 
 func randomHex(n int) string {
 	b := make([]byte, n)

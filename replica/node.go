@@ -54,6 +54,9 @@ type Node struct {
 	held     *held
 	dispatch *dispatcher
 	refused  atomic.Uint64 // late reports, since the process started
+	// withdrawn are attempts that workers came back with and that were others' then.
+	withdrawn atomic.Uint64
+	stamps    stamps
 
 	ctx    context.Context // ends when the node stops
 	cancel context.CancelFunc
@@ -135,8 +138,11 @@ func (n *Node) openData() error {
 	}
 	n.id, n.instance = me.ID, me.Instance
 	n.log = n.cfg.Logger.With("node", n.id)
-	n.fsm, err = fsm.Open(fsm.Options{Dir: n.cfg.Data, OnApply: n.applied, Logger: n.log})
-	return err
+	if n.fsm, err = fsm.Open(fsm.Options{Dir: n.cfg.Data, OnApply: n.applied, Logger: n.log}); err != nil {
+		return err
+	}
+	n.fsm.View(func(s *scheduler.State) { n.stamps.saw(s.Clock) })
+	return nil
 }
 
 func (n *Node) listen() error {
@@ -174,6 +180,7 @@ func (n *Node) openRaft() error {
 		FSM:       n.fsm,
 		Snapshots: n.fsm.Snapshots(),
 		LogStore:  n.cfg.LogStore,
+		Now:       n.stamps.now,
 
 		SnapshotThreshold: uint64(n.cfg.SnapshotEntries),
 		SnapshotInterval:  n.cfg.SnapshotEvery,

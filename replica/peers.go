@@ -76,7 +76,7 @@ func (n *Node) Info(ctx context.Context, q *api.InfoRequest) (*api.NodeInfo, err
 	leader, _, term := n.raft.Leader()
 	v := &api.NodeInfo{Id: n.id, Instance: n.instance, Raft: n.raftAddr, Api: n.apiAddr, Pid: int64(os.Getpid()), Role: strings.ToLower(n.raft.Stats().State), Applied: n.fsm.Applied(),
 		Reachable: true, Term: term, Leader: leader, Version: n.cfg.Version,
-		Refused: n.refused.Load(), Goroutines: uint64(runtime.NumGoroutine())}
+		Refused: n.refused.Load(), Withdrawn: n.withdrawn.Load(), Goroutines: uint64(runtime.NumGoroutine())}
 	n.fsm.View(func(s *scheduler.State) { v.Cluster = s.Cluster() })
 	_, chain := n.fsm.Chain()
 	v.LogHash = fmt.Sprintf("%x", chain[:8])

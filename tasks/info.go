@@ -208,7 +208,9 @@ type NodeStatus struct {
 	Version   string
 	// Refused is how many reports of superseded attempts the node saw refused since
 	// it started: work of workers that were given up, and were still at it.
-	Refused    uint64
+	Refused uint64
+	// Withdrawn is how many attempts such workers came back with, to this node.
+	Withdrawn  uint64
 	Goroutines int
 }
 
@@ -231,7 +233,7 @@ func newStatus(s *api.Status) *Status {
 		Tasks: TaskCounts{s.GetQueued(), s.GetRunning(), s.GetSucceeded(), s.GetFailed(), s.GetCancelled()}}
 	for _, n := range s.GetNodes() {
 		out.Nodes = append(out.Nodes, NodeStatus{ID: n.Id, Raft: n.Raft, API: n.Api, PID: int(n.Pid), Role: n.Role, Voter: n.Voter,
-			Applied: n.Applied, Hash: n.Hash, Reachable: n.Reachable, Version: n.Version, Refused: n.Refused, Goroutines: int(n.Goroutines)})
+			Applied: n.Applied, Hash: n.Hash, Reachable: n.Reachable, Version: n.Version, Refused: n.Refused, Withdrawn: n.Withdrawn, Goroutines: int(n.Goroutines)})
 	}
 	for _, w := range s.GetWorkers() {
 		out.Workers = append(out.Workers, WorkerStatus{ID: w.Id, Node: w.Node, Slots: int(w.Slots), Busy: int(w.Busy), State: w.State, Assigned: int(w.Assigned), Isolation: w.Isolation})

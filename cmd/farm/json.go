@@ -149,6 +149,8 @@ type nodeJSON struct {
 	Reachable bool   `json:"reachable" about:"whether it answered"`
 	Version   string `json:"version,omitempty" about:"of its binary"`
 	Refused   uint64 `json:"refused" about:"reports of superseded attempts it saw refused since it started"`
+	// Withdrawn are attempts of workers that came back after they had been given up.
+	Withdrawn uint64 `json:"withdrawn" about:"attempts that workers came back with and that were not theirs any more"`
 	// Goroutines tells whether any are left behind.
 	Goroutines int `json:"goroutines" about:"of its process"`
 }
@@ -174,7 +176,7 @@ type countsJSON struct {
 func jsonStatus(s *tasks.Status) statusJSON {
 	out := statusJSON{Leader: s.Leader, Term: s.Term, Nodes: []nodeJSON{}, Workers: []workerJSON{}, Tasks: countsJSON(s.Tasks)}
 	for _, n := range s.Nodes {
-		out.Nodes = append(out.Nodes, nodeJSON{n.ID, n.Raft, n.API, n.PID, n.Role, n.Voter, n.Applied, n.Hash, n.Reachable, n.Version, n.Refused, n.Goroutines})
+		out.Nodes = append(out.Nodes, nodeJSON{n.ID, n.Raft, n.API, n.PID, n.Role, n.Voter, n.Applied, n.Hash, n.Reachable, n.Version, n.Refused, n.Withdrawn, n.Goroutines})
 	}
 	for _, w := range s.Workers {
 		out.Workers = append(out.Workers, workerJSON{w.ID, w.Node, w.Slots, w.Busy, w.State, w.Isolation})

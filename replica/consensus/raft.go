@@ -141,6 +141,9 @@ func (r *Raft) launch(log hclog.Logger) (err error) {
 		disk = hook(disk)
 	}
 	r.guard = newGuard(disk, r.config.hooks.stallLimit)
+	if err := r.reachesState(); err != nil {
+		return err
+	}
 	cache, err := raft.NewLogCache(cachedEntries, r.guard)
 	if err != nil {
 		return fmt.Errorf("consensus: %w", err)
@@ -160,6 +163,36 @@ func (r *Raft) launch(log hclog.Logger) (err error) {
 		return fmt.Errorf("consensus: %w", err)
 	}
 	return nil
+}
+
+// installed is what a snapshot store may tell: that the state is as it was installed
+// from another node, so that the log may be older.
+type installed interface{ Installed() bool }
+
+// reachesState makes sure that the log reaches at least as far as the state. It is
+// written first, so one that does not has lost entries, which this node may have
+// acknowledged. After a crash in the middle of installing a snapshot it is legitimately
+// older, and of no use any more.
+func (r *Raft) reachesState() error {
+	list, err := r.config.Snapshots.List()
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	first, err := r.guard.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := r.guard.LastIndex()
+	if err != nil || last >= list[0].Index {
+		return err
+	}
+	if s, ok := r.config.Snapshots.(installed); !ok || !s.Installed() {
+		return fmt.Errorf("%w: the log ends with entry %d, the state has entry %d: entries were lost", ErrCorrupt, last, list[0].Index)
+	}
+	if last == 0 {
+		return nil
+	}
+	return r.guard.DeleteRange(first, last)
 }
 
 // raft is the configuration of hashicorp/raft.

@@ -5,12 +5,17 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
 )
 
 func TestEachCommandGetsItsOwnResult(t *testing.T) {
@@ -551,3 +556,80 @@ func (w watchFor) Handle(_ context.Context, r slog.Record) error {
 }
 
 func (w watchFor) WithAttrs([]slog.Attr) slog.Handler { return w }
+
+// A log that ends before the state does has lost entries.
+func TestLogThatLostEntries(t *testing.T) {
+	for _, kind := range []string{LogStoreWAL, LogStoreBoltDB} {
+		dir := t.TempDir()
+		f, err := openFolder(dir, kind, hclog.NewNullLogger())
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := newGuard(f.store, StallLimit)
+		for i := range uint64(5) {
+			if err := g.StoreLog(&raft.Log{Index: i + 1, Term: 1, Data: []byte("x")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, c := range []struct {
+			state     uint64
+			installed bool
+			want      error
+			last      uint64
+		}{{4, false, nil, 5}, {5, false, nil, 5}, {6, false, ErrCorrupt, 5}, {6, true, nil, 0}} {
+			r := &Raft{guard: g, config: Config{Snapshots: reaching{index: c.state, installed: c.installed}}}
+			if err := r.reachesState(); !errors.Is(err, c.want) {
+				t.Errorf("%s: a state of entry %d, installed %v: %v", kind, c.state, c.installed, err)
+			}
+			if last, err := g.LastIndex(); err != nil || last != c.last {
+				t.Errorf("%s: the log ends with %d (%v), want %d", kind, last, err, c.last)
+			}
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// reaching is a snapshot store whose state has come to an index.
+type reaching struct {
+	raft.SnapshotStore
+	index     uint64
+	installed bool
+}
+
+func (s reaching) List() ([]*raft.SnapshotMeta, error) {
+	return []*raft.SnapshotMeta{{Index: s.index}}, nil
+}
+func (s reaching) Installed() bool { return s.installed }
+
+func TestBoltFileWithoutItsEnd(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "raft.db")
+	s, err := openBoltDB(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(50) {
+		if err := s.StoreLogs([]*raft.Log{{Index: i + 1, Data: make([]byte, 4096)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = openBoltDB(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int64{64 << 10, 5000, 10} {
+		if err := os.Truncate(path, size); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := openBoltDB(path); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("cut to %d bytes: %v", size, err)
+		}
+	}
+}

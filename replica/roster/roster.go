@@ -198,6 +198,7 @@ type Session struct {
 	broken      time.Time // when its stream ended, zero before
 	givenUp     bool
 	isolation   string
+	withdrew    int // attempts
 }
 
 // Worker is the worker's id.
@@ -378,6 +379,10 @@ func (x *Session) load(s *scheduler.State, space string) *api.Load {
 	return l
 }
 
+// Withdrew is how many attempts the worker came with that were not its any more:
+// they were given to others while it was away.
+func (x *Session) Withdrew() int { return x.withdrew }
+
 // resync puts in line what a worker that has just attached should have and has
 // not, and withdraws what it has and should not have.
 func (x *Session) resync(s *scheduler.State, hello *api.Hello) {
@@ -399,6 +404,7 @@ func (x *Session) resync(s *scheduler.State, hello *api.Hello) {
 			x.stop(t.ID, t.Attempt)
 		}
 	}
+	x.withdrew = len(has)
 	for _, id := range slices.Sorted(maps.Keys(has)) {
 		x.voided(id, has[id], "")
 	}
