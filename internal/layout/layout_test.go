@@ -42,6 +42,7 @@ var places = []place{
 	{pkg: "tasks/...", uses: []string{"tasks/...", "api", "leaf"}},
 	{pkg: "internal/cluster", uses: []string{"tasks", "api", "leaf"}},
 	{pkg: "internal/bench", uses: []string{"internal/cluster", "tasks", "api", "leaf"}},
+	{pkg: "internal/carry", uses: []string{"api", "leaf"}},
 	{pkg: "internal/...", uses: []string{"leaf"}},
 	{pkg: "chaos/...", uses: []string{"chaos/...", "tasks", "internal/cluster", "api", "leaf"}},
 	{pkg: "examples/...", uses: []string{"examples/...", "tasks"}, tests: []string{"internal/cluster"}},
