@@ -12,6 +12,7 @@ import (
 
 	"farm/api"
 	"farm/fsm"
+	"farm/internal/carry"
 	"farm/replica/consensus"
 	"farm/scheduler"
 )
@@ -287,8 +288,8 @@ func (x *session) load(s *scheduler.State, space string) *api.Load {
 	if ok && have < n.Version && have >= n.Cleared && have > 0 {
 		l.Since = have
 	}
-	s.Items(space, l.Since, func(k string, b []byte, v uint64) {
-		l.Items = append(l.Items, &api.Item{Key: k, Value: b, Version: v})
+	s.StoredItems(space, l.Since, func(it scheduler.Item, v uint64) {
+		l.Items = append(l.Items, &api.Item{Key: it.Key, Value: it.Value, Version: v, Parts: carry.Manifest(it.Parts)})
 	})
 	return l
 }
@@ -372,9 +373,16 @@ func (x *session) complete(c *api.Complete) error {
 	cmd := &scheduler.Complete{Task: c.Task, Attempt: c.Attempt, Worker: x.worker, Incarnation: x.incarnation, Epoch: c.Epoch, Base: c.Base,
 		Status: scheduler.Status(c.Ending), Cause: c.Cause, Outcome: outcome, Took: c.Took, Change: scheduler.Change{Delete: c.Delete}}
 	for _, it := range c.Put {
-		cmd.Change.Put = append(cmd.Change.Put, scheduler.Item{Key: it.Key, Value: it.Value})
+		m, err := carry.ReadManifest(it.Parts)
+		if err != nil {
+			return err
+		}
+		cmd.Change.Put = append(cmd.Change.Put, scheduler.Item{Key: it.Key, Value: it.Value, Parts: m})
 	}
 	return x.propose(cmd, func(r scheduler.Result, err error) {
+		if err == nil && r.Code == scheduler.Missing {
+			x.push(&api.Instruction{Do: &api.Instruction_Missing{Missing: &api.AttemptRef{Task: c.Task, Attempt: c.Attempt}}})
+		}
 		if err == nil && r.Code == scheduler.Stale {
 			x.d.n.log.Info("refused the report of a superseded attempt", "task", c.Task, "attempt", c.Attempt, "worker", x.worker, "reason", r.Detail)
 			x.d.mu.Lock()

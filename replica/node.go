@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/net/netutil"
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/health"
@@ -31,6 +32,7 @@ type Node struct {
 	api.UnimplementedFarmServer
 	api.UnimplementedWorkersServer
 	api.UnimplementedPeersServer
+	api.UnimplementedPartsServer
 
 	cfg      Config
 	log      *slog.Logger
@@ -50,6 +52,8 @@ type Node struct {
 	hub      *hub
 	held     *held
 	dispatch *dispatcher
+	window   *semaphore.Weighted // bytes of parts on their way into the log
+	large    *semaphore.Weighted // bytes of large values held for reads and changes
 
 	ctx    context.Context // ends when the node stops
 	cancel context.CancelFunc
@@ -77,7 +81,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, hub: newHub(), done: make(chan struct{}), workerDone: make(chan struct{})}
+	n := &Node{cfg: cfg, hub: newHub(), window: semaphore.NewWeighted(UploadWindow), large: semaphore.NewWeighted(BulkBytes), done: make(chan struct{}), workerDone: make(chan struct{})}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.held = &held{n: n, wake: make(chan struct{}, 1), back: make(chan struct{}, 1)}
 	n.dispatch = &dispatcher{n: n, sessions: map[string]*session{}}
@@ -204,6 +208,7 @@ func (n *Node) serve() {
 	api.RegisterFarmServer(n.server, n)
 	api.RegisterWorkersServer(n.server, n)
 	api.RegisterPeersServer(n.server, n)
+	api.RegisterPartsServer(n.server, n)
 	n.health = health.NewServer()
 	n.health.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
 	healthpb.RegisterHealthServer(n.server, n.health)
@@ -253,7 +258,7 @@ func (n *Node) startWorker() error {
 		}
 	})
 	var err error
-	n.worker, err = worker.New(worker.Config{ID: n.id, Node: n.id, Incarnation: incarnation, Slots: n.cfg.Slots, Dial: n.dialLeader, Logger: n.log})
+	n.worker, err = worker.New(worker.Config{ID: n.id, Node: n.id, Incarnation: incarnation, Slots: n.cfg.Slots, Dial: n.dialLeader, Parts: partsOf{n}, Logger: n.log})
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,7 @@ const (
 	MaxItemKey        = 512       // bytes of one item's key
 	MaxChangeBytes    = 1 << 20   // keys and values one task puts, but for those in parts
 	MaxNamespaceBytes = 1 << 30   // keys and values of one namespace, without its past
+	MaxWholeBytes     = 32 << 20  // of them, those that are not in parts
 	MaxWorkers        = 1_000     // workers known at a time
 	MaxSlots          = 4_096     // of one worker
 	MaxJobs           = 10_000    // open jobs

@@ -359,17 +359,27 @@ func (s *State) changeFits(n *Namespace, c *Change) Result {
 	if n.Items+uint64(len(c.Put)) > MaxItems && n.Items+s.newItems(n, c) > MaxItems {
 		return refuse(Limit, "namespace %s has %d items, the limit is %d", n.Name, n.Items, MaxItems)
 	}
-	if after := n.Bytes + c.Total(); after > MaxNamespaceBytes && after-s.replaced(n, c) > MaxNamespaceBytes {
-		return refuse(Limit, "namespace %s holds %d bytes and would hold %d, the limit is %d", n.Name, n.Bytes, after-s.replaced(n, c), MaxNamespaceBytes)
+	after, whole := n.Bytes+c.Total(), n.Bytes-n.InParts+uint64(c.Size())
+	if after <= MaxNamespaceBytes && whole <= MaxWholeBytes {
+		return Result{Code: OK}
+	}
+	less, lessWhole := s.replaced(n, c)
+	if after -= less; after > MaxNamespaceBytes {
+		return refuse(Limit, "namespace %s holds %d bytes and would hold %d, the limit is %d", n.Name, n.Bytes, after, MaxNamespaceBytes)
+	}
+	if whole -= lessWhole; whole > MaxWholeBytes && whole > n.Bytes-n.InParts {
+		return refuse(Limit, "namespace %s would hold %d bytes of values that are not in parts, the limit is %d", n.Name, whole, MaxWholeBytes)
 	}
 	return Result{Code: OK}
 }
 
-// replaced is the bytes of items that a change removes or puts others for.
-func (s *State) replaced(n *Namespace, c *Change) (bytes uint64) {
+// replaced is the bytes of items that a change removes or puts others for, and
+// those of them that are not in parts.
+func (s *State) replaced(n *Namespace, c *Change) (bytes, whole uint64) {
 	count := func(key string) {
 		if it, _, there := s.item(n.Name, key); there {
 			bytes += uint64(len(key)) + it.size()
+			whole += uint64(len(key) + len(it.Value))
 		}
 	}
 	for _, k := range c.Delete {
@@ -380,7 +390,7 @@ func (s *State) replaced(n *Namespace, c *Change) (bytes uint64) {
 			count(k)
 		}
 	}
-	return bytes
+	return bytes, whole
 }
 
 // newItems is how many of a change's items the namespace does not have.

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	case child && arg == fakeArg:
 		os.Exit(serve(newScript))
 	case child && arg == bareArg:
-		os.Exit(answerOrders(newScript, nil))
+		os.Exit(answerOrders(newScript, childLimits{}, nil))
 	case arg == sleeperArg:
 		time.Sleep(time.Hour)
 		return

@@ -5,9 +5,11 @@
 package part
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 
 	"farm/internal/wire"
 )
@@ -28,14 +30,6 @@ type Hash [HashBytes]byte
 
 // HashOf is the hash of a part's bytes.
 func HashOf(b []byte) Hash { return sha256.Sum256(b) }
-
-// ParseHash reads a hash as it is sent. Error: ErrMismatch.
-func ParseHash(b []byte) (Hash, error) {
-	if len(b) != HashBytes {
-		return Hash{}, fmt.Errorf("%w: a hash of %d bytes", ErrMismatch, len(b))
-	}
-	return Hash(b), nil
-}
 
 // Part is one part of a value. The bytes are a piece of the value.
 type Part struct {
@@ -63,6 +57,44 @@ func Cut(value []byte) (Manifest, []Part) {
 		value = value[n:]
 	}
 	return m, parts
+}
+
+// Which values of a change go in parts, in bytes.
+const (
+	// LargeBytes is the size from which a value does.
+	LargeBytes = 256 << 10
+	// EntryBytes is what the other values of one change may have together; of more
+	// the largest go in parts, down to SmallBytes.
+	EntryBytes = 512 << 10
+	SmallBytes = 2 << 10
+	// CrowdedBytes is what the values of a namespace that are not in parts may have
+	// together before all from SmallBytes go in parts.
+	CrowdedBytes = 16 << 20
+)
+
+// Choose says which values of a change go in parts, by their sizes, for a
+// namespace that holds whole bytes of values that are not in parts.
+func Choose(sizes []int, whole uint64) []bool {
+	in := make([]bool, len(sizes))
+	order := make([]int, len(sizes))
+	left := 0
+	for i, n := range sizes {
+		order[i] = i
+		left += n
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(sizes[b], sizes[a]), cmp.Compare(a, b))
+	})
+	for _, i := range order {
+		n := sizes[i]
+		crowded := whole+uint64(left) > CrowdedBytes
+		if n < SmallBytes || n < LargeBytes && left <= EntryBytes && !crowded {
+			break
+		}
+		in[i] = true
+		left -= n
+	}
+	return in
 }
 
 // endMask selects the bits of the rolling sum that are zero where a part ends.
@@ -116,6 +148,27 @@ func Join(m Manifest, limit uint64, get func(Hash) []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: a value of %d bytes, its parts have %d", ErrMismatch, m.Size, len(b))
 	}
 	return b, nil
+}
+
+// Hashes are the hashes of the parts, one behind the other, as they are sent.
+func Hashes(list []Hash) []byte {
+	b := make([]byte, 0, len(list)*HashBytes)
+	for i := range list {
+		b = append(b, list[i][:]...)
+	}
+	return b
+}
+
+// ParseHashes reads what Hashes made. Error: ErrMismatch.
+func ParseHashes(b []byte) ([]Hash, error) {
+	if len(b)%HashBytes != 0 {
+		return nil, fmt.Errorf("%w: %d bytes of hashes", ErrMismatch, len(b))
+	}
+	list := make([]Hash, len(b)/HashBytes)
+	for i := range list {
+		list[i] = Hash(b[i*HashBytes:])
+	}
+	return list, nil
 }
 
 // AppendTo appends the manifest in the encoding of package wire: the size, the

@@ -82,8 +82,31 @@ func TestJoinRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := ParseHash([]byte("short")); !errors.Is(err, ErrMismatch) {
+	if _, err := ParseHashes([]byte("short")); !errors.Is(err, ErrMismatch) {
 		t.Error(err)
+	}
+	if list, err := ParseHashes(Hashes(m.Parts)); err != nil || !slices.Equal(list, m.Parts) {
+		t.Error(list, err)
+	}
+}
+
+func TestChoose(t *testing.T) {
+	const k = 1 << 10
+	for _, c := range []struct {
+		sizes []int
+		whole uint64
+		want  []bool
+	}{
+		{[]int{10, LargeBytes - 1, LargeBytes, 5 << 20}, 0, []bool{false, false, true, true}},
+		{[]int{200 * k, 200 * k, 100 * k, 50 * k}, 0, []bool{true, false, false, false}},
+		{slices.Repeat([]int{SmallBytes - 1}, 1000), 0, make([]bool, 1000)},
+		{[]int{10, 3 * k, SmallBytes, SmallBytes - 1}, CrowdedBytes, []bool{false, true, true, false}},
+		{[]int{10, 3 * k}, CrowdedBytes - 3*k, []bool{false, true}},
+		{[]int{10, 3 * k}, CrowdedBytes - 3*k - 10, []bool{false, false}},
+	} {
+		if got := Choose(c.sizes, c.whole); !slices.Equal(got, c.want) {
+			t.Errorf("%v in a namespace of %d: %v", c.sizes, c.whole, got)
+		}
 	}
 }
 
