@@ -1,7 +1,9 @@
 package chaos
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -19,15 +21,13 @@ import (
 // log has of one.
 const largeNumbers = 2_500_000
 
-// makeLarge is a cell that makes x of numbers without a pattern, from a seed.
-func makeLarge(seed int) string {
-	return fmt.Sprintf(`x := make([]float64, %d)
-s := uint64(%d)
+// makeLarge is a cell that makes x of numbers without a pattern.
+var makeLarge = fmt.Sprintf(`x := make([]float64, %d)
+s := uint64(1)
 for i := range x {
 	s = s*2862933555777941757 + 3037000493
-	x[i] = float64(s>>11) / (1 << 53)
-}`, largeNumbers, seed)
-}
+	x[i] = float64(s)
+}`, largeNumbers)
 
 // wire is the wire interface of the nodes that are there.
 type wire struct {
@@ -93,23 +93,24 @@ func TestKillWithLargeValue(t *testing.T) {
 	c, cl := start(t)
 	ctx := limited(t, 4*time.Minute)
 	w := connect(t, c)
-	if err := cl.Namespace("n").Set(ctx, "runs", 0); err != nil {
+	// What it comes to without a kill; removed, so that nothing of it is there.
+	if _, err := cl.Namespace("still").Exec(ctx, makeLarge); err != nil {
+		t.Fatal(err)
+	}
+	want := w.manifest(ctx, "still")
+	if err := cl.Namespace("still").Drop(ctx); err != nil {
 		t.Fatal(err)
 	}
 	rounds := []struct {
 		victim string // leader or worker
 		all    bool   // when all parts are there, not the first
-	}{{"leader", false}, {"leader", true}, {"worker", false}, {"worker", true}}
+	}{{"leader", false}, {"leader", true}, {"worker", false}}
 	for i, r := range rounds {
-		// What it comes to without a kill; removed, so that nothing of it is there.
-		if _, err := cl.Namespace("still").Exec(ctx, makeLarge(i+1)); err != nil {
+		ns := cl.Namespace(fmt.Sprint("n", i))
+		if err := ns.Set(ctx, "runs", 0); err != nil {
 			t.Fatal(err)
 		}
-		want := w.manifest(ctx, "still")
-		if err := cl.Namespace("still").Drop(ctx); err != nil {
-			t.Fatal(err)
-		}
-		task, err := cl.Submit(ctx, tasks.Task{Namespace: "n", Source: makeLarge(i+1) + "\nruns++"})
+		task, err := cl.Submit(ctx, tasks.Task{Namespace: ns.Name(), Source: makeLarge + "\nruns++"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -141,19 +142,67 @@ func TestKillWithLargeValue(t *testing.T) {
 		if err := c.Restart(ctx, at); err != nil {
 			t.Fatal(err)
 		}
-		if got := w.manifest(ctx, "n"); got.Size != want.Size || string(got.Hashes) != string(want.Hashes) {
+		if got := w.manifest(ctx, ns.Name()); got.Size != want.Size || string(got.Hashes) != string(want.Hashes) {
 			t.Errorf("after the kill of the %s: %d bytes in %d parts, want %d in %d", r.victim, got.Size, len(got.Hashes)/part.HashBytes, want.Size, len(want.Hashes)/part.HashBytes)
 		}
-		var runs int
-		if err := cl.Namespace("n").Get(ctx, "runs", &runs); err != nil || runs != i+1 {
-			t.Errorf("the tasks took effect %d times, want %d, %v", runs, i+1, err)
+		// Whichever worker has it now can go on from it.
+		if x, err := ns.Exec(ctx, "len(x) * runs"); err != nil || string(x.Value) != fmt.Sprint(largeNumbers) {
+			t.Errorf("after the kill of the %s: %v, %v", r.victim, x, err)
+		}
+		if err := ns.Drop(ctx); err != nil {
+			t.Fatal(err)
 		}
 		if err := CheckReplicas(ctx, cl, 3); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// Another node's worker can go on from it.
-	if i, err := cl.Namespace("n").Exec(ctx, "len(x)"); err != nil || string(i.Value) != fmt.Sprint(largeNumbers) {
-		t.Errorf("%v %v", i, err)
+}
+
+// kill -9 of the leader while a client sends a value of 16 MB: the client goes on
+// where it was, and what it sent is read back the same.
+func TestKillWhileSending(t *testing.T) {
+	c, cl := start(t)
+	ctx := limited(t, 3*time.Minute)
+	ns := cl.Namespace("a")
+	text := make([]byte, 16<<20)
+	seed := uint64(1)
+	for i := range text {
+		seed = seed*6364136223846793005 + 1442695040888963407
+		text[i] = 'a' + byte(seed>>60)
+	}
+	value := append(append([]byte{'"'}, text...), '"')
+	if err := ns.SetJSON(ctx, "s", make([]byte, tasks.MaxSetBytes+1)); !errors.Is(err, tasks.ErrLimit) {
+		t.Errorf("a set over the limit: %v", err)
+	}
+	_, parts := part.Cut(value)
+	at := leader(t, c, cl)
+	set := make(chan error, 1)
+	go func() { set <- ns.SetJSON(ctx, "s", value) }()
+	hash := parts[0].Hash
+	connect(t, c).awaitPart(ctx, hash[:])
+	if err := c.Kill(at); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-set; err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Restart(ctx, at); err != nil {
+		t.Fatal(err)
+	}
+	held, err := ns.Export(ctx)
+	if err != nil || !bytes.Contains(held.Items["v/s"], text) {
+		t.Fatalf("it is not what was sent: %d bytes, %v", len(held.Items["v/s"]), err)
+	}
+	if err := cl.Namespace("b").Import(ctx, held.Items); err != nil {
+		t.Fatal(err)
+	}
+	if x, err := cl.Namespace("b").Exec(ctx, "len(s)"); err != nil || string(x.Value) != fmt.Sprint(len(text)) {
+		t.Errorf("after the import: %v, %v", x, err)
+	}
+	if items, err := ns.Items(ctx); err != nil || len(items["v/s"]) > 100 {
+		t.Errorf("to check a cell %d bytes are read, %v", len(items["v/s"]), err)
+	}
+	if err := CheckReplicas(ctx, cl, 3); err != nil {
+		t.Fatal(err)
 	}
 }
