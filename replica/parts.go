@@ -10,6 +10,7 @@ import (
 
 	"farm/api"
 	"farm/internal/carry"
+	"farm/internal/crash"
 	"farm/internal/part"
 	"farm/namespace"
 	"farm/replica/consensus"
@@ -161,6 +162,7 @@ func (n *Node) keep(ctx context.Context, owner string, parts []part.Part) error 
 		}
 		g.Go(func() error {
 			defer n.window.Release(int64(len(p.Bytes)))
+			crash.Here("upload.before-propose")
 			r, err := n.proposeUntil(each, &scheduler.Upload{Owner: owner, Hash: p.Hash, Bytes: p.Bytes})
 			switch {
 			case err != nil:

@@ -37,6 +37,10 @@ func (w *Worker) finish(c *child, a *attempt, e ending, out written) {
 	if e.death != nil || e.answer != nil && e.answer.spent {
 		w.retire(c)
 	}
+	if e.unsent && e.reason == none && a.state == running {
+		w.again(a)
+		return
+	}
 	s := a.space
 	if s != nil {
 		s.running = nil
@@ -58,6 +62,22 @@ func (w *Worker) finish(c *child, a *attempt, e ending, out written) {
 		w.join(s)
 	}
 	w.evict()
+	w.dispatch()
+	w.replenish()
+	w.poke()
+}
+
+// again lets an attempt that never began have another child: the one it was
+// meant for had died while it was idle, which is not the attempt's doing. The
+// lock is held.
+func (w *Worker) again(a *attempt) {
+	a.state, a.child = waiting, nil
+	if s := a.space; s != nil {
+		s.running = nil
+		s.insert(a)
+		s.since = w.now()
+	}
+	w.putBack(a)
 	w.dispatch()
 	w.replenish()
 	w.poke()

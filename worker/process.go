@@ -145,10 +145,12 @@ func (p *process) awaitReady(timeout time.Duration) error {
 }
 
 // ending is how an exchange ended: with an answer, or with the death of the
-// child, or, with neither, by an interruption before it began.
+// child, or, with neither, by an interruption before it began. An unsent order
+// met a child that was dead already: nothing of the attempt can have run.
 type ending struct {
 	answer *answer
 	death  *death
+	unsent bool
 	reason interruption
 }
 
@@ -166,8 +168,8 @@ func (p *process) exchange(o *order, timeout time.Duration, progress func(done, 
 	if r := p.arm(time.Now().Add(timeout)); r != none {
 		return ending{reason: r}
 	}
-	if _, err := p.conn.Write(b); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		return ending{death: p.lost(err), reason: p.disarm()}
+	if n, err := p.conn.Write(b); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return ending{death: p.lost(err), unsent: n == 0, reason: p.disarm()}
 	}
 	asked := false
 	for {

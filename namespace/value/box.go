@@ -20,6 +20,10 @@ type Boxer struct {
 	// Donor gives some interface content which the interpreter made from a
 	// value of static type t: an element of []any{v}. Its node is reused.
 	Donor func(t types.Type) (reflect.Value, error)
+	// Aliased is set when a value met in an interface is the memory of some
+	// variable: the interpreter does not always copy what is assigned to an
+	// interface. Encoded it is a copy, as it must be; in memory it is not.
+	Aliased bool
 
 	donors map[string]reflect.Value
 }
@@ -50,6 +54,7 @@ func (b *Boxer) Unbox(_ types.Type, v reflect.Value) (t types.Type, inner reflec
 		text = node.Elem().FieldByName("typ").Elem().FieldByName("str").String()
 		v = val
 	}
+	b.Aliased = b.Aliased || v.CanAddr()
 	if t = b.parse(text); t == nil {
 		return nil, v, errUnknownContent
 	}

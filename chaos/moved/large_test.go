@@ -1,4 +1,4 @@
-package chaos
+package moved
 
 import (
 	"bytes"
@@ -68,6 +68,22 @@ func (w *wire) manifest(ctx context.Context, ns string) *api.Manifest {
 	}
 	w.t.Fatal(ctx.Err())
 	return nil
+}
+
+// leader is the position of the node that leads.
+func leader(t *testing.T, c *cluster.Cluster, cl *tasks.Client) int {
+	t.Helper()
+	s, err := cl.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, n := range c.Nodes() {
+		if n.ID == s.Leader {
+			return i
+		}
+	}
+	t.Fatalf("leader %q is no node", s.Leader)
+	return 0
 }
 
 // awaitPart waits until the farm has a part of a value that is on its way.
@@ -152,7 +168,7 @@ func TestKillWithLargeValue(t *testing.T) {
 		if err := ns.Drop(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if err := CheckReplicas(ctx, cl, 3); err != nil {
+		if err := sameReplicas(ctx, cl, 3); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -202,7 +218,7 @@ func TestKillWhileSending(t *testing.T) {
 	if items, err := ns.Items(ctx); err != nil || len(items["v/s"]) > 100 {
 		t.Errorf("to check a cell %d bytes are read, %v", len(items["v/s"]), err)
 	}
-	if err := CheckReplicas(ctx, cl, 3); err != nil {
+	if err := sameReplicas(ctx, cl, 3); err != nil {
 		t.Fatal(err)
 	}
 }
