@@ -17,17 +17,13 @@ import (
 	"farm/tasks"
 )
 
-// largeNumbers of 8 bytes are a value of 20 MB: forty times what an entry of the
-// log has of one.
-const largeNumbers = 2_500_000
+// largeBytes is forty times what an entry of the log has of one value.
+const largeBytes = 20_000_000
 
-// makeLarge is a cell that makes x of numbers without a pattern.
-var makeLarge = fmt.Sprintf(`x := make([]float64, %d)
-s := uint64(1)
-for i := range x {
-	s = s*2862933555777941757 + 3037000493
-	x[i] = float64(s)
-}`, largeNumbers)
+// makeLarge is a cell that makes x of bytes without a pattern.
+var makeLarge = fmt.Sprintf(`import "math/rand"
+x := make([]byte, %d)
+rand.New(rand.NewSource(7)).Read(x)`, largeBytes)
 
 // wire is the wire interface of the nodes that are there.
 type wire struct {
@@ -162,7 +158,7 @@ func TestKillWithLargeValue(t *testing.T) {
 			t.Errorf("after the kill of the %s: %d bytes in %d parts, want %d in %d", r.victim, got.Size, len(got.Hashes)/part.HashBytes, want.Size, len(want.Hashes)/part.HashBytes)
 		}
 		// Whichever worker has it now can go on from it.
-		if x, err := ns.Exec(ctx, "len(x) * runs"); err != nil || string(x.Value) != fmt.Sprint(largeNumbers) {
+		if x, err := ns.Exec(ctx, "len(x) * runs"); err != nil || string(x.Value) != fmt.Sprint(largeBytes) {
 			t.Errorf("after the kill of the %s: %v, %v", r.victim, x, err)
 		}
 		if err := ns.Drop(ctx); err != nil {
