@@ -14,6 +14,9 @@ SAMPLE ?= 1
 # How long "make sim" searches, and from which history on; without SEED from any.
 SECONDS ?= 60
 SEED    ?= 0
+# Which engine it measures: yaegi, or ssa, the virtual machine; and how many programs may be wrong.
+ENGINE ?= yaegi
+WRONG  ?= 40
 LINT   := $(GO) tool -modfile=tools/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
@@ -40,10 +43,15 @@ test-race: ## run the tests of the concurrent packages with the race detector
 	$(GO) test -race $(RACE)
 
 .PHONY: gotest
-gotest: ## run Go's own test programs as cells: SAMPLE=10 for every tenth; the list is in bin/gotest.json
+gotest: ## run Go's own test programs: SAMPLE=10 for every tenth, ENGINE=ssa; the list is in bin/gotest.json
 	@mkdir -p bin
 	$(GO) build -o bin/gotest ./namespace/gotest
-	bin/gotest -sample $(SAMPLE) -wrong 40 -out bin/gotest.json $(GOTEST)
+	bin/gotest -engine $(ENGINE) -sample $(SAMPLE) -wrong $(WRONG) -out bin/gotest.json $(GOTEST)
+
+.PHONY: test-unsafe
+test-unsafe: ## run the tests of the virtual machine with checked pointers, and with freed memory overwritten
+	$(GO) test -count=1 -gcflags=all=-d=checkptr ./namespace/vm/...
+	GOGC=1 GODEBUG=clobberfree=1 $(GO) test -count=1 ./namespace/vm/...
 
 .PHONY: lint
 lint: ## golangci-lint, gofmt included, with .golangci.yml; the first time builds it

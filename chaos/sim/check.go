@@ -1,9 +1,7 @@
 package sim
 
 import (
-	"bytes"
 	"fmt"
-	"hash/fnv"
 	"maps"
 	"slices"
 	"strings"
@@ -32,7 +30,8 @@ type checker struct {
 	order   int           // positions given to tasks
 	live    int           // tasks not final
 	lastEnd time.Duration // when one became final
-	digest  bytes.Buffer
+	results []byte        // digests of the entry at hand
+	effects []byte
 	touched []*known // took effect in a namespace that is to be looked at
 }
 
@@ -149,8 +148,7 @@ func (c *checker) commit(index uint64, data []byte) uint64 {
 	if err != nil {
 		c.w.fail("panic", "entry %d: %v", index, err)
 	}
-	h := fnv.New64a()
-	c.digest.Reset()
+	c.results, c.effects = c.results[:0], c.effects[:0]
 	c.ref.Advance(now)
 	c.clock = max(c.clock, now)
 	if got := c.ref.Now(); got != c.clock {
@@ -161,7 +159,7 @@ func (c *checker) commit(index uint64, data []byte) uint64 {
 	for _, cmd := range cmds {
 		before := c.before(cmd)
 		r := c.ref.Step(cmd)
-		fmt.Fprint(h, r.Code, r.Order, ";")
+		c.results = appendResult(c.results, &r)
 		c.step(cmd, r, before)
 		c.follow(cmd, r, c.ref.Effects())
 		c.after(cmd, r)
@@ -170,8 +168,7 @@ func (c *checker) commit(index uint64, data []byte) uint64 {
 		}
 	}
 	c.loads()
-	h.Write(c.digest.Bytes())
-	sum := h.Sum64()
+	sum := sumOf(append(c.results, c.effects...))
 	c.w.mark(fmt.Sprint(index, sum))
 	return sum
 }
@@ -378,7 +375,7 @@ func (c *checker) follow(cmd scheduler.Command, r scheduler.Result, effects []sc
 	}
 	for i := range effects {
 		e := &effects[i]
-		writeEffect(&c.digest, e)
+		c.effects = appendEffect(c.effects, e)
 		switch e.Kind {
 		case scheduler.Assigned:
 			c.assigned(e)

@@ -293,24 +293,40 @@ func (n *node) onApply(a fsm.Applied) {
 
 // digest is a hash of what the scheduler answered and decided.
 func digest(results []scheduler.Result, effects []scheduler.Effect) uint64 {
-	h := fnv.New64a()
+	var b []byte
 	for i := range results {
-		fmt.Fprint(h, results[i].Code, results[i].Order, ";")
+		b = appendResult(b, &results[i])
 	}
 	for i := range effects {
-		writeEffect(h, &effects[i])
+		b = appendEffect(b, &effects[i])
 	}
+	return sumOf(b)
+}
+
+func sumOf(b []byte) uint64 {
+	h := fnv.New64a()
+	h.Write(b)
 	return h.Sum64()
 }
 
-func writeEffect(h io.Writer, e *scheduler.Effect) {
+func appendResult(b []byte, r *scheduler.Result) []byte {
+	return binary.AppendUvarint(append(b, byte(r.Code)), r.Order)
+}
+
+// appendEffect takes of an effect what does not change before its entry is
+// through.
+func appendEffect(b []byte, e *scheduler.Effect) []byte {
 	id := e.Space
 	if e.Task != nil {
 		id = e.Task.ID
 	} else if e.Job != nil {
 		id = e.Job.ID
 	}
-	fmt.Fprint(h, e.Kind, id, " ", e.Worker, e.Incarnation, e.Attempt, e.Version, ";")
+	b = append(append(b, byte(e.Kind)), id...)
+	b = append(append(b, 0), e.Worker...)
+	b = binary.AppendUvarint(append(b, 0), e.Incarnation)
+	b = binary.AppendUvarint(b, uint64(e.Attempt))
+	return binary.AppendUvarint(b, e.Version)
 }
 
 // ---- leading ----

@@ -230,6 +230,21 @@ func (d *drawing) fault(kind string) {
 		e.For = []time.Duration{-24 * time.Hour, -time.Hour, -2 * time.Second, 2 * time.Second, time.Hour, 24 * time.Hour}[d.n(6)]
 	}
 	d.add(e)
+	if (kind == doCrash || kind == doIsolate) && d.n(2) == 0 {
+		d.outrun(e)
+	}
+}
+
+// outrun has the other nodes drop their logs while one is away, so that it needs
+// a snapshot when it is back.
+func (d *drawing) outrun(e Event) {
+	at := e.At + e.For*3/4
+	d.submit(e.At+e.For/2, d.space())
+	for i := range d.p.Nodes {
+		if id := fmt.Sprint("n", i+1); id != e.Who {
+			d.add(Event{At: at, Do: doSnapshot, Who: id, N: int64(d.n(2))})
+		}
+	}
 }
 
 // ---- as text ----

@@ -11,7 +11,7 @@ import (
 // is not promised, only that the one returned fails.
 func Shrink(p *Plan, limit time.Duration) *Plan {
 	h := Run(p, false)
-	var v *Violation
+	var v *ViolationError
 	if !errors.As(h.Err, &v) {
 		return p
 	}
@@ -45,7 +45,7 @@ func (s *shrinking) try(p *Plan) bool {
 	if s.over() {
 		return false
 	}
-	var v *Violation
+	var v *ViolationError
 	if h := Run(p, false); !errors.As(h.Err, &v) || v.Check != s.check {
 		return false
 	}

@@ -19,14 +19,14 @@ import (
 	"farm/fsm"
 )
 
-// Violation says which promise a history broke, and how.
-type Violation struct {
+// ViolationError says which promise a history broke, and how.
+type ViolationError struct {
 	Check  string // short name of the promise, see the package doc
 	Detail string
 }
 
 // Error implements error.
-func (v *Violation) Error() string { return v.Check + ": " + v.Detail }
+func (v *ViolationError) Error() string { return v.Check + ": " + v.Detail }
 
 // Stats counts what happened in a history.
 type Stats struct {
@@ -55,7 +55,7 @@ func (s *Stats) add(o Stats) {
 
 // History is what came of a plan.
 type History struct {
-	Err   error  // a *Violation, or nil
+	Err   error  // a *ViolationError, or nil
 	Hash  uint64 // of everything that happened: a plan always gives the same
 	Took  time.Duration
 	Stats Stats
@@ -216,7 +216,7 @@ func (w *world) mark(s string) {
 
 // fail ends the history.
 func (w *world) fail(check, format string, args ...any) {
-	panic(&Violation{check, fmt.Sprintf(format, args...)})
+	panic(&ViolationError{check, fmt.Sprintf(format, args...)})
 }
 
 const (
@@ -232,10 +232,10 @@ func (w *world) run() (err error) {
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
-		case *Violation:
+		case *ViolationError:
 			err = p
 		default:
-			err = &Violation{"panic", fmt.Sprintf("%v\n%s", p, clip(debug.Stack()))}
+			err = &ViolationError{"panic", fmt.Sprintf("%v\n%s", p, clip(debug.Stack()))}
 		}
 		if err != nil {
 			w.note("%v", err)

@@ -81,12 +81,16 @@ func (t *table) print() {
 	w := bufio.NewWriter(t.s.out)
 	for n, r := range all {
 		for i, cell := range r {
-			cell = cut(cell, widths[i])
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+columnGap)
+			shown := cut(cell, widths[i])
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(shown)+columnGap)
 			if i == len(r)-1 {
 				pad = ""
 			}
-			fmt.Fprint(w, t.painted(cell, n == 0), pad)
+			color := colors[cell]
+			if n == 0 {
+				color = "1"
+			}
+			fmt.Fprint(w, t.s.painted(shown, color), pad)
 		}
 		fmt.Fprintln(w)
 	}
@@ -114,7 +118,7 @@ func (t *table) widths(rows [][]string) []int {
 	for t.s.width > 0 && total > t.s.width {
 		widest := 0
 		for i, w := range widths {
-			if i > 0 && w > leastCut && (widest == 0 || w > widths[widest]) {
+			if i > 0 && w > leastCut && (widest == 0 || w >= widths[widest]) {
 				widest = i
 			}
 		}
@@ -138,16 +142,12 @@ func cut(cell string, width int) string {
 // colors of words that say how something ended or is.
 var colors = map[string]string{"succeeded": "32", "failed": "31", "cancelled": "33", "running": "36", "leader": "1", "draining": "33", "away": "31"}
 
-// painted adds colours, where somebody sees them.
-func (t *table) painted(cell string, head bool) string {
-	color := colors[cell]
-	if head {
-		color = "1"
+// painted adds a colour, where somebody sees it.
+func (s *streams) painted(text, color string) string {
+	if !s.color || color == "" {
+		return text
 	}
-	if !t.s.color || color == "" {
-		return cell
-	}
-	return "\x1b[" + color + "m" + cell + "\x1b[0m"
+	return "\x1b[" + color + "m" + text + "\x1b[0m"
 }
 
 // ago is a time for people.

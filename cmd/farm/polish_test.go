@@ -150,15 +150,9 @@ func TestTableFitsTheTerminal(t *testing.T) {
 	tab.row("01ARZ3NDEKTSV4RR", "succeeded", strings.Repeat("é", 30), 7)
 	tab.row("2", "failed", "short", 8)
 	tab.print()
-	want := "ID                STATE      RESULT    N\n01ARZ3NDEKTSV4RR  succeeded  éééééé…  7\n2                 failed     short    8\n"
-	lines := strings.Split(b.String(), "\n")
-	for _, l := range lines {
-		if len([]rune(l)) > 40 {
-			t.Errorf("%q has %d columns", l, len([]rune(l)))
-		}
-	}
-	if lines[1] != strings.Split(want, "\n")[1] && !strings.Contains(lines[1], "…") {
-		t.Errorf("%q", b.String())
+	want := "ID                STATE      RESULT    N\n01ARZ3NDEKTSV4RR  succeeded  ééééééé…  7\n2                 failed     short     8\n"
+	if b.String() != want {
+		t.Errorf("%s, want\n%s", b.String(), want)
 	}
 	// The first column stays whole, also where nothing fits.
 	b.Reset()

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"farm/api"
 	"farm/tasks"
@@ -203,18 +204,11 @@ func TestJobsOnARealFarm(t *testing.T) {
 	if r := run("", "job", "wait", "--timeout", "300ms", "third"); r.code != exitUnreachable {
 		t.Errorf("%+v", r)
 	}
-	wait := process(t.Context(), dir, "job", "wait", "third")
-	var errs strings.Builder
-	wait.Stderr = &errs
-	if err := wait.Start(); err != nil {
-		t.Fatal(err)
-	}
-	await(t, "it waits", func() bool { return strings.Contains(openFiles(wait.Process.Pid), "socket") })
-	wait.Process.Signal(os.Interrupt)
-	wait.Wait()
-	if wait.ProcessState.ExitCode() != exitInterrupted || !strings.Contains(errs.String(), "job third goes on; farm job wait third") {
-		t.Errorf("exit %d, %s", wait.ProcessState.ExitCode(), errs.String())
-	}
+	x := startTerminal(t, dir, nil, "job", "wait", "third")
+	x.expect("] 0/2")
+	x.keys("\x03")
+	x.expect("job third goes on; farm job wait third")
+	x.exit(exitInterrupted)
 	if r := run("", "job", "ls", "--state", "running", "-o", "{{.id}}"); r.out != "third\n" {
 		t.Errorf("%+v", r)
 	}
@@ -227,17 +221,6 @@ func TestJobsOnARealFarm(t *testing.T) {
 	if r := run("", "job", "show", "nothing"); r.code != exitFailed {
 		t.Errorf("%+v", r)
 	}
-}
-
-// openFiles lists what the descriptors of a process are.
-func openFiles(pid int) string {
-	var b strings.Builder
-	links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
-	for _, l := range links {
-		to, _ := os.Readlink(l)
-		fmt.Fprintln(&b, to)
-	}
-	return b.String()
 }
 
 // A node that is gone is taken out; one that answers is not.
@@ -286,4 +269,20 @@ func TestJobCommands(t *testing.T) {
 		"created      1970-01-01T00:00:01Z\nfinished     1970-01-01T00:00:02Z\ntook         1s\n", "")
 	run("job", "cancel", "a", "b").check(t, 0, "", "")
 	run("job", "results", "good").check(t, 0, "", "")
+}
+
+func TestJobLine(t *testing.T) {
+	begun := &tasks.Job{State: "running", Total: 100, Succeeded: 20}
+	for want, j := range map[string]*tasks.Job{
+		"[============                  ] 40/100  2.0/s  30s left":  {State: "running", Total: 100, Succeeded: 40},
+		"[==============================] 100/100  8.0/s  3 failed": {State: "failed", Total: 100, Succeeded: 97, Failed: 3},
+		"[=========                     ] 60/200  4.0/s  35s left":  {State: "running", Total: 100, Succeeded: 40, Folds: 40, Folded: 20},
+		"[======                        ] 20/100  0.0/s":            begun,
+		"40 tasks done, still being submitted  2.0/s":               {State: "open", Succeeded: 40},
+		"[==============================] 198/198  18/s  2 failed":  {State: "failed", Total: 100, Succeeded: 98, Failed: 2, Folds: 98, Folded: 98},
+	} {
+		if got := jobLine(begun, j, 10*time.Second); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
 }

@@ -143,6 +143,18 @@ type Pair[K comparable, V any] struct {
 	Val V
 }
 
+type Fault struct {
+	Code  int
+	cause error
+}
+
+func (f *Fault) Error() string { return fmt.Sprint("fault ", f.Code) }
+func (f *Fault) Unwrap() error { return f.cause }
+
+type Oops string
+
+func (o Oops) Error() string { return "oops " + string(o) }
+
 func turn(s string, n int) string {
 	if len(s) == 0 {
 		return "x"
@@ -205,6 +217,10 @@ notfound := errors.New("not found")
 same := notfound
 other := errors.New("not found")
 wrapped := fmt.Errorf("looking: %w", notfound)
+culprit := &Fault{1, notfound}
+var fault error = culprit
+faults := []error{culprit, nil, Oops("o")}
+var named fmt.Stringer = Celsius(1)
 builder := strings.Builder{}
 buffer := bytes.NewBufferString("buffer")
 queue := list.New()
@@ -242,6 +258,8 @@ n := 0
 for x := chain; n == 0 || x != chain; x = x.Next { n++; if x.Next.Prev != x { bad += "a ring; " } }
 say(n == 3, "a ring of three")
 say(same == notfound && other != notfound && errors.Is(wrapped, notfound) && !errors.Is(wrapped, other), "identity of errors")
+var got *Fault
+say(errors.As(faults[0], &got) && got == culprit && errors.Is(faults[0], notfound) && faults[1] == nil, "errors of types of the namespace")
 zone, offset := when.Zone()
 say(zone == "here" && offset == 5400, "a time zone")
 grid[1] = -5
@@ -334,6 +352,8 @@ var kinds = []string{
 	"when = when.Add(# * time.Hour)", "when = when.AddDate(0, 0, #)", "lasting += # * time.Second", "lasting = when.Sub(when.Add(-# * time.Minute))",
 	"large.Add(large, big.NewInt(#))", "large = new(big.Int).Mod(new(big.Int).Mul(large, big.NewInt(#)), big.NewInt(1_000_000_007))", "ratio = new(big.Rat).SetFrac64(#, #)",
 	"wrapped = fmt.Errorf(\"again $: %w\", notfound)", "wrapped = errors.Join(notfound, fmt.Errorf(\"$\"))",
+	"fault = &Fault{#, notfound}", "fault = Oops(\"$\")", "fault = culprit", "culprit.Code += #", "if f, ok := fault.(*Fault); ok { f.Code -= # }", "faults = append(faults[:2:2], fault)", "faults[2] = &Fault{#, fault}",
+	"wrapped = fmt.Errorf(\"blame: %w\", errors.Join(notfound, fault))", "named = Celsius(#)", "byptr[\"$\"] = nil",
 	"builder.WriteString(\"$\")\nif builder.Len() > 20 { builder.Reset() }", "buffer.WriteString(\"$\")", "if buffer.Len() > 6 { buffer.Next(3) }",
 	"queue.PushFront(#)", "if queue.Len() > 4 { queue.Remove(queue.Back()) }", "queue.MoveToFront(queue.Back())",
 	"func(p *Point, xs ...int) { for _, x := range xs { p.X += x } }(ptp, #, #)",
@@ -346,6 +366,6 @@ var kinds = []string{
 var values = []string{
 	"whole", "left", "pt.Norm() + #", "counts", "fmt.Sprint(temp, level, text)", "trees.Sum()", "shape.Area()", "shapes[1].Area() + *inner",
 	"len(mixed)", "when", "large.String()", "lasting.String()", "wrapped.Error()", "errors.Is(wrapped, notfound)", "far", "derived", "matrix", "words",
-	"buffer.String() + builder.String()", "queue.Len()", "steps", "f64", "c128", "chain.Val*100 + chain.Prev.Val", "bag", "grid",
+	"fault.Error() + named.String()", "fmt.Sprint(fault, faults[2], culprit)", "buffer.String() + builder.String()", "queue.Len()", "steps", "f64", "c128", "chain.Val*100 + chain.Prev.Val", "bag", "grid",
 	"fmt.Sprintf(\"%v %+v %T\", pt, pair, anything)", "",
 }

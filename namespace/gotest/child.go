@@ -24,9 +24,18 @@ func child(file string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	if os.Getenv(engineVar) == engineVM {
+		err = runVM(file, string(src))
+		return report(say, classOfVM(err), err)
+	}
 	c := live.New(live.Options{Stdout: os.Stdout, Stderr: os.Stderr, Limits: ns.Limits{Source: 16 << 20}})
 	_, err = c.Run(context.Background(), ns.Run{Source: string(src), Discard: true})
-	o := outcome{Class: classOf(err)}
+	return report(say, classOf(err), err)
+}
+
+// report says what became of the program.
+func report(say *os.File, class string, err error) int {
+	o := outcome{Class: class}
 	if err != nil {
 		o.Reason = err.Error()
 	}

@@ -38,6 +38,14 @@ const (
 	MaxReason = 500
 	// childVar in the environment makes this program run the file it names.
 	childVar = "FARM_GOTEST_FILE"
+	// engineVar says which engine it runs it on.
+	engineVar = "FARM_GOTEST_ENGINE"
+)
+
+// The engines.
+const (
+	engineYaegi = "yaegi"
+	engineVM    = "ssa"
 )
 
 // The classes of programs.
@@ -64,11 +72,33 @@ func main() {
 	parallel := flag.Int("parallel", 2, "programs at a time")
 	only := flag.String("only", "", "run programs whose path contains this")
 	limit := flag.Int("wrong", -1, "fail when more programs than this are wrong")
+	engine := flag.String("engine", engineYaegi, "what runs them: yaegi, as cells, or ssa, the virtual machine, as programs")
 	flag.Parse()
+	if err := choose(*engine); err != nil {
+		fmt.Fprintln(os.Stderr, "gotest:", err)
+		os.Exit(1)
+	}
+	defer func() { _ = os.Remove(os.Getenv(exportsVar)) }()
 	if err := run(*root, *only, *out, *sample, *parallel, *limit); err != nil {
 		fmt.Fprintln(os.Stderr, "gotest:", err)
 		os.Exit(1)
 	}
+}
+
+// choose sets the engine, which children find in their environment.
+func choose(engine string) error {
+	switch engine {
+	case engineYaegi:
+		return nil
+	case engineVM:
+	default:
+		return fmt.Errorf("there is no engine %q", engine)
+	}
+	file, err := writeExports()
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.Setenv(engineVar, engine), os.Setenv(exportsVar, file), os.Setenv(importcfgVar, file))
 }
 
 func run(root, only, out string, sample, parallel, limit int) error {

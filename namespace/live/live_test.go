@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"farm/internal/zoo"
 	ns "farm/namespace"
 	"farm/namespace/internal/cases"
 )
@@ -419,4 +420,17 @@ func TestInterfacesDoNotShare(t *testing.T) {
 	if r := mustRun(t, c, "g.Get()*100 + xs[0].(T).N*10 + m[\"k\"].Get()"); string(r.JSON) != "111" {
 		t.Errorf("interfaces hold %s", r.JSON)
 	}
+}
+
+// TestLoadedBefore proves that what the interpreter cannot load after other things is loaded apart.
+func TestLoadedBefore(t *testing.T) {
+	alone, c := New(Options{}), New(Options{})
+	for _, src := range zoo.Declare() {
+		mustRun(t, alone, src)
+	}
+	if err := c.Restore(alone.Items().Clone()); err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, c, "steps += 3\nwhole[36%8] = 30\nm := matrix\nm[0][0] = 48\nmatrix[1] = m[0]\nc128")
+	mustRun(t, c, "slices.Reverse(words)\nqueue.MoveToFront(queue.Back())")
 }

@@ -131,6 +131,19 @@ func (im *Importer) Import(path string) (*types.Package, error) {
 	return gcexportdata.Read(bytes.NewReader(d.export), im.fset, im.pkgs, path)
 }
 
+// Export gives the export data of a package. It returns ErrNotAllowed for any that is not in Allowed.
+func Export(path string) ([]byte, error) {
+	all, err := data()
+	if err != nil {
+		return nil, err
+	}
+	d, ok := all[path]
+	if !ok {
+		return nil, ErrNotAllowed
+	}
+	return d.export, nil
+}
+
 // Lacks says that the engine has no symbol for the exported member name of the package.
 func Lacks(path, name string) bool {
 	all, err := data()

@@ -67,6 +67,9 @@ func New(opt Options) (*Engine, error) {
 	if _, err := i.EvalWithContext(context.Background(), "package main"); err != nil {
 		return nil, fmt.Errorf("yaegi: %w", err)
 	}
+	if err := wrapErrors(i); err != nil {
+		return nil, err
+	}
 	return &Engine{interp: i, calls: map[string]*interp.Program{}, trace: t}, nil
 }
 
@@ -93,7 +96,7 @@ func symbols(opt Options) interp.Exports {
 	// Which parameters take a wrapper with the methods of an interpreted type.
 	mapped := map[reflect.Value][]reflect.Type{}
 	for k, v := range stdlib.MapTypes {
-		mapped[k] = v
+		mapped[k] = withErrors(v)
 	}
 	own := map[string]reflect.Value{}
 	for n, v := range stdlib.Symbols["fmt/fmt"] {
@@ -101,7 +104,7 @@ func symbols(opt Options) interp.Exports {
 	}
 	for n, p := range prints {
 		own[n] = reflect.ValueOf(p[1])
-		mapped[own[n]] = stdlib.MapTypes[reflect.ValueOf(p[0])]
+		mapped[own[n]] = withErrors(stdlib.MapTypes[reflect.ValueOf(p[0])])
 	}
 	ex["fmt//fmt"] = own
 	for p, members := range opt.Host {
@@ -114,7 +117,7 @@ func symbols(opt Options) interp.Exports {
 			}
 			m[n] = v
 			if types, ok := stdlib.MapTypes[real[n]]; ok {
-				mapped[v] = types
+				mapped[v] = withErrors(types)
 			}
 			if wrapper, ok := real["_"+n]; ok {
 				m["_"+n] = wrapper

@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -26,6 +27,7 @@ func main() {
 	if flag.NArg() > 0 {
 		os.Exit(again(flag.Args()))
 	}
+	debug.SetGCPercent(400) // histories are small and many
 	if *seed == 0 {
 		*seed = uint64(time.Now().UnixNano()) % 1_000_000_000
 	}

@@ -1,0 +1,252 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"go/token"
+	"go/types"
+	"io"
+	"reflect"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/tools/go/ssa"
+
+	"farm/namespace/vm/raw"
+)
+
+// Symbols are the packages of compiled Go that programs may use.
+type Symbols interface {
+	// Type is an exported type of a package, nil when there is none or it is generic.
+	Type(pkg, name string) reflect.Type
+	// Func is an exported function, not valid when there is none.
+	Func(pkg, name string) reflect.Value
+	// Var is the address of an exported variable, not valid when there is none.
+	Var(pkg, name string) reflect.Value
+}
+
+// Limits of a machine.
+type Limits struct {
+	Frames    int   // calls within each other in a goroutine
+	Registers int   // of both kinds, in a goroutine
+	Callbacks int   // calls from compiled code back into the machine, within each other, of all goroutines
+	Memory    int64 // bytes of one allocation
+}
+
+// withDefaults fills in what is zero.
+func (l Limits) withDefaults() Limits {
+	set := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	set(&l.Frames, 4<<20)
+	set(&l.Registers, 32<<20)
+	set(&l.Callbacks, 10_000)
+	if l.Memory == 0 {
+		l.Memory = 1 << 36
+	}
+	return l
+}
+
+// Options of a Machine.
+type Options struct {
+	Stdout, Stderr io.Writer
+	Symbols        Symbols
+	Fset           *token.FileSet // of the positions in errors
+	Limits         Limits
+}
+
+// Machine runs a program. Its functions are compiled when they are first called.
+type Machine struct {
+	opt   Options
+	lim   Limits
+	syms  Symbols
+	prog  *ssa.Program
+	types typeTable
+
+	mu      sync.Mutex
+	codes   map[*ssa.Function]*code
+	globals map[*ssa.Global]raw.Pointer
+
+	stop      atomic.Bool
+	done      chan struct{}
+	failed    atomic.Pointer[failure]
+	callbacks atomic.Int64
+	running   sync.WaitGroup
+	threads   sync.Pool
+	callers   callers
+}
+
+// failure is the first error of a run that ended it from another goroutine.
+type failure struct{ err error }
+
+// New makes a machine for a program. All packages of the program must have been built.
+func New(prog *ssa.Program, opt Options) (*Machine, error) {
+	if err := raw.Supported(); err != nil {
+		return nil, err
+	}
+	m := &Machine{opt: opt, lim: opt.Limits.withDefaults(), syms: opt.Symbols, prog: prog, codes: map[*ssa.Function]*code{}, globals: map[*ssa.Global]raw.Pointer{}, done: make(chan struct{})}
+	m.types.m, m.types.prog = m, prog
+	m.threads.New = func() any { return newThread(m) }
+	return m, nil
+}
+
+// codeOf gives the code of a function.
+func (m *Machine) codeOf(fn *ssa.Function) *code {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.codes[fn]
+	if c == nil {
+		c = &code{m: m, fn: fn, name: fn.RelString(nil), recover: -1}
+		m.codes[fn] = c
+	}
+	return c
+}
+
+// global is where a package variable is.
+func (m *Machine) global(g *ssa.Global) raw.Pointer {
+	m.mu.Lock()
+	p := m.globals[g]
+	m.mu.Unlock()
+	if p != nil {
+		return p
+	}
+	if v := m.syms.Var(g.Pkg.Pkg.Path(), g.Name()); v.IsValid() {
+		p = v.UnsafePointer()
+	} else {
+		p = raw.New(m.typeOf(g.Type().Underlying().(*types.Pointer).Elem()).Type)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if q := m.globals[g]; q != nil {
+		return q
+	}
+	m.globals[g] = p
+	return p
+}
+
+// Cancel ends all that runs in the machine: at the next turn of a loop, call or wait.
+func (m *Machine) Cancel(err error) {
+	m.fail(err)
+}
+
+func (m *Machine) fail(err error) {
+	if m.failed.CompareAndSwap(nil, &failure{err}) {
+		m.stop.Store(true)
+		close(m.done)
+	}
+}
+
+// ErrCancelled is returned by Run when Cancel ended it without an error of its own.
+var ErrCancelled = errors.New("cancelled")
+
+// RunMain runs the initialisation of a package and its function main. Goroutines that are left end.
+func (m *Machine) RunMain(ctx context.Context, pkg *ssa.Package) error {
+	defer context.AfterFunc(ctx, func() { m.fail(context.Cause(ctx)) })()
+	err := m.run(pkg.Func("init"))
+	if f := pkg.Func("main"); err == nil && f != nil {
+		err = m.run(f)
+	}
+	m.fail(ErrCancelled) // goroutines that are left
+	if f := m.failed.Load(); f.err != ErrCancelled && !errors.Is(err, errExit0) {
+		err = f.err
+	}
+	if errors.Is(err, errExit0) {
+		err = nil
+	}
+	return err
+}
+
+// run calls a function without parameters and results in a thread of its own.
+func (m *Machine) run(fn *ssa.Function) (err error) {
+	t := newThread(m)
+	defer func() {
+		r := recover()
+		if _, ok := r.(goexit); ok {
+			err = m.withoutMain()
+		} else if r != nil {
+			err = m.errorOf(r)
+		}
+	}()
+	t.call(target{c: m.codeOf(fn)})
+	return nil
+}
+
+// withoutMain waits for the other goroutines when the first one has called runtime.Goexit.
+func (m *Machine) withoutMain() error {
+	over := make(chan struct{})
+	go func() {
+		m.running.Wait()
+		close(over)
+	}()
+	select {
+	case <-over:
+		return &PanicError{Value: "no goroutines (main called runtime.Goexit) - deadlock!"}
+	case <-m.done:
+		return m.errorOf(stopped{})
+	}
+}
+
+// errorOf turns what a panic carried out of a thread into an error.
+func (m *Machine) errorOf(r any) error {
+	switch r := r.(type) {
+	case stopped:
+		if f := m.failed.Load(); f != nil {
+			return f.err
+		}
+		return ErrCancelled
+	case *PanicError:
+		return r
+	case *typeError:
+		return &LoadError{Msg: r.msg, Refused: r.refused}
+	case *ExitError:
+		if r.Code == 0 {
+			return errExit0
+		}
+		return r
+	case *LimitError:
+		return r
+	}
+	return &PanicError{Value: r}
+}
+
+// stopped is what a panic carries that ends a thread; no code of the program sees it.
+type stopped struct{}
+
+var errExit0 = errors.New("exit 0")
+
+// ExitError is returned when the program called os.Exit with another code than 0.
+type ExitError struct{ Code int }
+
+func (e *ExitError) Error() string { return fmt.Sprintf("exit status %d", e.Code) }
+
+// LoadError is returned when code cannot be run by the machine.
+type LoadError struct {
+	Msg     string
+	Refused bool // it uses something that the machine does not have on purpose
+}
+
+func (e *LoadError) Error() string { return e.Msg }
+
+// LimitError is returned when code needs more than the machine gives.
+type LimitError struct {
+	What  string
+	Limit int64
+}
+
+func (e *LimitError) Error() string { return fmt.Sprintf("%s: limit %d", e.What, e.Limit) }
+
+// PanicError is returned when a goroutine of the program panics.
+type PanicError struct {
+	Value any
+	Stack []string // where, innermost first, as "function at file:line:column"
+}
+
+func (e *PanicError) Error() string {
+	if err, ok := e.Value.(error); ok {
+		return "panic: " + err.Error()
+	}
+	return fmt.Sprintf("panic: %v", e.Value)
+}

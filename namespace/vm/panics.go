@@ -1,0 +1,181 @@
+package vm
+
+import (
+	"fmt"
+	"go/token"
+
+	"farm/namespace/vm/raw"
+)
+
+// panicking is a panic, or a call of runtime.Goexit, on its way.
+type panicking struct {
+	value     any
+	recovered bool
+	goexit    bool
+	exitAfter bool // it has ended a Goexit, which goes on when it is recovered
+	hard      bool // ends the thread without running what is deferred
+	in        int  // the frame whose deferred function runs
+	stack     []string
+}
+
+// goexit is what a panic carries for runtime.Goexit.
+type goexit struct{}
+
+// newPanic begins to unwind.
+func (t *thread) newPanic(r any) {
+	p := &panicking{value: r, in: -1}
+	switch r.(type) {
+	case stopped, *LimitError, *typeError, *ExitError, *PanicError:
+		p.hard = true
+	case goexit:
+		p.goexit = true
+	}
+	p.stack = t.trace()
+	t.panics = append(t.panics, p)
+}
+
+// unwind goes on with the innermost panic: it sets up the next deferred function, or what is done after
+// a recovered panic. It panics when the frame base is left.
+func (t *thread) unwind(base int) {
+	p := t.panics[len(t.panics)-1]
+	for {
+		f := &t.frames[t.top]
+		if p.recovered && p.in == t.top {
+			if !p.exitAfter {
+				t.drop(p)
+				f.pc = f.c.recover
+				return
+			}
+			p.recovered, p.exitAfter, p.goexit, p.value = false, false, true, goexit{}
+		}
+		if !p.hard {
+			if d := f.popDefer(); d != nil {
+				p.in = t.top
+				if t.startDeferred(d, p) {
+					return
+				}
+				p = t.panics[len(t.panics)-1]
+				continue
+			}
+		}
+		if old := f.pan; old != nil && old != p && f.flags&flagUnwind != 0 {
+			p.exitAfter = p.exitAfter || old.goexit || old.exitAfter
+			t.drop(old)
+		}
+		t.pop()
+		if t.top < base {
+			t.drop(p)
+			t.leave(p)
+		}
+	}
+}
+
+// startDeferred sets up a deferred function, or runs it when it is of compiled Go.
+func (t *thread) startDeferred(d *deferred, p *panicking) bool {
+	pos, nos := t.end()
+	t.room(t.frames[t.top].c, pos, nos)
+	copy(t.ptrs[pos:], d.ptrs)
+	copy(t.nums[nos:], d.nums)
+	if d.target.c.native == nil {
+		f := t.push(d.target, pos, nos)
+		f.pan, f.flags = p, flagUnwind|flagKeeps
+		return true
+	}
+	top := t.top
+	defer func() {
+		if r := recover(); r != nil {
+			t.top = top
+			old := t.panics[len(t.panics)-1]
+			t.newPanic(r)
+			t.drop(old)
+		}
+	}()
+	t.byPanic = true
+	defer func() { t.byPanic = false }()
+	pp, np := t.regs(pos, nos)
+	d.target.c.native(t, pp, np)
+	return false
+}
+
+func (f *frame) popDefer() *deferred {
+	if f.defers == nil || f.defers.top == nil {
+		return nil
+	}
+	d := f.defers.top
+	f.defers.top = d.next
+	return d
+}
+
+// list is the list of what the frame has deferred.
+func (f *frame) list() *deferList {
+	if f.defers == nil {
+		f.defers = &deferList{}
+		f.flags |= flagKeeps
+	}
+	return f.defers
+}
+
+func (t *thread) drop(p *panicking) {
+	for i, x := range t.panics {
+		if x == p {
+			t.panics = append(t.panics[:i], t.panics[i+1:]...)
+			return
+		}
+	}
+}
+
+// leave carries a panic to whoever called the machine: compiled code gets the value as it is.
+func (t *thread) leave(p *panicking) {
+	if t.back || p.hard || p.goexit {
+		panic(p.value)
+	}
+	panic(&PanicError{Value: p.value, Stack: p.stack})
+}
+
+// recovered is what the builtin recover gives in the innermost frame.
+func (t *thread) recovered() any {
+	p := t.frames[t.top].pan
+	if p == nil || p.recovered || p.goexit || t.byPanic {
+		return nil
+	}
+	p.recovered = true
+	return p.value
+}
+
+// trace lists the calls of the thread, innermost first.
+func (t *thread) trace() []string {
+	var out []string
+	for i := t.top; i >= 0 && len(out) < maxTrace; i-- {
+		f := &t.frames[i]
+		pc := f.pc - 1
+		if i == t.top {
+			pc = t.pc
+		}
+		if pc < 0 || pc >= len(f.c.pos) {
+			continue
+		}
+		out = append(out, fmt.Sprintf("%s at %s", f.c.name, t.m.position(f.c.pos[pc])))
+	}
+	return out
+}
+
+// maxTrace is how many calls an error lists.
+const maxTrace = 50
+
+func (m *Machine) position(p token.Pos) string {
+	if m.opt.Fset == nil || !p.IsValid() {
+		return "?"
+	}
+	return m.opt.Fset.Position(p).String()
+}
+
+// nilDereference panics as the runtime does.
+func nilDereference() {
+	var p *int
+	*p = 0
+}
+
+// outOfRange panics as the runtime does for an index.
+func outOfRange(i, n uint64, signed bool) {
+	panic(raw.BoundsError(i, signed, int(n), raw.BoundsIndex))
+}

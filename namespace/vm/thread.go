@@ -1,0 +1,161 @@
+package vm
+
+import (
+	"farm/namespace/vm/raw"
+)
+
+// thread is a goroutine of the program, or a call from compiled code back into the machine.
+type thread struct {
+	m      *Machine
+	ptrs   []raw.Pointer
+	nums   []uint64
+	frames []frame // those above top are zero
+	top    int     // of frames, -1 when there is none
+	pc     int     // of the instruction that may panic
+	panics []*panicking
+	back   bool // it was called by compiled code
+	// a panic runs a deferred function of compiled code; recover, if it is that, does nothing
+	byPanic bool
+	str     [2]string // memory for operands that are strings
+}
+
+// frame is a call.
+type frame struct {
+	c      *code
+	pc     int // where to go on
+	p, n   int // first registers
+	flags  uint8
+	defers *deferList
+	pan    *panicking // of a deferred function that runs because of a panic: that panic
+}
+
+// Flags of frames.
+const (
+	flagBase   = 1 << iota // returns to compiled code
+	flagUnwind             // a deferred function: when it returns, unwinding goes on
+	flagKeeps              // has defers or pan
+)
+
+// deferList are the deferred calls of a frame, last first.
+type deferList struct{ top *deferred }
+
+type deferred struct {
+	target target
+	ptrs   []raw.Pointer
+	nums   []uint64
+	next   *deferred
+}
+
+// target is what a call calls, with the variables it has captured.
+type target struct {
+	c  *code
+	fn *raw.Func
+}
+
+// Sizes of a new thread, in registers and frames.
+const (
+	firstRegisters = 1024
+	firstFrames    = 32
+)
+
+// argRoom is how many registers of each bank the arguments and results of one call may take.
+const argRoom = 256
+
+func newThread(m *Machine) *thread {
+	return &thread{m: m, ptrs: make([]raw.Pointer, firstRegisters), nums: make([]uint64, firstRegisters), frames: make([]frame, firstFrames), top: -1}
+}
+
+// room makes room for a frame of c that begins at p, n and for the arguments of what it calls.
+func (t *thread) room(c *code, p, n int) {
+	if need := p + int(c.frame.p) + argRoom; need > len(t.ptrs) {
+		t.checkStack(need)
+		ptrs := make([]raw.Pointer, 2*need)
+		copy(ptrs, t.ptrs)
+		t.ptrs = ptrs
+	}
+	if need := n + int(c.frame.n) + argRoom; need > len(t.nums) {
+		t.checkStack(need)
+		nums := make([]uint64, 2*need)
+		copy(nums, t.nums)
+		t.nums = nums
+	}
+	if t.top+2 > len(t.frames) {
+		if t.top >= t.m.lim.Frames {
+			panic(&LimitError{"stack: calls within each other", int64(t.m.lim.Frames)})
+		}
+		frames := make([]frame, 2*len(t.frames))
+		copy(frames, t.frames)
+		t.frames = frames
+	}
+}
+
+func (t *thread) checkStack(registers int) {
+	if registers > t.m.lim.Registers {
+		panic(&LimitError{"stack: registers", int64(t.m.lim.Registers)})
+	}
+}
+
+// regs are the registers from p, n on.
+func (t *thread) regs(p, n int) (pp, np raw.Pointer) {
+	return raw.PointerTo(&t.ptrs[p]), raw.PointerTo(&t.nums[n])
+}
+
+// end is the first registers after those of the innermost frame.
+func (t *thread) end() (p, n int) {
+	if t.top < 0 {
+		return 0, 0
+	}
+	f := &t.frames[t.top]
+	return f.p + int(f.c.frame.p), f.n + int(f.c.frame.n)
+}
+
+// push begins a call whose arguments are at p, n.
+func (t *thread) push(tg target, p, n int) *frame {
+	c := tg.c
+	t.room(c, p, n)
+	if tg.fn != nil {
+		copy(t.ptrs[p+int(c.params.p):], tg.fn.Ptrs)
+		copy(t.nums[n+int(c.params.n):], tg.fn.Nums)
+	}
+	t.top++
+	f := &t.frames[t.top]
+	f.c, f.p, f.n, f.pc = c, p, n, 0
+	return f
+}
+
+// pop ends the innermost call.
+func (t *thread) pop() {
+	t.frames[t.top] = frame{}
+	t.top--
+}
+
+// call runs what is at the end of the innermost frame until it returns.
+func (t *thread) call(tg target) {
+	p, n := t.end()
+	c := tg.c.get()
+	if c.native != nil {
+		t.room(c, p, n)
+		pp, np := t.regs(p, n)
+		c.native(t, pp, np)
+		return
+	}
+	t.push(tg, p, n).flags = flagBase
+	t.run(t.top)
+}
+
+// outcome of a stretch of interpretation.
+type outcome int
+
+const (
+	returned outcome = iota // the base frame returned
+	unwound                 // a deferred function returned to unwinding
+	panicked                // there is a new panic
+)
+
+// run interprets from the innermost frame on until the frame base has returned. It panics when that
+// panics.
+func (t *thread) run(base int) {
+	for how := t.loop(); how != returned; how = t.loop() {
+		t.unwind(base)
+	}
+}
