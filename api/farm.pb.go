@@ -1380,6 +1380,7 @@ type SetKey struct {
 	Namespace     string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	Key           string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
 	Json          []byte                 `protobuf:"bytes,4,opt,name=json,proto3" json:"json,omitempty"`
+	Parts         *Manifest              `protobuf:"bytes,5,opt,name=parts,proto3" json:"parts,omitempty"` // instead of json: the parts of the JSON text
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1438,6 +1439,13 @@ func (x *SetKey) GetKey() string {
 func (x *SetKey) GetJson() []byte {
 	if x != nil {
 		return x.Json
+	}
+	return nil
+}
+
+func (x *SetKey) GetParts() *Manifest {
+	if x != nil {
+		return x.Parts
 	}
 	return nil
 }
@@ -4438,8 +4446,9 @@ func (x *Complete) GetTook() int64 {
 type Item struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
-	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"` // with parts, when read: how the value begins, all before a variable's data
 	Version       uint64                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	Parts         *Manifest              `protobuf:"bytes,4,opt,name=parts,proto3" json:"parts,omitempty"` // the value is large: what it is made of
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4495,6 +4504,378 @@ func (x *Item) GetVersion() uint64 {
 	return 0
 }
 
+func (x *Item) GetParts() *Manifest {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+// Manifest says what a large value is made of.
+type Manifest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Size          uint64                 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"`    // bytes of the value
+	Hashes        []byte                 `protobuf:"bytes,2,opt,name=hashes,proto3" json:"hashes,omitempty"` // SHA-256 of its parts, one behind the other
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Manifest) Reset() {
+	*x = Manifest{}
+	mi := &file_farm_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Manifest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Manifest) ProtoMessage() {}
+
+func (x *Manifest) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
+func (*Manifest) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *Manifest) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *Manifest) GetHashes() []byte {
+	if x != nil {
+		return x.Hashes
+	}
+	return nil
+}
+
+type OfferParts struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Hashes        []byte                 `protobuf:"bytes,1,opt,name=hashes,proto3" json:"hashes,omitempty"`        // one behind the other, at most 8192
+	Forwarded     bool                   `protobuf:"varint,2,opt,name=forwarded,proto3" json:"forwarded,omitempty"` // set by a node that passes the call on
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OfferParts) Reset() {
+	*x = OfferParts{}
+	mi := &file_farm_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OfferParts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OfferParts) ProtoMessage() {}
+
+func (x *OfferParts) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OfferParts.ProtoReflect.Descriptor instead.
+func (*OfferParts) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *OfferParts) GetHashes() []byte {
+	if x != nil {
+		return x.Hashes
+	}
+	return nil
+}
+
+func (x *OfferParts) GetForwarded() bool {
+	if x != nil {
+		return x.Forwarded
+	}
+	return false
+}
+
+type PartsNeeded struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Error         *Error                 `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
+	Hashes        []byte                 `protobuf:"bytes,2,opt,name=hashes,proto3" json:"hashes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PartsNeeded) Reset() {
+	*x = PartsNeeded{}
+	mi := &file_farm_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartsNeeded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartsNeeded) ProtoMessage() {}
+
+func (x *PartsNeeded) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartsNeeded.ProtoReflect.Descriptor instead.
+func (*PartsNeeded) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *PartsNeeded) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *PartsNeeded) GetHashes() []byte {
+	if x != nil {
+		return x.Hashes
+	}
+	return nil
+}
+
+type PutParts struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Owner         string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"` // the worker that sends them; empty: a client
+	Parts         [][]byte               `protobuf:"bytes,2,rep,name=parts,proto3" json:"parts,omitempty"` // 1 byte to 512 KiB each
+	Forwarded     bool                   `protobuf:"varint,3,opt,name=forwarded,proto3" json:"forwarded,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutParts) Reset() {
+	*x = PutParts{}
+	mi := &file_farm_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutParts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutParts) ProtoMessage() {}
+
+func (x *PutParts) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutParts.ProtoReflect.Descriptor instead.
+func (*PutParts) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *PutParts) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *PutParts) GetParts() [][]byte {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *PutParts) GetForwarded() bool {
+	if x != nil {
+		return x.Forwarded
+	}
+	return false
+}
+
+type PartsKept struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Error         *Error                 `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PartsKept) Reset() {
+	*x = PartsKept{}
+	mi := &file_farm_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartsKept) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartsKept) ProtoMessage() {}
+
+func (x *PartsKept) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartsKept.ProtoReflect.Descriptor instead.
+func (*PartsKept) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *PartsKept) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+type GetParts struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Hashes        []byte                 `protobuf:"bytes,1,opt,name=hashes,proto3" json:"hashes,omitempty"` // one behind the other, at most 8192
+	Forwarded     bool                   `protobuf:"varint,2,opt,name=forwarded,proto3" json:"forwarded,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetParts) Reset() {
+	*x = GetParts{}
+	mi := &file_farm_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetParts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetParts) ProtoMessage() {}
+
+func (x *GetParts) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetParts.ProtoReflect.Descriptor instead.
+func (*GetParts) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *GetParts) GetHashes() []byte {
+	if x != nil {
+		return x.Hashes
+	}
+	return nil
+}
+
+func (x *GetParts) GetForwarded() bool {
+	if x != nil {
+		return x.Forwarded
+	}
+	return false
+}
+
+type PartsFound struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Error         *Error                 `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
+	Parts         [][]byte               `protobuf:"bytes,2,rep,name=parts,proto3" json:"parts,omitempty"` // empty: the farm has no such part
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PartsFound) Reset() {
+	*x = PartsFound{}
+	mi := &file_farm_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartsFound) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartsFound) ProtoMessage() {}
+
+func (x *PartsFound) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartsFound.ProtoReflect.Descriptor instead.
+func (*PartsFound) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *PartsFound) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *PartsFound) GetParts() [][]byte {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
 // ToWorker is obeyed in order.
 type ToWorker struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -4505,7 +4886,7 @@ type ToWorker struct {
 
 func (x *ToWorker) Reset() {
 	*x = ToWorker{}
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4517,7 +4898,7 @@ func (x *ToWorker) String() string {
 func (*ToWorker) ProtoMessage() {}
 
 func (x *ToWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4530,7 +4911,7 @@ func (x *ToWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToWorker.ProtoReflect.Descriptor instead.
 func (*ToWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{54}
+	return file_farm_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ToWorker) GetInstructions() []*Instruction {
@@ -4550,6 +4931,7 @@ type Instruction struct {
 	//	*Instruction_Voided
 	//	*Instruction_Stop
 	//	*Instruction_Forget
+	//	*Instruction_Missing
 	Do            isInstruction_Do `protobuf_oneof:"do"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4557,7 +4939,7 @@ type Instruction struct {
 
 func (x *Instruction) Reset() {
 	*x = Instruction{}
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4569,7 +4951,7 @@ func (x *Instruction) String() string {
 func (*Instruction) ProtoMessage() {}
 
 func (x *Instruction) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4582,7 +4964,7 @@ func (x *Instruction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instruction.ProtoReflect.Descriptor instead.
 func (*Instruction) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{55}
+	return file_farm_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Instruction) GetDo() isInstruction_Do {
@@ -4646,6 +5028,15 @@ func (x *Instruction) GetForget() string {
 	return ""
 }
 
+func (x *Instruction) GetMissing() *AttemptRef {
+	if x != nil {
+		if x, ok := x.Do.(*Instruction_Missing); ok {
+			return x.Missing
+		}
+	}
+	return nil
+}
+
 type isInstruction_Do interface {
 	isInstruction_Do()
 }
@@ -4674,6 +5065,10 @@ type Instruction_Forget struct {
 	Forget string `protobuf:"bytes,6,opt,name=forget,proto3,oneof"` // the namespace was removed
 }
 
+type Instruction_Missing struct {
+	Missing *AttemptRef `protobuf:"bytes,7,opt,name=missing,proto3,oneof"` // parts that the report of this attempt refers to are gone: send them and report again
+}
+
 func (*Instruction_Welcome) isInstruction_Do() {}
 
 func (*Instruction_Assign) isInstruction_Do() {}
@@ -4686,6 +5081,8 @@ func (*Instruction_Stop) isInstruction_Do() {}
 
 func (*Instruction_Forget) isInstruction_Do() {}
 
+func (*Instruction_Missing) isInstruction_Do() {}
+
 type Welcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Lease         int64                  `protobuf:"varint,1,opt,name=lease,proto3" json:"lease,omitempty"` // a worker that is not heard of for this long is given up
@@ -4696,7 +5093,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4708,7 +5105,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4721,7 +5118,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{56}
+	return file_farm_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Welcome) GetLease() int64 {
@@ -4758,7 +5155,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4770,7 +5167,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4783,7 +5180,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{57}
+	return file_farm_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Assign) GetTask() string {
@@ -4883,7 +5280,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4895,7 +5292,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4908,7 +5305,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{58}
+	return file_farm_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Load) GetVersion() uint64 {
@@ -4941,7 +5338,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4953,7 +5350,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4966,7 +5363,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{59}
+	return file_farm_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *InfoRequest) GetHash() bool {
@@ -4987,7 +5384,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4999,7 +5396,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5012,7 +5409,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{60}
+	return file_farm_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *JoinRequest) GetId() string {
@@ -5045,7 +5442,7 @@ type HandOverRequest struct {
 
 func (x *HandOverRequest) Reset() {
 	*x = HandOverRequest{}
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5057,7 +5454,7 @@ func (x *HandOverRequest) String() string {
 func (*HandOverRequest) ProtoMessage() {}
 
 func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5070,7 +5467,7 @@ func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOverRequest.ProtoReflect.Descriptor instead.
 func (*HandOverRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{61}
+	return file_farm_proto_rawDescGZIP(), []int{68}
 }
 
 type RemoveRequest struct {
@@ -5082,7 +5479,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5094,7 +5491,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5107,7 +5504,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{62}
+	return file_farm_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -5127,7 +5524,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_farm_proto_msgTypes[63]
+	mi := &file_farm_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5139,7 +5536,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[63]
+	mi := &file_farm_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5152,7 +5549,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{63}
+	return file_farm_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *JoinReply) GetError() *Error {
@@ -5268,12 +5665,13 @@ const file_farm_proto_rawDesc = "" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\"8\n" +
 	"\x06GetKey\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
-	"\x03key\x18\x02 \x01(\tR\x03key\"\\\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\"\x85\x01\n" +
 	"\x06SetKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x12\n" +
-	"\x04json\x18\x04 \x01(\fR\x04json\"K\n" +
+	"\x04json\x18\x04 \x01(\fR\x04json\x12'\n" +
+	"\x05parts\x18\x05 \x01(\v2\x11.farm.v1.ManifestR\x05parts\"K\n" +
 	"\tDeleteKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
@@ -5526,20 +5924,45 @@ const file_farm_proto_rawDesc = "" +
 	"\x06delete\x18\b \x03(\tR\x06delete\x12*\n" +
 	"\aoutcome\x18\t \x01(\v2\x10.farm.v1.OutcomeR\aoutcome\x12\x12\n" +
 	"\x04took\x18\n" +
-	" \x01(\x03R\x04took\"H\n" +
+	" \x01(\x03R\x04took\"q\n" +
 	"\x04Item\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\x04R\aversion\"D\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\x12'\n" +
+	"\x05parts\x18\x04 \x01(\v2\x11.farm.v1.ManifestR\x05parts\"6\n" +
+	"\bManifest\x12\x12\n" +
+	"\x04size\x18\x01 \x01(\x04R\x04size\x12\x16\n" +
+	"\x06hashes\x18\x02 \x01(\fR\x06hashes\"B\n" +
+	"\n" +
+	"OfferParts\x12\x16\n" +
+	"\x06hashes\x18\x01 \x01(\fR\x06hashes\x12\x1c\n" +
+	"\tforwarded\x18\x02 \x01(\bR\tforwarded\"K\n" +
+	"\vPartsNeeded\x12$\n" +
+	"\x05error\x18\x01 \x01(\v2\x0e.farm.v1.ErrorR\x05error\x12\x16\n" +
+	"\x06hashes\x18\x02 \x01(\fR\x06hashes\"T\n" +
+	"\bPutParts\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x14\n" +
+	"\x05parts\x18\x02 \x03(\fR\x05parts\x12\x1c\n" +
+	"\tforwarded\x18\x03 \x01(\bR\tforwarded\"1\n" +
+	"\tPartsKept\x12$\n" +
+	"\x05error\x18\x01 \x01(\v2\x0e.farm.v1.ErrorR\x05error\"@\n" +
+	"\bGetParts\x12\x16\n" +
+	"\x06hashes\x18\x01 \x01(\fR\x06hashes\x12\x1c\n" +
+	"\tforwarded\x18\x02 \x01(\bR\tforwarded\"H\n" +
+	"\n" +
+	"PartsFound\x12$\n" +
+	"\x05error\x18\x01 \x01(\v2\x0e.farm.v1.ErrorR\x05error\x12\x14\n" +
+	"\x05parts\x18\x02 \x03(\fR\x05parts\"D\n" +
 	"\bToWorker\x128\n" +
-	"\finstructions\x18\x01 \x03(\v2\x14.farm.v1.InstructionR\finstructions\"\x91\x02\n" +
+	"\finstructions\x18\x01 \x03(\v2\x14.farm.v1.InstructionR\finstructions\"\xc2\x02\n" +
 	"\vInstruction\x12,\n" +
 	"\awelcome\x18\x01 \x01(\v2\x10.farm.v1.WelcomeH\x00R\awelcome\x12)\n" +
 	"\x06assign\x18\x02 \x01(\v2\x0f.farm.v1.AssignH\x00R\x06assign\x12/\n" +
 	"\asettled\x18\x03 \x01(\v2\x13.farm.v1.AttemptRefH\x00R\asettled\x12-\n" +
 	"\x06voided\x18\x04 \x01(\v2\x13.farm.v1.AttemptRefH\x00R\x06voided\x12)\n" +
 	"\x04stop\x18\x05 \x01(\v2\x13.farm.v1.AttemptRefH\x00R\x04stop\x12\x18\n" +
-	"\x06forget\x18\x06 \x01(\tH\x00R\x06forgetB\x04\n" +
+	"\x06forget\x18\x06 \x01(\tH\x00R\x06forget\x12/\n" +
+	"\amissing\x18\a \x01(\v2\x13.farm.v1.AttemptRefH\x00R\amissingB\x04\n" +
 	"\x02do\"3\n" +
 	"\aWelcome\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x03R\x05lease\x12\x12\n" +
@@ -5595,7 +6018,11 @@ const file_farm_proto_rawDesc = "" +
 	"\x03One\x12\r.farm.v1.Call\x1a\x0e.farm.v1.Reply\x120\n" +
 	"\x05Watch\x12\x15.farm.v1.WatchRequest\x1a\x0e.farm.v1.Event0\x012?\n" +
 	"\aWorkers\x124\n" +
-	"\x06Attach\x12\x13.farm.v1.FromWorker\x1a\x11.farm.v1.ToWorker(\x010\x012\xda\x01\n" +
+	"\x06Attach\x12\x13.farm.v1.FromWorker\x1a\x11.farm.v1.ToWorker(\x010\x012\x98\x01\n" +
+	"\x05Parts\x122\n" +
+	"\x05Offer\x12\x13.farm.v1.OfferParts\x1a\x14.farm.v1.PartsNeeded\x12,\n" +
+	"\x03Put\x12\x11.farm.v1.PutParts\x1a\x12.farm.v1.PartsKept\x12-\n" +
+	"\x03Get\x12\x11.farm.v1.GetParts\x1a\x13.farm.v1.PartsFound2\xda\x01\n" +
 	"\x05Peers\x12/\n" +
 	"\x04Info\x12\x14.farm.v1.InfoRequest\x1a\x11.farm.v1.NodeInfo\x120\n" +
 	"\x04Join\x12\x14.farm.v1.JoinRequest\x1a\x12.farm.v1.JoinReply\x124\n" +
@@ -5616,7 +6043,7 @@ func file_farm_proto_rawDescGZIP() []byte {
 }
 
 var file_farm_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
+var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 74)
 var file_farm_proto_goTypes = []any{
 	(Code)(0),                // 0: farm.v1.Code
 	(Ending)(0),              // 1: farm.v1.Ending
@@ -5674,19 +6101,26 @@ var file_farm_proto_goTypes = []any{
 	(*AttemptRef)(nil),       // 53: farm.v1.AttemptRef
 	(*Complete)(nil),         // 54: farm.v1.Complete
 	(*Item)(nil),             // 55: farm.v1.Item
-	(*ToWorker)(nil),         // 56: farm.v1.ToWorker
-	(*Instruction)(nil),      // 57: farm.v1.Instruction
-	(*Welcome)(nil),          // 58: farm.v1.Welcome
-	(*Assign)(nil),           // 59: farm.v1.Assign
-	(*Load)(nil),             // 60: farm.v1.Load
-	(*InfoRequest)(nil),      // 61: farm.v1.InfoRequest
-	(*JoinRequest)(nil),      // 62: farm.v1.JoinRequest
-	(*HandOverRequest)(nil),  // 63: farm.v1.HandOverRequest
-	(*RemoveRequest)(nil),    // 64: farm.v1.RemoveRequest
-	(*JoinReply)(nil),        // 65: farm.v1.JoinReply
-	nil,                      // 66: farm.v1.Work.ArgsEntry
-	nil,                      // 67: farm.v1.Work.FilesEntry
-	nil,                      // 68: farm.v1.JobSpec.FilesEntry
+	(*Manifest)(nil),         // 56: farm.v1.Manifest
+	(*OfferParts)(nil),       // 57: farm.v1.OfferParts
+	(*PartsNeeded)(nil),      // 58: farm.v1.PartsNeeded
+	(*PutParts)(nil),         // 59: farm.v1.PutParts
+	(*PartsKept)(nil),        // 60: farm.v1.PartsKept
+	(*GetParts)(nil),         // 61: farm.v1.GetParts
+	(*PartsFound)(nil),       // 62: farm.v1.PartsFound
+	(*ToWorker)(nil),         // 63: farm.v1.ToWorker
+	(*Instruction)(nil),      // 64: farm.v1.Instruction
+	(*Welcome)(nil),          // 65: farm.v1.Welcome
+	(*Assign)(nil),           // 66: farm.v1.Assign
+	(*Load)(nil),             // 67: farm.v1.Load
+	(*InfoRequest)(nil),      // 68: farm.v1.InfoRequest
+	(*JoinRequest)(nil),      // 69: farm.v1.JoinRequest
+	(*HandOverRequest)(nil),  // 70: farm.v1.HandOverRequest
+	(*RemoveRequest)(nil),    // 71: farm.v1.RemoveRequest
+	(*JoinReply)(nil),        // 72: farm.v1.JoinReply
+	nil,                      // 73: farm.v1.Work.ArgsEntry
+	nil,                      // 74: farm.v1.Work.FilesEntry
+	nil,                      // 75: farm.v1.JobSpec.FilesEntry
 }
 var file_farm_proto_depIdxs = []int32{
 	4,  // 0: farm.v1.Calls.calls:type_name -> farm.v1.Call
@@ -5723,70 +6157,82 @@ var file_farm_proto_depIdxs = []int32{
 	42, // 31: farm.v1.Reply.jobs:type_name -> farm.v1.JobList
 	43, // 32: farm.v1.Reply.status:type_name -> farm.v1.Status
 	0,  // 33: farm.v1.Error.code:type_name -> farm.v1.Code
-	66, // 34: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
+	73, // 34: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
 	14, // 35: farm.v1.Work.set:type_name -> farm.v1.SetKey
-	67, // 36: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
+	74, // 36: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
 	7,  // 37: farm.v1.Submit.work:type_name -> farm.v1.Work
-	55, // 38: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
-	24, // 39: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
-	68, // 40: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
-	31, // 41: farm.v1.Task.error:type_name -> farm.v1.TaskError
-	31, // 42: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
-	30, // 43: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
-	36, // 44: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
-	39, // 45: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
-	40, // 46: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
-	55, // 47: farm.v1.Namespace.stored:type_name -> farm.v1.Item
-	38, // 48: farm.v1.History.versions:type_name -> farm.v1.Version
-	41, // 49: farm.v1.JobList.jobs:type_name -> farm.v1.Job
-	44, // 50: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
-	46, // 51: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
-	45, // 52: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
-	49, // 53: farm.v1.Event.output:type_name -> farm.v1.Output
-	50, // 54: farm.v1.Event.progress:type_name -> farm.v1.Progress
-	30, // 55: farm.v1.Event.task:type_name -> farm.v1.Task
-	52, // 56: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
-	54, // 57: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
-	53, // 58: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
-	53, // 59: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
-	49, // 60: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
-	50, // 61: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
-	53, // 62: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
-	53, // 63: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
-	1,  // 64: farm.v1.Complete.ending:type_name -> farm.v1.Ending
-	55, // 65: farm.v1.Complete.put:type_name -> farm.v1.Item
-	32, // 66: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
-	57, // 67: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
-	58, // 68: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
-	59, // 69: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
-	53, // 70: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
-	53, // 71: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
-	53, // 72: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
-	24, // 73: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
-	60, // 74: farm.v1.Assign.load:type_name -> farm.v1.Load
-	55, // 75: farm.v1.Load.items:type_name -> farm.v1.Item
-	6,  // 76: farm.v1.JoinReply.error:type_name -> farm.v1.Error
-	2,  // 77: farm.v1.Farm.Do:input_type -> farm.v1.Calls
-	4,  // 78: farm.v1.Farm.One:input_type -> farm.v1.Call
-	47, // 79: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
-	51, // 80: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
-	61, // 81: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
-	62, // 82: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
-	64, // 83: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
-	63, // 84: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
-	3,  // 85: farm.v1.Farm.Do:output_type -> farm.v1.Replies
-	5,  // 86: farm.v1.Farm.One:output_type -> farm.v1.Reply
-	48, // 87: farm.v1.Farm.Watch:output_type -> farm.v1.Event
-	56, // 88: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
-	44, // 89: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
-	65, // 90: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
-	65, // 91: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
-	65, // 92: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
-	85, // [85:93] is the sub-list for method output_type
-	77, // [77:85] is the sub-list for method input_type
-	77, // [77:77] is the sub-list for extension type_name
-	77, // [77:77] is the sub-list for extension extendee
-	0,  // [0:77] is the sub-list for field type_name
+	56, // 38: farm.v1.SetKey.parts:type_name -> farm.v1.Manifest
+	55, // 39: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
+	24, // 40: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
+	75, // 41: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
+	31, // 42: farm.v1.Task.error:type_name -> farm.v1.TaskError
+	31, // 43: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
+	30, // 44: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
+	36, // 45: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
+	39, // 46: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
+	40, // 47: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
+	55, // 48: farm.v1.Namespace.stored:type_name -> farm.v1.Item
+	38, // 49: farm.v1.History.versions:type_name -> farm.v1.Version
+	41, // 50: farm.v1.JobList.jobs:type_name -> farm.v1.Job
+	44, // 51: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
+	46, // 52: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
+	45, // 53: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
+	49, // 54: farm.v1.Event.output:type_name -> farm.v1.Output
+	50, // 55: farm.v1.Event.progress:type_name -> farm.v1.Progress
+	30, // 56: farm.v1.Event.task:type_name -> farm.v1.Task
+	52, // 57: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
+	54, // 58: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
+	53, // 59: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
+	53, // 60: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
+	49, // 61: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
+	50, // 62: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
+	53, // 63: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
+	53, // 64: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
+	1,  // 65: farm.v1.Complete.ending:type_name -> farm.v1.Ending
+	55, // 66: farm.v1.Complete.put:type_name -> farm.v1.Item
+	32, // 67: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
+	56, // 68: farm.v1.Item.parts:type_name -> farm.v1.Manifest
+	6,  // 69: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
+	6,  // 70: farm.v1.PartsKept.error:type_name -> farm.v1.Error
+	6,  // 71: farm.v1.PartsFound.error:type_name -> farm.v1.Error
+	64, // 72: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
+	65, // 73: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
+	66, // 74: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
+	53, // 75: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
+	53, // 76: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
+	53, // 77: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
+	53, // 78: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
+	24, // 79: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
+	67, // 80: farm.v1.Assign.load:type_name -> farm.v1.Load
+	55, // 81: farm.v1.Load.items:type_name -> farm.v1.Item
+	6,  // 82: farm.v1.JoinReply.error:type_name -> farm.v1.Error
+	2,  // 83: farm.v1.Farm.Do:input_type -> farm.v1.Calls
+	4,  // 84: farm.v1.Farm.One:input_type -> farm.v1.Call
+	47, // 85: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
+	51, // 86: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
+	57, // 87: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
+	59, // 88: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
+	61, // 89: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
+	68, // 90: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
+	69, // 91: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
+	71, // 92: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
+	70, // 93: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
+	3,  // 94: farm.v1.Farm.Do:output_type -> farm.v1.Replies
+	5,  // 95: farm.v1.Farm.One:output_type -> farm.v1.Reply
+	48, // 96: farm.v1.Farm.Watch:output_type -> farm.v1.Event
+	63, // 97: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
+	58, // 98: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
+	60, // 99: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
+	62, // 100: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
+	44, // 101: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
+	72, // 102: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
+	72, // 103: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
+	72, // 104: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
+	94, // [94:105] is the sub-list for method output_type
+	83, // [83:94] is the sub-list for method input_type
+	83, // [83:83] is the sub-list for extension type_name
+	83, // [83:83] is the sub-list for extension extendee
+	0,  // [0:83] is the sub-list for field type_name
 }
 
 func init() { file_farm_proto_init() }
@@ -5834,13 +6280,14 @@ func file_farm_proto_init() {
 		(*Event_Progress)(nil),
 		(*Event_Task)(nil),
 	}
-	file_farm_proto_msgTypes[55].OneofWrappers = []any{
+	file_farm_proto_msgTypes[62].OneofWrappers = []any{
 		(*Instruction_Welcome)(nil),
 		(*Instruction_Assign)(nil),
 		(*Instruction_Settled)(nil),
 		(*Instruction_Voided)(nil),
 		(*Instruction_Stop)(nil),
 		(*Instruction_Forget)(nil),
+		(*Instruction_Missing)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -5848,9 +6295,9 @@ func file_farm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_farm_proto_rawDesc), len(file_farm_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   67,
+			NumMessages:   74,
 			NumExtensions: 0,
-			NumServices:   3,
+			NumServices:   4,
 		},
 		GoTypes:           file_farm_proto_goTypes,
 		DependencyIndexes: file_farm_proto_depIdxs,

@@ -179,6 +179,13 @@ func (x *session) report(m *api.FromWorker) error {
 
 // answered tells the worker when its report was refused.
 func (x *session) answered(c *scheduler.Complete, r scheduler.Result, err error) {
+	if err == nil && r.Code == scheduler.Missing {
+		x.d.n.log.Info("parts of a report are not there", "task", c.Task, "attempt", c.Attempt, "worker", x.Worker(), "reason", r.Detail)
+		x.d.mu.Lock()
+		defer x.d.mu.Unlock()
+		x.Lacks(c)
+		return
+	}
 	if err != nil || r.Code != scheduler.Stale {
 		return
 	}

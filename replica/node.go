@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/net/netutil"
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/health"
@@ -33,6 +34,7 @@ type Node struct {
 	api.UnimplementedFarmServer
 	api.UnimplementedWorkersServer
 	api.UnimplementedPeersServer
+	api.UnimplementedPartsServer
 
 	cfg      Config
 	log      *slog.Logger
@@ -57,6 +59,8 @@ type Node struct {
 	// withdrawn are attempts that workers came back with and that were others' then.
 	withdrawn atomic.Uint64
 	stamps    stamps
+	window    *semaphore.Weighted // bytes of parts on their way into the log
+	large     *semaphore.Weighted // bytes of large values held for reads and changes
 
 	ctx    context.Context // ends when the node stops
 	cancel context.CancelFunc
@@ -84,7 +88,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, hub: newHub(), done: make(chan struct{}), workerDone: make(chan struct{})}
+	n := &Node{cfg: cfg, hub: newHub(), window: semaphore.NewWeighted(UploadWindow), large: semaphore.NewWeighted(BulkBytes), done: make(chan struct{}), workerDone: make(chan struct{})}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.peers.cluster = n.cluster
 	n.held = &held{n: n, wake: make(chan struct{}, 1), back: make(chan struct{}, 1)}
@@ -226,6 +230,7 @@ func (n *Node) serve() {
 	api.RegisterFarmServer(n.server, n)
 	api.RegisterWorkersServer(n.server, n)
 	api.RegisterPeersServer(n.server, n)
+	api.RegisterPartsServer(n.server, n)
 	n.health = health.NewServer()
 	n.health.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
 	healthpb.RegisterHealthServer(n.server, n.health)
@@ -275,7 +280,7 @@ func (n *Node) startWorker() error {
 		}
 	})
 	var err error
-	n.worker, err = worker.New(worker.Config{ID: n.id, Node: n.id, Incarnation: incarnation, Slots: n.cfg.Slots, Dial: n.dialLeader, Logger: n.log})
+	n.worker, err = worker.New(worker.Config{ID: n.id, Node: n.id, Incarnation: incarnation, Slots: n.cfg.Slots, Dial: n.dialLeader, Parts: partsOf{n}, Logger: n.log})
 	if err != nil {
 		return err
 	}

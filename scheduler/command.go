@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"farm/internal/part"
 	"farm/internal/wire"
 )
 
@@ -27,6 +28,8 @@ const (
 	cmdWorkerIdle = 11
 	cmdFound      = 12
 	cmdWorkerLost = 13
+	cmdUpload     = 14
+	cmdCompleteIn = 15 // Complete with items in parts
 )
 
 // Submit asks for a task. The client makes ID, so a repeat is recognised: the
@@ -140,6 +143,23 @@ type CancelJob struct{ ID string }
 // Tick moves the state's clock when nothing else does.
 type Tick struct{}
 
+// Upload brings a part of a value, before the change that refers to it. The
+// leader has made sure that Hash is that of Bytes. A part that is there is kept
+// for longer; one that nothing comes to refer to is removed when UploadLease is
+// over.
+type Upload struct {
+	Owner string // who sends it, a worker; empty: a client
+	Hash  part.Hash
+	Bytes []byte
+}
+
+// AppendTo implements Command.
+func (c *Upload) AppendTo(b []byte) []byte {
+	b = wire.AppendString(append(b, cmdUpload), c.Owner)
+	b = append(b, c.Hash[:]...)
+	return wire.AppendBytes(b, c.Bytes)
+}
+
 // Found gives the cluster its id, once.
 type Found struct{ Cluster string }
 
@@ -165,7 +185,12 @@ func (c *Cancel) AppendTo(b []byte) []byte { return wire.AppendString(append(b, 
 
 // AppendTo implements Command.
 func (c *Complete) AppendTo(b []byte) []byte {
-	b = append(b, cmdComplete)
+	inParts := c.Change.InParts()
+	if inParts {
+		b = append(b, cmdCompleteIn)
+	} else {
+		b = append(b, cmdComplete)
+	}
 	b = wire.AppendString(b, c.Task)
 	b = wire.AppendUint(b, uint64(c.Attempt))
 	b = wire.AppendString(b, c.Worker)
@@ -175,6 +200,9 @@ func (c *Complete) AppendTo(b []byte) []byte {
 	b = append(b, byte(c.Status))
 	b = wire.AppendString(b, c.Cause)
 	b = c.Change.append(b)
+	if inParts {
+		b = c.Change.appendParts(b)
+	}
 	b = wire.AppendBytes(b, c.Outcome)
 	return wire.AppendInt(b, c.Took)
 }
@@ -252,9 +280,14 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 			Timeout: r.Int(), Retries: uint32(r.Uint()), Priority: int32(r.Int()), Delay: r.Int()}
 	case cmdCancel:
 		c = &Cancel{ID: r.String()}
-	case cmdComplete:
-		c = &Complete{Task: r.String(), Attempt: uint32(r.Uint()), Worker: r.String(), Incarnation: r.Uint(), Epoch: r.Uint(), Base: r.Uint(),
-			Status: Status(r.Byte()), Cause: r.String(), Change: readChange(r), Outcome: r.Bytes(), Took: r.Int()}
+	case cmdComplete, cmdCompleteIn:
+		x := &Complete{Task: r.String(), Attempt: uint32(r.Uint()), Worker: r.String(), Incarnation: r.Uint(), Epoch: r.Uint(), Base: r.Uint(),
+			Status: Status(r.Byte()), Cause: r.String(), Change: readChange(r)}
+		if t == cmdCompleteIn {
+			x.Change.readParts(r)
+		}
+		x.Outcome, x.Took = r.Bytes(), r.Int()
+		c = x
 	case cmdReturn:
 		x := &Return{Worker: r.String(), Incarnation: r.Uint(), Lacking: r.Bool()}
 		for range r.Count() {
@@ -284,11 +317,13 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		c = &CancelJob{ID: r.String()}
 	case cmdTick:
 		c = &Tick{}
+	case cmdUpload:
+		c = &Upload{Owner: r.String(), Hash: part.Hash(r.Fixed(part.HashBytes)), Bytes: r.Bytes()}
 	case cmdFound:
 		c = &Found{Cluster: r.String()}
 	default:
 		if r.Err() == nil {
-			return nil, &VersionError{What: "command type", Got: t, Want: cmdWorkerLost}
+			return nil, &VersionError{What: "command type", Got: t, Want: cmdCompleteIn}
 		}
 	}
 	if err := r.Err(); err != nil {

@@ -30,7 +30,8 @@ const maxPrograms = 64
 
 func newLiveEngine(h host) engine {
 	e := &liveEngine{
-		c:        live.New(live.Options{Stdout: h.stdout, Stderr: h.stderr, Progress: h.progress}),
+		c: live.New(live.Options{Stdout: h.stdout, Stderr: h.stderr, Progress: h.progress,
+			Limits: namespace.Limits{Value: int(h.limits.value), Delta: int(h.limits.change)}}),
 		programs: map[string]*program{},
 	}
 	// The first cell pays for the interpreter and its symbols: not the user's.

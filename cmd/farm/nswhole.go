@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -126,16 +125,12 @@ func (a *app) runNsExport(ctx context.Context, conn *connection, name, file stri
 	if err != nil {
 		return err
 	}
-	var b bytes.Buffer
-	if err := (&namespace.Export{Name: name, Version: held.Version, Items: held.Items}).Write(&b); err != nil {
-		return err
-	}
-	size := b.Len()
+	e := &namespace.Export{Name: name, Version: held.Version, Items: held.Items}
 	if file == "-" {
-		_, err := b.WriteTo(a.io.out)
-		return err
+		return e.Write(a.io.out)
 	}
-	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
+	size, err := writeExport(e, file)
+	if err != nil {
 		return fmt.Errorf("write the export: %w", err)
 	}
 	if asJSON {
@@ -143,6 +138,24 @@ func (a *app) runNsExport(ctx context.Context, conn *connection, name, file stri
 	}
 	a.io.talk("namespace %s, version %d, %d items, is in %s", name, held.Version, len(held.Items), file)
 	return nil
+}
+
+// writeExport makes the file, and leaves none behind when that fails.
+func writeExport(e *namespace.Export, file string) (size int, err error) {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	err = e.Write(f)
+	if err == nil {
+		var at int64
+		at, err = f.Seek(0, io.SeekCurrent)
+		size = int(at)
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return 0, errors.Join(err, os.Remove(file))
+	}
+	return size, nil
 }
 
 func (a *app) nsImportCommand() *cli.Command {

@@ -7,13 +7,12 @@ import (
 	"io"
 
 	"github.com/urfave/cli/v2"
+
+	"farm/tasks"
 )
 
 // nsHelp says what a NS argument may be.
 const nsHelp = "NS may be a list (a,b), a glob ('c*') or a range ('c{0..3}')."
-
-// maxValue is how many bytes of a value are read from standard input.
-const maxValue = 8 << 20
 
 func (a *app) setCommand() *cli.Command {
 	return &cli.Command{
@@ -27,8 +26,11 @@ func (a *app) setCommand() *cli.Command {
 			}
 			value := []byte(args[2])
 			if args[2] == "-" {
-				if value, err = io.ReadAll(io.LimitReader(a.io.in, maxValue)); err != nil {
+				if value, err = io.ReadAll(io.LimitReader(a.io.in, tasks.MaxSetBytes+1)); err != nil {
 					return fmt.Errorf("read standard input: %w", err)
+				}
+				if len(value) > tasks.MaxSetBytes {
+					return fmt.Errorf("%w: standard input has more than %d bytes", tasks.ErrLimit, tasks.MaxSetBytes)
 				}
 			}
 			if !json.Valid(value) {

@@ -19,8 +19,9 @@ const (
 	maxAppendEntries = 16
 
 	// cachedEntries is the number of newest entries kept in memory for followers
-	// that are close behind.
+	// that are close behind, cachedBytes the most they may have together.
 	cachedEntries = 128
+	cachedBytes   = 32 << 20
 )
 
 // Raft is one node's part in the cluster. Its methods are safe for concurrent use.
@@ -144,10 +145,7 @@ func (r *Raft) launch(log hclog.Logger) (err error) {
 	if err := r.reachesState(); err != nil {
 		return err
 	}
-	cache, err := raft.NewLogCache(cachedEntries, r.guard)
-	if err != nil {
-		return fmt.Errorf("consensus: %w", err)
-	}
+	cache := newCache(r.guard, cachedEntries, cachedBytes)
 	defer func() {
 		if p := recover(); p != nil {
 			if err = r.guard.failure(); err == nil {

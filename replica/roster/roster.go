@@ -23,6 +23,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"farm/api"
+	"farm/internal/carry"
 	"farm/scheduler"
 )
 
@@ -234,7 +235,8 @@ func (x *Session) begun(attempts []*api.AttemptRef) {
 }
 
 // Commands is what a worker's message asks for, to be proposed in this order.
-// A Complete that is answered with Stale is to be told to Refused. It does not
+// A Complete that is answered with Stale is to be told to Refused, one with
+// Missing to Lacks. It does not
 // touch the session and may be called without serialising.
 func (x *Session) Commands(m *api.FromWorker) ([]scheduler.Command, error) {
 	var out []scheduler.Command
@@ -266,13 +268,23 @@ func (x *Session) complete(c *api.Complete) (*scheduler.Complete, error) {
 	cmd := &scheduler.Complete{Task: c.Task, Attempt: c.Attempt, Worker: x.worker, Incarnation: x.incarnation, Epoch: c.Epoch, Base: c.Base,
 		Status: scheduler.Status(c.Ending), Cause: c.Cause, Outcome: outcome, Took: c.Took, Change: scheduler.Change{Delete: c.Delete}}
 	for _, it := range c.Put {
-		cmd.Change.Put = append(cmd.Change.Put, scheduler.Item{Key: it.Key, Value: it.Value})
+		m, err := carry.ReadManifest(it.Parts)
+		if err != nil {
+			return nil, err
+		}
+		cmd.Change.Put = append(cmd.Change.Put, scheduler.Item{Key: it.Key, Value: it.Value, Parts: m})
 	}
 	return cmd, nil
 }
 
 // Refused tells the worker that its report was of a superseded attempt.
 func (x *Session) Refused(c *scheduler.Complete) { x.voided(c.Task, c.Attempt, "") }
+
+// Lacks tells the worker that parts its report refers to are not in the farm: it
+// is to send both again.
+func (x *Session) Lacks(c *scheduler.Complete) {
+	x.link.Push(&api.Instruction{Do: &api.Instruction_Missing{Missing: &api.AttemptRef{Task: c.Task, Attempt: c.Attempt}}})
+}
 
 // silence says why the worker counts as lost, or nothing.
 func (x *Session) silence(t Times, now time.Time) string {
@@ -373,8 +385,8 @@ func (x *Session) load(s *scheduler.State, space string) *api.Load {
 	if ok && have < n.Version && have >= n.Cleared && have > 0 {
 		l.Since = have
 	}
-	s.Items(space, l.Since, func(k string, b []byte, v uint64) {
-		l.Items = append(l.Items, &api.Item{Key: k, Value: b, Version: v})
+	s.StoredItems(space, l.Since, func(it scheduler.Item, v uint64) {
+		l.Items = append(l.Items, &api.Item{Key: it.Key, Value: it.Value, Version: v, Parts: carry.Manifest(it.Parts)})
 	})
 	return l
 }
