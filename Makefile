@@ -11,6 +11,9 @@ CHAOS  ?=
 # What "make gotest" passes on, and which programs: SAMPLE=10 is every tenth.
 GOTEST ?=
 SAMPLE ?= 1
+# How long "make sim" searches, and from which history on; without SEED from any.
+SECONDS ?= 60
+SEED    ?= 0
 LINT   := $(GO) tool -modfile=tools/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
@@ -66,6 +69,16 @@ bench: build ## measure farm on this machine: BENCH="--seconds 5 --json"
 .PHONY: chaos
 chaos: ## kill real nodes and check the promises
 	$(GO) test -count=1 -v ./chaos $(CHAOS)
+
+.PHONY: sim
+sim: ## simulate farms in one process, thousands of histories a minute: SECONDS=60 SEED=1
+	@mkdir -p bin
+	$(GO) build -o bin/simulate ./chaos/sim/simulate
+	bin/simulate -seconds $(SECONDS) -seed $(SEED) -keep bin/sim-failed.txt
+
+.PHONY: sim-mutations
+sim-mutations: ## break farm on purpose, one fault after the other: the simulation must find each
+	$(GO) test -count=1 -v -run Mutations -timeout 30m ./chaos/sim -args -mutations
 
 .PHONY: examples
 examples: build ## run the examples on a farm of their own, in a temporary folder

@@ -320,9 +320,10 @@ var Workers_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Peers_Info_FullMethodName   = "/farm.v1.Peers/Info"
-	Peers_Join_FullMethodName   = "/farm.v1.Peers/Join"
-	Peers_Remove_FullMethodName = "/farm.v1.Peers/Remove"
+	Peers_Info_FullMethodName     = "/farm.v1.Peers/Info"
+	Peers_Join_FullMethodName     = "/farm.v1.Peers/Join"
+	Peers_Remove_FullMethodName   = "/farm.v1.Peers/Remove"
+	Peers_HandOver_FullMethodName = "/farm.v1.Peers/HandOver"
 )
 
 // PeersClient is the client API for Peers service.
@@ -334,6 +335,7 @@ type PeersClient interface {
 	Info(ctx context.Context, in *InfoRequest, opts ...grpc.CallOption) (*NodeInfo, error)
 	Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinReply, error)
 	Remove(ctx context.Context, in *RemoveRequest, opts ...grpc.CallOption) (*JoinReply, error)
+	HandOver(ctx context.Context, in *HandOverRequest, opts ...grpc.CallOption) (*JoinReply, error)
 }
 
 type peersClient struct {
@@ -374,6 +376,16 @@ func (c *peersClient) Remove(ctx context.Context, in *RemoveRequest, opts ...grp
 	return out, nil
 }
 
+func (c *peersClient) HandOver(ctx context.Context, in *HandOverRequest, opts ...grpc.CallOption) (*JoinReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(JoinReply)
+	err := c.cc.Invoke(ctx, Peers_HandOver_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PeersServer is the server API for Peers service.
 // All implementations must embed UnimplementedPeersServer
 // for forward compatibility.
@@ -383,6 +395,7 @@ type PeersServer interface {
 	Info(context.Context, *InfoRequest) (*NodeInfo, error)
 	Join(context.Context, *JoinRequest) (*JoinReply, error)
 	Remove(context.Context, *RemoveRequest) (*JoinReply, error)
+	HandOver(context.Context, *HandOverRequest) (*JoinReply, error)
 	mustEmbedUnimplementedPeersServer()
 }
 
@@ -401,6 +414,9 @@ func (UnimplementedPeersServer) Join(context.Context, *JoinRequest) (*JoinReply,
 }
 func (UnimplementedPeersServer) Remove(context.Context, *RemoveRequest) (*JoinReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Remove not implemented")
+}
+func (UnimplementedPeersServer) HandOver(context.Context, *HandOverRequest) (*JoinReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method HandOver not implemented")
 }
 func (UnimplementedPeersServer) mustEmbedUnimplementedPeersServer() {}
 func (UnimplementedPeersServer) testEmbeddedByValue()               {}
@@ -477,6 +493,24 @@ func _Peers_Remove_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Peers_HandOver_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HandOverRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeersServer).HandOver(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peers_HandOver_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeersServer).HandOver(ctx, req.(*HandOverRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Peers_ServiceDesc is the grpc.ServiceDesc for Peers service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -495,6 +529,10 @@ var Peers_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Remove",
 			Handler:    _Peers_Remove_Handler,
+		},
+		{
+			MethodName: "HandOver",
+			Handler:    _Peers_HandOver_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

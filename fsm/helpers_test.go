@@ -52,7 +52,7 @@ func mustClose(t tb, m *Machine) {
 var errCrash = errors.New("crashed by the test")
 
 // crash lets a machine go as kill -9 would: what was not committed is lost.
-func crash(t tb, m *Machine) {
+func abandonAndReopen(t tb, m *Machine) {
 	t.Helper()
 	m.poison(errCrash)
 	if err := m.Close(); !errors.Is(err, errCrash) {

@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"github.com/hashicorp/raft"
+
+	"farm/internal/crash"
 )
 
 // Snapshot implements raft.FSM.
@@ -30,6 +32,7 @@ func (s *snapshot) Persist(to raft.SnapshotSink) error {
 	if err := s.m.flushes.wait(context.Background(), s.generation); err != nil {
 		return err
 	}
+	crash.Here("snapshot.write")
 	if own, ok := to.(*sink); ok {
 		own.local = true
 		return own.Close()
@@ -145,6 +148,7 @@ func (k *sink) Write(p []byte) (int, error) {
 		}
 		k.file, k.id = f, filepath.Base(f.Name())
 	}
+	crash.Here("snapshot.receive")
 	return k.file.Write(p)
 }
 

@@ -153,7 +153,11 @@ func TestImportedSource(t *testing.T) {
 	if _, ok := errors.AsType[*NotAllowedError](Check(items, "f()")); !ok {
 		t.Errorf("a member that is not allowed: %v", Check(items, "f()"))
 	}
-	items = Items{"i/os": item.Import("os"), "d/f": item.Decl{Ordinal: 1, Kind: 2, Source: `func f() { os.Exit(1) }`}.Encode()}
+	items = Items{"i/os": item.Import("os"), "d/f": item.Decl{Ordinal: 1, Kind: 2, Source: `func f() { os.Getpid() }`}.Encode()}
+	if _, ok := errors.AsType[*NotAllowedError](Check(items, "f()")); !ok {
+		t.Errorf("a member that is not in the part for cells: %v", Check(items, "f()"))
+	}
+	items = Items{"i/exec": item.Import("os/exec"), "d/f": item.Decl{Ordinal: 1, Kind: 2, Source: `func f() { exec.Command("ls") }`}.Encode()}
 	if err := Check(items, ""); err == nil {
 		t.Error("a package that is not allowed is allowed")
 	}

@@ -117,6 +117,7 @@ type TaskInfo struct {
 	Namespace string            `json:"namespace,omitempty"` // empty in a private namespace
 	Attempt   int               `json:"attempt"`             // 1 for the first
 	Args      map[string]string `json:"args,omitempty"`
+	Files     map[string][]byte `json:"files,omitempty"` // by name; not changed by the code
 }
 
 // Run is one thing to run in a context.

@@ -16,11 +16,15 @@ import (
 
 // identity is Data/node.json: who the node is. It is written once.
 type identity struct {
-	Format int    `json:"format"`
-	ID     string `json:"id"`
+	Format   int    `json:"format"`
+	ID       string `json:"id"`
+	Instance string `json:"instance"` // random: tells it from nodes of that id in other clusters
 }
 
-const identityFormat = 1
+const (
+	identityFormat = 1
+	instanceSize   = 16 // bytes
+)
 
 // loadIdentity reads the node's identity, or makes one with the id asked for.
 func loadIdentity(dir, id string) (identity, error) {
@@ -30,7 +34,7 @@ func loadIdentity(dir, id string) (identity, error) {
 		if id == "" {
 			id = "n-" + randomHex(4)
 		}
-		me := identity{identityFormat, id}
+		me := identity{identityFormat, id, randomHex(instanceSize)}
 		return me, writeFile(path, me)
 	}
 	if err != nil {
@@ -45,6 +49,10 @@ func loadIdentity(dir, id string) (identity, error) {
 		return me, fmt.Errorf("%w: %s has format %d, this farm knows up to %d", ErrNewerFormat, path, me.Format, identityFormat)
 	case id != "" && id != me.ID:
 		return me, fmt.Errorf("%w: %s is the folder of node %s, not %s", ErrNodeID, dir, me.ID, id)
+	}
+	if me.Instance == "" { // the folder is older than instances
+		me.Instance = randomHex(instanceSize)
+		return me, writeFile(path, me)
 	}
 	return me, nil
 }

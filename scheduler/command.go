@@ -19,13 +19,14 @@ const (
 	cmdComplete   = 3
 	cmdReturn     = 4
 	cmdWorkerUp   = 5
-	cmdWorkerLost = 6
+	cmdWorkerGone = 6 // WorkerLost without the numbers of attempts
 	cmdOpenJob    = 7
 	cmdSealJob    = 8
 	cmdCancelJob  = 9
 	cmdTick       = 10
 	cmdWorkerIdle = 11
 	cmdFound      = 12
+	cmdWorkerLost = 13
 )
 
 // Submit asks for a task. The client makes ID, so a repeat is recognised: the
@@ -99,14 +100,16 @@ type WorkerUp struct {
 }
 
 // WorkerLost says that the leader gave up on an incarnation of a worker. Its
-// tasks are queued again. Those in Began lose an attempt; with Guess set the
+// tasks are queued again. Those in Began lose an attempt, if it is the current
+// one: by the time of this command the log may have given the worker another,
+// which has not begun. A number of 0 is any attempt. With Guess set the
 // leader did not watch long enough to know which had begun, and the first
 // Slots assigned are taken to have.
 type WorkerLost struct {
 	Worker      string
 	Incarnation uint64
 	Guess       bool
-	Began       []string
+	Began       []Attempt
 	Cause       string
 }
 
@@ -206,8 +209,9 @@ func (c *WorkerLost) AppendTo(b []byte) []byte {
 	b = wire.AppendUint(b, c.Incarnation)
 	b = wire.AppendBool(b, c.Guess)
 	b = wire.AppendUint(b, uint64(len(c.Began)))
-	for _, id := range c.Began {
-		b = wire.AppendString(b, id)
+	for _, a := range c.Began {
+		b = wire.AppendString(b, a.Task)
+		b = wire.AppendUint(b, uint64(a.Number))
 	}
 	return wire.AppendString(b, c.Cause)
 }
@@ -259,10 +263,14 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		c = x
 	case cmdWorkerUp:
 		c = &WorkerUp{Worker: r.String(), Incarnation: r.Uint(), Node: r.String(), Slots: uint32(r.Uint())}
-	case cmdWorkerLost:
+	case cmdWorkerLost, cmdWorkerGone:
 		x := &WorkerLost{Worker: r.String(), Incarnation: r.Uint(), Guess: r.Bool()}
 		for range r.Count() {
-			x.Began = append(x.Began, r.String())
+			a := Attempt{Task: r.String()}
+			if t == cmdWorkerLost {
+				a.Number = uint32(r.Uint())
+			}
+			x.Began = append(x.Began, a)
 		}
 		x.Cause = r.String()
 		c = x
@@ -280,7 +288,7 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		c = &Found{Cluster: r.String()}
 	default:
 		if r.Err() == nil {
-			return nil, &VersionError{What: "command type", Got: t, Want: cmdFound}
+			return nil, &VersionError{What: "command type", Got: t, Want: cmdWorkerLost}
 		}
 	}
 	if err := r.Err(); err != nil {

@@ -280,7 +280,7 @@ func (g *traffic) lost() Command {
 		c.Incarnation = w.Incarnation
 		for _, t := range g.s.assignedTo(w) {
 			if !c.Guess && g.one(2) {
-				c.Began = append(c.Began, t.ID)
+				c.Began = append(c.Began, Attempt{t.ID, t.Attempt - g.rnd.Uint32N(2)})
 			}
 		}
 	}

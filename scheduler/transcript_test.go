@@ -110,6 +110,16 @@ func (f fields) list(key string) []string {
 	return nil
 }
 
+// attempts are a task and number each, as a/2; without a number it is any.
+func (f fields) attempts(key string) (out []Attempt) {
+	for _, w := range f.list(key) {
+		task, number, _ := strings.Cut(w, "/")
+		n, _ := strconv.ParseUint(number, 10, 32)
+		out = append(out, Attempt{task, uint32(n)})
+	}
+	return out
+}
+
 func (f fields) items(key string) (items []Item) {
 	for _, w := range f.list(key) {
 		k, v, has := strings.Cut(w, ":")
@@ -187,7 +197,7 @@ func (p *player) command() Command {
 	case "up":
 		return &WorkerUp{Worker: name, Incarnation: inc, Slots: uint32(f.number("slots", 1))}
 	case "lost":
-		return &WorkerLost{Worker: name, Incarnation: inc, Began: f.list("began"), Guess: f.has("guess"), Cause: "no heartbeat"}
+		return &WorkerLost{Worker: name, Incarnation: inc, Began: f.attempts("began"), Guess: f.has("guess"), Cause: "no heartbeat"}
 	case "drain", "undrain":
 		return &WorkerIdle{Worker: name, Drain: f.words[0] == "drain"}
 	case "submit":

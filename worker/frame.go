@@ -168,6 +168,7 @@ type order struct {
 	namespace string // empty: private, nothing is kept
 	attempt   uint32
 	args      map[string]string
+	files     map[string][]byte
 
 	source string
 	call   string
@@ -194,6 +195,7 @@ func (o *order) append(b []byte) []byte {
 	for _, k := range slices.Sorted(maps.Keys(o.args)) {
 		b = wire.AppendString(wire.AppendString(b, k), o.args[k])
 	}
+	b = appendItems(b, o.files)
 	b = wire.AppendString(b, o.source)
 	b = wire.AppendString(b, o.call)
 	b = appendBlobs(b, o.inputs)
@@ -220,6 +222,7 @@ func readOrder(body []byte) (*order, error) {
 			o.args[k] = r.String()
 		}
 	}
+	o.files = readItems(r)
 	o.source, o.call, o.inputs, o.first = r.String(), r.String(), readBlobs(r), r.Uint()
 	o.fold, o.set, o.value = r.Bool(), r.String(), r.Bytes()
 	return o, r.Done()

@@ -93,6 +93,9 @@ func (w *Worker) attach(cancel context.CancelFunc) *api.Hello {
 		if a.state != gone {
 			h.Holds = append(h.Holds, a.ref())
 		}
+		if a.state == running || a.state == reported {
+			h.Began = append(h.Began, a.ref())
+		}
 	}
 	return h
 }

@@ -56,7 +56,7 @@ func (e *liveEngine) run(ctx context.Context, o *order) *answer {
 		return &answer{}
 	}
 	r := namespace.Run{
-		Task:    namespace.TaskInfo{ID: o.task, Namespace: o.namespace, Attempt: int(o.attempt), Args: o.args},
+		Task:    namespace.TaskInfo{ID: o.task, Namespace: o.namespace, Attempt: int(o.attempt), Args: o.args, Files: o.files},
 		Source:  o.source,
 		Call:    o.call,
 		Discard: o.namespace == "",

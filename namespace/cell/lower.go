@@ -20,7 +20,8 @@ type lowerer struct {
 	types   map[ast.Expr]types.Type // of expressions made here
 	helpers []Def                   // functions that lowered code calls
 	have    map[string]bool
-	helped  bool // the current unit uses helpers
+	helped  bool                   // the current unit uses helpers
+	loads   func(name string) bool // says that a type of the package is loaded
 }
 
 // decl lowers one declaration.

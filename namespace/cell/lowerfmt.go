@@ -14,12 +14,13 @@ import (
 // What the interpreter gives to native code has no methods below the top level and no type names. Calls
 // that would show it are lowered, or refused here.
 
-// printers are the functions of fmt that format: the index of the format, -1 when there is none, and
+// printers are the functions of fmt and log that format: the index of the format, -1 when there is none, and
 // that of the first operand.
 var printers = map[string][2]int{
 	"Print": {-1, 0}, "Println": {-1, 0}, "Sprint": {-1, 0}, "Sprintln": {-1, 0},
 	"Fprint": {-1, 1}, "Fprintln": {-1, 1}, "Append": {-1, 1}, "Appendln": {-1, 1},
 	"Printf": {0, 1}, "Sprintf": {0, 1}, "Errorf": {0, 1}, "Fprintf": {1, 2}, "Appendf": {1, 2},
+	"Fatal": {-1, 0}, "Fatalln": {-1, 0}, "Fatalf": {0, 1}, "Panic": {-1, 0}, "Panicln": {-1, 0}, "Panicf": {0, 1},
 }
 
 // reflectors are functions that look into values by reflection: the index of the argument they look at.
@@ -41,16 +42,64 @@ func (l *lowerer) packageCall(n *ast.CallExpr, sel *ast.SelectorExpr) {
 		}
 		return
 	}
-	if at, ok := printers[f.Name()]; ok && f.Pkg().Path() == "fmt" && f.Signature().Recv() == nil && !n.Ellipsis.IsValid() {
+	if at, ok := printers[f.Name()]; ok && (f.Pkg().Path() == "fmt" || f.Pkg().Path() == "log") && f.Signature().Recv() == nil && !n.Ellipsis.IsValid() {
 		l.format(n, at[0], at[1])
 	}
 	switch full {
+	case "reflect.DeepEqual":
+		l.deepEqual(n)
 	case "errors.As":
 		l.errorsAs(n)
 	case "errors.Is":
 		// Native code sees a new wrapper each time it gets an error of the namespace.
 		n.Fun = hostCall("Is").Fun
 	}
+}
+
+// deepEqual allows what native reflection compares as Go does: values of one type, known here. What is
+// in an interface has lost its type.
+func (l *lowerer) deepEqual(n *ast.CallExpr) {
+	x, y := l.typeOf(n.Args[0]), l.typeOf(n.Args[1])
+	why := ""
+	switch {
+	case x == nil || y == nil || !types.Identical(types.Default(x), types.Default(y)):
+		why = "of values of two types"
+	case l.holdsInterface(x, map[types.Type]bool{}):
+		why = "of values with interfaces inside"
+	}
+	if why != "" {
+		l.refuse(n.Pos(), "reflect.DeepEqual "+why, "the interpreter does not keep the types of the cell in them: compare what they hold")
+	}
+}
+
+// holdsInterface says that a type has an interface somewhere in it.
+func (l *lowerer) holdsInterface(t types.Type, seen map[types.Type]bool) bool {
+	if seen[t] {
+		return false
+	}
+	seen[t] = true
+	in := func(t types.Type) bool { return l.holdsInterface(t, seen) }
+	switch u := t.Underlying().(type) {
+	case *types.Interface:
+		return true
+	case *types.Basic:
+		return u.Kind() == types.UntypedNil
+	case *types.Pointer:
+		return in(u.Elem())
+	case *types.Slice:
+		return in(u.Elem())
+	case *types.Array:
+		return in(u.Elem())
+	case *types.Map:
+		return in(u.Key()) || in(u.Elem())
+	case *types.Struct:
+		for f := range u.Fields() {
+			if in(f.Type()) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // misread says why native reflection would see a type wrongly, "" when it would not.

@@ -70,6 +70,7 @@ func newLoaded(opt Options) (*loaded, error) {
 		}
 	}
 	h := newHost(opt)
+	h.silence = g.close
 	e, err := yaegi.New(yaegi.Options{Stdout: opt.Stdout, Stderr: opt.Stderr, Host: h.packages()})
 	if err != nil {
 		return nil, err

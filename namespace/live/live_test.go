@@ -153,7 +153,7 @@ func TestTransaction(t *testing.T) {
 		check     func(error) bool
 	}{
 		{"compile", "n = 5\nnope()", func(err error) bool { e, ok := errors.AsType[*ns.CompileError](err); return ok && len(e.Msgs) == 1 }},
-		{"not allowed", "import \"os\"\nn = 5", func(err error) bool { _, ok := errors.AsType[*ns.NotAllowedError](err); return ok }},
+		{"not allowed", "import \"os\"\nn = 5\nos.Getpid()", func(err error) bool { _, ok := errors.AsType[*ns.NotAllowedError](err); return ok }},
 		{"panic", "n = 5\nxs = append(xs, 9)\nxs[0] = 100\npanic(\"boom\")", func(err error) bool { e, ok := errors.AsType[*ns.PanicError](err); return ok && e.Value == "boom" }},
 		{"panic in a function", "func f() { n = 6; xs[7]++ }\nf()", func(err error) bool {
 			e, ok := errors.AsType[*ns.PanicError](err)
@@ -379,7 +379,7 @@ func TestFarmPackage(t *testing.T) {
 	var out, errOut strings.Builder
 	var progress []int
 	c := New(Options{Stdout: &out, Stderr: &errOut, Progress: func(done, total int) { progress = append(progress, done, total) }})
-	task := ns.TaskInfo{ID: "t1", Namespace: "lab", Attempt: 2, Args: map[string]string{"k": "v"}}
+	task := ns.TaskInfo{ID: "t1", Namespace: "lab", Attempt: 2, Args: map[string]string{"k": "v"}, Files: map[string][]byte{"b.csv": []byte("1,2"), "a.txt": nil}}
 	r, err := c.Run(t.Context(), ns.Run{Task: task, Source: `
 import ("farm"; "fmt")
 fmt.Println("hello")
@@ -391,6 +391,19 @@ fmt.Sprint(farm.TaskID(), farm.Namespace(), farm.Attempt(), farm.Arg("k"), farm.
 	}
 	if string(r.JSON) != `"t1lab2v1"` && string(r.JSON) != `"t1 lab 2 v 1"` && !strings.Contains(string(r.JSON), "t1lab") {
 		t.Errorf("result %s", r.JSON)
+	}
+	r, err = c.Run(t.Context(), ns.Run{Task: task, Source: `
+import ("farm"; "fmt")
+b, err := farm.ReadFile("b.csv")
+b[0] = '9'
+again, _ := farm.ReadFile("b.csv")
+_, none := farm.ReadFile("/etc/passwd")
+fmt.Sprint(farm.Files(), string(b), err, string(again), none)`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `"[a.txt b.csv]9,2\u003cnil\u003e1,2no file \"/etc/passwd\" was given with this task"`; string(r.JSON) != want {
+		t.Errorf("files: %s, want %s", r.JSON, want)
 	}
 	if out.String() != "hello\n" || errOut.String() != "at 3\n" || len(progress) != 2 {
 		t.Errorf("output %q, %q, progress %v", out.String(), errOut.String(), progress)

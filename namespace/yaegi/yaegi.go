@@ -25,7 +25,9 @@ import (
 // Options of an Engine.
 type Options struct {
 	Stdout, Stderr io.Writer
-	// Host are functions that the code can import, by import path and name.
+	// Host are functions, constants and, as a reflect.Value, variables (addressable) and types (a nil
+	// pointer to one) that the code can import, by import path and name. It goes before the packages that
+	// the interpreter knows.
 	Host map[string]map[string]any
 }
 
@@ -59,6 +61,10 @@ func New(opt Options) (*Engine, error) {
 		SourcecodeFilesystem: noFiles{},
 	})
 	if err := i.Use(symbols(opt)); err != nil {
+		return nil, fmt.Errorf("yaegi: %w", err)
+	}
+	// Channel operations are compiled so that a run can be stopped in them once one run could have been.
+	if _, err := i.EvalWithContext(context.Background(), "package main"); err != nil {
 		return nil, fmt.Errorf("yaegi: %w", err)
 	}
 	if err := wrapErrors(i); err != nil {
@@ -101,14 +107,25 @@ func symbols(opt Options) interp.Exports {
 		mapped[own[n]] = withErrors(stdlib.MapTypes[reflect.ValueOf(p[0])])
 	}
 	ex["fmt//fmt"] = own
-	ex["."] = map[string]reflect.Value{"MapTypes": reflect.ValueOf(mapped)}
 	for p, members := range opt.Host {
+		real := stdlib.Symbols[p+"/"+path.Base(p)]
 		m := map[string]reflect.Value{}
 		for n, f := range members {
-			m[n] = reflect.ValueOf(f)
+			v, ok := f.(reflect.Value)
+			if !ok {
+				v = reflect.ValueOf(f)
+			}
+			m[n] = v
+			if types, ok := stdlib.MapTypes[real[n]]; ok {
+				mapped[v] = types
+			}
+			if wrapper, ok := real["_"+n]; ok {
+				m["_"+n] = wrapper
+			}
 		}
 		ex[p+"//"+path.Base(p)] = m
 	}
+	ex["."] = map[string]reflect.Value{"MapTypes": reflect.ValueOf(mapped)}
 	return ex
 }
 

@@ -26,6 +26,7 @@ const (
 // Raft is one node's part in the cluster. Its methods are safe for concurrent use.
 type Raft struct {
 	config    Config // with defaults
+	address   string // as peers have it in their configuration
 	raft      *raft.Raft
 	folder    *folder
 	guard     *guard
@@ -69,7 +70,7 @@ func Start(c Config) (*Raft, error) {
 }
 
 func start(c Config, f *folder, log hclog.Logger) (*Raft, error) {
-	net, err := newTransport(c.Bind, log)
+	net, err := newTransport(c.Bind, c.Instance, log)
 	if err != nil {
 		return nil, fmt.Errorf("consensus: listening on %s: %w", c.Bind, err)
 	}
@@ -99,10 +100,8 @@ func (r *Raft) connect(t *raft.NetworkTransport) error {
 			return fmt.Errorf("consensus: Config.Address must say what peers dial, since %s is bound", address)
 		}
 	}
-	if r.config.API != "" {
-		address += "|" + r.config.API
-	}
-	r.config.Address = address
+	address = JoinAddress(address, r.config.API, r.config.Instance)
+	r.address = address
 	var inner transport = t
 	if hook := r.config.hooks.transport; hook != nil {
 		inner = hook(inner)
@@ -191,9 +190,8 @@ func (r *Raft) fatal(err error) {
 	r.fatalOnce.Do(func() { r.config.Fatal(err) })
 }
 
-// Address is what peers dial, with what follows '|': Config.Address, or the address
-// bound.
-func (r *Raft) Address() string { return r.config.Address }
+// Address is this node's address as a member: see JoinAddress.
+func (r *Raft) Address() string { return r.address }
 
 // Stats returns counters and indexes for people and metrics.
 func (r *Raft) Stats() Stats {

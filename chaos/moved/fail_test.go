@@ -1,4 +1,4 @@
-package chaos
+package moved
 
 import (
 	"context"
@@ -27,7 +27,7 @@ type fault struct {
 
 var allFaults = []fault{
 	{name: "compile error", end: "steps = nope", kind: "compile"},
-	{name: "package not allowed", end: "import \"os\"\nos.Exit(1)", kind: "not-allowed"},
+	{name: "package not allowed", end: "import \"net\"\nnet.Dial(\"tcp\", \"x\")", kind: "not-allowed"},
 	{name: "panic", end: "panic(\"boom\")", kind: "panic"},
 	{name: "panic in a goroutine", end: "d := make(chan int)\ngo func() { panic(1) }()\n<-d", kind: "panic"},
 	{name: "channel", end: "ch := make(chan int)", kind: "unserializable"},

@@ -1,4 +1,4 @@
-package chaos
+package moved
 
 import (
 	"bytes"
@@ -88,7 +88,7 @@ func TestMovedNamespace(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, info, err)
 		}
 	}
-	if err := CheckReplicas(ctx, cl, 3); err != nil {
+	if err := sameReplicas(ctx, cl, 3); err != nil {
 		t.Fatal(err)
 	}
 }
