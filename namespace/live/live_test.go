@@ -434,3 +434,23 @@ func TestLoadedBefore(t *testing.T) {
 	mustRun(t, c, "steps += 3\nwhole[36%8] = 30\nm := matrix\nm[0][0] = 48\nmatrix[1] = m[0]\nc128")
 	mustRun(t, c, "slices.Reverse(words)\nqueue.MoveToFront(queue.Back())")
 }
+
+// TestUntouchedIsNotLookedAt proves that a cell neither loads, decodes nor encodes a variable that it cannot
+// touch, however large.
+func TestUntouchedIsNotLookedAt(t *testing.T) {
+	warm := New(Options{Limits: ns.Limits{Value: 1 << 30, Delta: 1 << 30}})
+	mustRun(t, warm, "n := 1\nbig := make([]byte, 20<<20)\nfunc touch() { big[0]++ }")
+	cold := New(Options{Limits: ns.Limits{Value: 1000, Delta: 1000}})
+	if err := cold.Restore(warm.Items()); err != nil {
+		t.Fatal(err)
+	}
+	if r := mustRun(t, cold, "n++\nn"); string(r.JSON) != "2" || len(r.Delta.Put) != 1 {
+		t.Errorf("%s, %d items", r.JSON, len(r.Delta.Put))
+	}
+	if s := cold.engines[0].vars["big"]; s != nil {
+		t.Error("a variable that the cell does not mention was loaded")
+	}
+	if _, err := run(t, cold, "touch()"); err == nil {
+		t.Error("a cell that touches it through a function did not look at it")
+	}
+}
