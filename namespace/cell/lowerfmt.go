@@ -51,8 +51,15 @@ func (l *lowerer) packageCall(n *ast.CallExpr, sel *ast.SelectorExpr) {
 	case "errors.As":
 		l.errorsAs(n)
 	case "errors.Is":
-		// Native code sees a new wrapper each time it gets an error of the namespace.
-		n.Fun = hostCall("Is").Fun
+		l.errorsIs(n)
+	case "errors.Unwrap":
+		l.errorsUnwrap(n)
+	case "errors.Join":
+		for i, a := range n.Args {
+			if !n.Ellipsis.IsValid() && !l.info.Types[a].IsNil() {
+				n.Args[i] = hostCall("Err", a)
+			}
+		}
 	}
 }
 
@@ -392,38 +399,6 @@ func verbsOf(format string) (list []verb, ok bool) {
 		list = append(list, v)
 	}
 	return list, true
-}
-
-// errorsAs does errors.As for error types of the namespace in the interpreter: native code cannot see
-// them.
-func (l *lowerer) errorsAs(n *ast.CallExpr) {
-	p, ok := l.typeOf(n.Args[1]).Underlying().(*types.Pointer)
-	if !ok || !l.namesTypes(p.Elem(), map[types.Type]bool{}) || types.IsInterface(p.Elem()) {
-		return
-	}
-	if l.lost(p.Elem()) {
-		l.refuse(n.Args[1].Pos(), "errors.As for a struct", lostWhy)
-		return
-	}
-	text, ok := l.typeExprOf(p.Elem())
-	if !ok {
-		l.refuse(n.Pos(), "errors.As for this type", "the interpreter cannot run it")
-		return
-	}
-	h := hashOf("as", text)
-	fn := Reserved + "as_" + hex.EncodeToString(h[:5])
-	l.addHelper(fn, h, fmt.Sprintf(`func %s(errs []interface{}, target *%s) bool {
-	for i := 0; i < len(errs); i++ {
-		e, ok := errs[i].(%s)
-		if ok {
-			*target = e
-			return true
-		}
-	}
-	return false
-}`, fn, text, text))
-	n.Args[0] = hostCall("Chain", n.Args[0])
-	n.Fun = ident(fn, n.Pos())
 }
 
 const lostWhy = "the interpreter loses structs of the namespace in error and other standard interfaces: use a pointer"
