@@ -14,13 +14,14 @@ import (
 // What the interpreter gives to native code has no methods below the top level and no type names. Calls
 // that would show it are lowered, or refused here.
 
-// printers are the functions of fmt and log that format: the index of the format, -1 when there is none, and
+// printers are the functions of fmt, log and farm that format: the index of the format, -1 when there is none, and
 // that of the first operand.
 var printers = map[string][2]int{
 	"Print": {-1, 0}, "Println": {-1, 0}, "Sprint": {-1, 0}, "Sprintln": {-1, 0},
 	"Fprint": {-1, 1}, "Fprintln": {-1, 1}, "Append": {-1, 1}, "Appendln": {-1, 1},
 	"Printf": {0, 1}, "Sprintf": {0, 1}, "Errorf": {0, 1}, "Fprintf": {1, 2}, "Appendf": {1, 2},
 	"Fatal": {-1, 0}, "Fatalln": {-1, 0}, "Fatalf": {0, 1}, "Panic": {-1, 0}, "Panicln": {-1, 0}, "Panicf": {0, 1},
+	"Logf": {0, 1},
 }
 
 // reflectors are functions that look into values by reflection: the index of the argument they look at.
@@ -42,7 +43,7 @@ func (l *lowerer) packageCall(n *ast.CallExpr, sel *ast.SelectorExpr) {
 		}
 		return
 	}
-	if at, ok := printers[f.Name()]; ok && (f.Pkg().Path() == "fmt" || f.Pkg().Path() == "log") && f.Signature().Recv() == nil && !n.Ellipsis.IsValid() {
+	if at, ok := printers[f.Name()]; ok && (f.Pkg().Path() == "fmt" || f.Pkg().Path() == "log" || f.Pkg().Path() == "farm") && f.Signature().Recv() == nil && !n.Ellipsis.IsValid() {
 		l.format(n, at[0], at[1])
 	}
 	switch full {

@@ -86,7 +86,7 @@ func (h *host) packages() map[string]map[string]any {
 			"Starts":     starts,
 			"Runes":      func(s string) []rune { return []rune(s) },
 			"Inner":      inner,
-			"Value": interpreted,
+			"Value":      interpreted,
 			"Links":      links,
 			"SameError":  sameError,
 			"Unwrap":     errors.Unwrap,

@@ -538,5 +538,5 @@ var Language = []Case{
 		}},
 }
 
-// List gives all cases: All, then Language.
-func List() []Case { return slices.Concat(All, Language) }
+// List gives all cases: All, then Language, then Members.
+func List() []Case { return slices.Concat(All, Language, Members) }
