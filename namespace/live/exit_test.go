@@ -86,9 +86,22 @@ func TestProgramEndsItsGoroutines(t *testing.T) {
 		})
 	}
 	c := New(Options{})
-	_, err := run(t, c, "package main\nimport \"time\"\nfunc main() { go time.Sleep(time.Hour) }")
+	_, err := run(t, c, "package main\nimport \"io\"\nfunc main() {\n\tr, w := io.Pipe()\n\tgo func() { w.Write([]byte(\"ab\")) }()\n\tr.Read(make([]byte, 1))\n}")
 	if _, ok := errors.AsType[*ns.GoroutineError](err); !ok {
 		t.Errorf("a goroutine in native code: %T: %v", err, err)
+	}
+}
+
+// TestSelectIsNoEnd proves that a goroutine that waits in a select is one that still runs, and goes no
+// further when the cell has returned.
+func TestSelectIsNoEnd(t *testing.T) {
+	for _, src := range []string{"go func() { select {} }()", "import \"fmt\"\nc := make(chan int)\ngo func() { select { case <-c: }; fmt.Print(\"on\") }()\nc = nil"} {
+		var out bytes.Buffer
+		c := New(Options{Stdout: &out})
+		_, err := run(t, c, src)
+		if _, ok := errors.AsType[*ns.GoroutineError](err); !ok || !c.Spent() || out.Len() > 0 {
+			t.Errorf("%s: %T: %v, printed %q", src, err, err, out.String())
+		}
 	}
 }
 
