@@ -47,7 +47,7 @@ func TestCellFailures(t *testing.T) {
 		ending                      api.Ending
 	}{
 		{"compile", "x := y", kindCompile, "undefined: y", api.Ending_PERMANENT},
-		{"not-allowed", "import \"os\"\nos.Exit(1)", kindNotAllowed, "os", api.Ending_PERMANENT},
+		{"not-allowed", "import \"os\"\nos.Remove(\"x\")", kindNotAllowed, "os", api.Ending_PERMANENT},
 		{"panic", "panic(\"boom\")", kindPanic, "boom", api.Ending_FAILURE},
 		{"goroutine-panic", "done := make(chan int)\ngo func() { defer close(done); panic(\"boom\") }()\n<-done", kindPanic, "boom", api.Ending_FAILURE},
 		{"stack", "func f(n int) int { return f(n+1) + 1 }\nf(0)", kindCrash, "stack overflow", api.Ending_FAILURE},

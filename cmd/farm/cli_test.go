@@ -261,7 +261,7 @@ func TestSubmit(t *testing.T) {
 func TestSubmitChecksFirst(t *testing.T) {
 	r := farmCommand(t.Context(), t, nil, "", "submit", "-c", "x := undefined1\ny")
 	r.check(t, 1, "", "cell:1:6: undefined: undefined1\ncell:2:1: undefined: y\n")
-	r = farmCommand(t.Context(), t, nil, "", "submit", "-c", `import "os"`)
+	r = farmCommand(t.Context(), t, nil, "", "submit", "-c", `import "os/exec"`)
 	if r.code != exitRefused || !strings.Contains(r.err, "cell:1:8: ") {
 		t.Errorf("%+v", r)
 	}

@@ -214,14 +214,8 @@ func (w *work) allowedIn(info *types.Info, pkg *types.Package, file *ast.File) e
 		name := memberName(o)
 		why := notMembers[o.Pkg().Path()+"."+name]
 		if why == "" {
-			top := o.Parent() == o.Pkg().Scope()
-			if o.Pkg() == types.Unsafe {
-				top, why = false, whyNotPackage("unsafe")
-			} else if !top || !typeinfo.Lacks(o.Pkg().Path(), o.Name()) || inLibrary(o.Pkg().Path(), o.Name()) {
+			if why = lacking(o); why == "" {
 				continue
-			}
-			if why == "" {
-				why = "the interpreter does not have it"
 			}
 		}
 		if first == nil || id.Pos() < first.pos {
@@ -235,6 +229,18 @@ func (w *work) allowedIn(info *types.Info, pkg *types.Package, file *ast.File) e
 		return &NotAllowedError{What: "changing " + info.Uses[s.Sel].Pkg().Path() + "." + s.Sel.Name, Why: "it belongs to the host of the cell", Pos: w.c.at(s.Pos())}
 	}
 	return nil
+}
+
+// lacking says why a member that nobody has refused is not there all the same, "" when it is.
+func lacking(o types.Object) string {
+	path := o.Pkg().Path()
+	switch {
+	case o.Pkg() == types.Unsafe:
+		return whyNotPackage(path)
+	case o.Parent() == o.Pkg().Scope() && typeinfo.Lacks(path, o.Name()) && !inLibrary(path, o.Name()):
+		return "the interpreter does not have it"
+	}
+	return ""
 }
 
 // memberName is "F" or "T.M".

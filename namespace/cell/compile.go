@@ -21,8 +21,10 @@ const (
 	// BaseFile is a file in a folder that positions name after what was written (cell, or the key of a
 	// declaration): one base name for all that is loaded keeps imports, which engines scope by file,
 	// valid across loads.
-	BaseFile  = "u.go"
-	cellFile  = "cell/" + BaseFile
+	BaseFile = "u.go"
+	cellFile = "cell/" + BaseFile
+	// NoFile is the folder of code that nobody wrote.
+	NoFile    = "__run"
 	cellFunc  = "__cell" // the function made of the statements
 	goVersion = "go1.26"
 	// Reserved is the prefix of names that cells cannot declare.

@@ -92,7 +92,7 @@ func (w *work) emit() (*Unit, error) {
 	body := fmt.Sprintf("%sbody%d", Reserved, u.N)
 	w.fn.Name = ast.NewIdent(body)
 	fn := w.print(w.fn)
-	u.Code = fmt.Sprintf("%s\nfunc %s() {\n\tdefer %s.Leave()\n\t%s()\n}", fn.code, u.Func, hostName, body)
+	u.Code = fmt.Sprintf("%s\n//line %s/%s:1\nfunc %s() {\n\tdefer %s.Leave()\n\t%s()\n}", fn.code, NoFile, BaseFile, u.Func, hostName, body)
 	for _, f := range w.extra {
 		if err := lw.decl(f); err != nil {
 			return nil, err

@@ -59,18 +59,26 @@ func (l *lowerer) assertFunc(kind string, from, to types.Type, pos token.Pos) (s
 		head = fmt.Sprintf("(x %s) %s", source, target)
 	}
 	fmt.Fprintf(&b, "\tif x == nil { %s }\n", no("interface is nil, not "+shown))
+	subject := "x"
+	if l.standard(from) {
+		subject = "e"
+		fmt.Fprintf(&b, "\te := %s.Value(x)\n", hostName)
+	}
 	var kept, missed, others strings.Builder
-	for _, t := range l.methodTypes() {
+	for i, t := range l.methodTypes() {
 		if !types.AssignableTo(t, from) {
 			continue
 		}
 		text, _ := l.typeExprOf(t)
+		try := func(b *strings.Builder, do string) {
+			fmt.Fprintf(b, "\tv%d, ok%d := %s.(%s)\n\t_ = v%d\n\tif ok%d { %s }\n", i, i, subject, text, i, i, strings.Replace(do, "return v", "return v"+strconv.Itoa(i), 1))
+		}
 		if missing, _ := types.MissingMethod(t, wanted, true); missing != nil {
 			name := types.TypeString(t, func(p *types.Package) string { return p.Name() })
 			not := no(fmt.Sprintf("%s is not %s: missing method %s", name, shown, missing.Name()))
-			fmt.Fprintf(&kept, "\t\tcase %s:\n\t\t\t%s\n", text, not)
+			fmt.Fprintf(&kept, "\t_, no%d := %s.(%s)\n\tif no%d { %s }\n", i, subject, text, i, not)
 			if kind == "to" {
-				fmt.Fprintf(&others, "\tcase %s:\n\t\t%s\n", text, not)
+				fmt.Fprintf(&others, "\t_, no%d := %s.(%s)\n\tif no%d { %s }\n", i, subject, text, i, not)
 			}
 			continue
 		}
@@ -79,13 +87,11 @@ func (l *lowerer) assertFunc(kind string, from, to types.Type, pos token.Pos) (s
 			return "", false
 		}
 		if l.distinct(t) {
-			fmt.Fprintf(&missed, "\tcase %s:\n\t\t%s\n", text, yes)
+			try(&missed, yes)
 		}
 	}
-	fmt.Fprintf(&b, "\tswitch v := x.(type) {\n\tcase %s:\n\t\tswitch x.(type) {\n%s\t\t}\n\t\t%s\n\t}\n", l.named(to, target), kept.String(), yes)
-	if missed.Len()+others.Len() > 0 {
-		fmt.Fprintf(&b, "\tswitch v := x.(type) {\n%s%s\t}\n", missed.String(), others.String())
-	}
+	fmt.Fprintf(&b, "\tswitch v := %s.(type) {\n\tcase %s:\n%s\t\t%s\n\t}\n", subject, l.named(to, target), kept.String(), yes)
+	b.WriteString(missed.String() + others.String())
 	end := no("")
 	if kind == "to" {
 		end = fmt.Sprintf("panic(%s.Missing(x, %q, %q))", hostName, shown, wanted.Method(0).Name())
@@ -148,18 +154,10 @@ func (l *lowerer) methodTypes() []types.Type {
 	return out
 }
 
-// ownSwitch makes a type switch with an interface of the cell among its cases a switch on the number of
-// the case, which a function finds. It gives nil for other type switches.
+// ownSwitch makes a type switch with types or interfaces of the cell among its cases a switch on the
+// number of the case, which a function finds by assertions: in a type switch the interpreter misses
+// types that it finds in an assertion. It gives nil for other type switches.
 func (s *stmts) ownSwitch(x *ast.TypeSwitchStmt) []ast.Stmt {
-	own := false
-	for _, c := range x.Body.List {
-		for _, e := range c.(*ast.CaseClause).List {
-			own = own || s.l.toOwn(s.l.typeOf(e))
-		}
-	}
-	if !own {
-		return nil
-	}
 	var v *ast.Ident
 	var value ast.Expr
 	switch a := x.Assign.(type) {
@@ -169,12 +167,39 @@ func (s *stmts) ownSwitch(x *ast.TypeSwitchStmt) []ast.Stmt {
 		value = ast.Unparen(a.X).(*ast.TypeAssertExpr).X
 	}
 	from := s.l.typeOf(value)
+	own, interfaces, standard := false, false, s.l.standard(from)
+	writable := true
+	for _, c := range x.Body.List {
+		for _, e := range c.(*ast.CaseClause).List {
+			t := s.l.typeOf(e)
+			interfaces = interfaces || s.l.toOwn(t) || isEmpty(t)
+			own = own || interfaces || s.l.namesTypes(t, map[types.Type]bool{})
+			_, ok := s.l.typeExprOf(t)
+			writable = writable && (ok || s.l.info.Types[e].IsNil())
+		}
+	}
+	if !own || !writable && !interfaces {
+		return nil
+	}
+	all := value
+	var pre []ast.Stmt
+	if x.Init != nil {
+		pre = s.stmt(x.Init)
+	}
+	if standard { // what is in the wrapper that native code gets
+		whole := s.l.temp(x.Pos())
+		pre = append(pre, define(whole, value))
+		all, value, from = use(whole), hostCall("Value", use(whole)), types.NewInterfaceType(nil, nil)
+	}
 	source, ok := s.l.typeExprOf(from)
 	if !ok {
 		s.l.refuse(x.Pos(), "a type switch on this type", cannotRun)
 		return nil
 	}
 	t, k := s.l.temp(x.Pos()), s.l.temp(x.Pos())
+	if !standard {
+		all = use(t)
+	}
 	out := &ast.SwitchStmt{Switch: x.Switch, Tag: use(k), Body: &ast.BlockStmt{Lbrace: x.Body.Lbrace, Rbrace: x.Body.Rbrace}}
 	which := whichFunc{l: s.l, from: from}
 	for i, c := range x.Body.List {
@@ -182,7 +207,7 @@ func (s *stmts) ownSwitch(x *ast.TypeSwitchStmt) []ast.Stmt {
 		clause := &ast.CaseClause{Case: c.Case, Colon: c.Colon, Body: s.list(c.Body)}
 		if v != nil && s.l.info.Implicits[c] != nil {
 			u := s.l.temp(c.Pos())
-			clause.Body = append([]ast.Stmt{define(u, s.narrowed(c, use(t), from)), define(use(v), use(u))}, clause.Body...)
+			clause.Body = append([]ast.Stmt{define(u, s.narrowed(c, use(t), all, from)), define(use(v), use(u))}, clause.Body...)
 		}
 		if c.List != nil {
 			clause.List = []ast.Expr{&ast.BasicLit{Kind: token.INT, ValuePos: c.Pos(), Value: strconv.Itoa(i)}}
@@ -191,19 +216,27 @@ func (s *stmts) ownSwitch(x *ast.TypeSwitchStmt) []ast.Stmt {
 		out.Body.List = append(out.Body.List, clause)
 	}
 	fn := which.emit(source)
-	pre := []ast.Stmt{define(t, value), define(k, call1(fn, use(t), x.Pos()))}
-	if x.Init != nil {
-		pre = append(s.stmt(x.Init), pre...)
+	return s.around(append(pre, define(t, value), define(k, call1(fn, use(t), x.Pos()))), out)
+}
+
+// isEmpty says that a type is an interface without methods.
+func isEmpty(t types.Type) bool {
+	if t == nil {
+		return false
 	}
-	return s.around(pre, out)
+	i, ok := t.Underlying().(*types.Interface)
+	return ok && i.Empty()
 }
 
 // narrowed is the value of a type switch as its variable has it in a clause.
-func (s *stmts) narrowed(c *ast.CaseClause, value ast.Expr, from types.Type) ast.Expr {
+func (s *stmts) narrowed(c *ast.CaseClause, value, all ast.Expr, from types.Type) ast.Expr {
 	if len(c.List) != 1 || s.l.info.Types[c.List[0]].IsNil() {
-		return value
+		return all
 	}
 	t := s.l.typeOf(c.List[0])
+	if isEmpty(t) {
+		return all
+	}
 	if s.l.toOwn(t) {
 		fn, _ := s.l.assertFunc("to", from, t, c.Pos())
 		return call1(fn, value, c.Pos())
@@ -226,6 +259,10 @@ func (w *whichFunc) add(i int, list []ast.Expr) {
 			continue
 		}
 		t := w.l.typeOf(e)
+		if isEmpty(t) {
+			fmt.Fprintf(&w.tests, "\tif x != nil { return %d }\n", i)
+			continue
+		}
 		if w.l.toOwn(t) {
 			fn, _ := w.l.assertFunc("is", w.from, t, e.Pos())
 			ok := fmt.Sprintf("ok%d", w.tests.Len())
@@ -236,7 +273,8 @@ func (w *whichFunc) add(i int, list []ast.Expr) {
 		if !ok {
 			w.l.refuse(e.Pos(), "this type beside an interface in a type switch", cannotRun+": declare the type at top level")
 		}
-		fmt.Fprintf(&w.tests, "\tswitch x.(type) { case %s: return %d }\n", text, i)
+		yes := fmt.Sprintf("ok%d", w.tests.Len())
+		fmt.Fprintf(&w.tests, "\t_, %s := x.(%s)\n\tif %s { return %d }\n", yes, text, yes, i)
 	}
 }
 

@@ -334,7 +334,10 @@ func runError(err error) error {
 	if e, ok := errors.AsType[*yaegi.LoadError](err); ok {
 		pos, msg := "1:1", e.Msg
 		if m := loadMessage.FindStringSubmatch(e.Msg); m != nil {
-			pos, msg = trace([]string{m[1]})[0], m[2]
+			msg = m[2]
+			if at := trace([]string{m[1]}); len(at) > 0 {
+				pos = at[0]
+			}
 		}
 		return &ns.NotAllowedError{What: "this code", Why: "the interpreter cannot run it: " + msg, Pos: strings.TrimPrefix(pos, "cell:"), Internal: true}
 	}
@@ -349,10 +352,13 @@ func panicText(v any) string {
 	return fmt.Sprint(v)
 }
 
-// trace shortens the file names that the compiler gives positions.
+// trace shortens the file names that the compiler gives positions, and leaves out what nobody wrote.
 func trace(list []string) []string {
 	var out []string
 	for _, p := range list {
+		if !strings.Contains(p, "/"+cell.BaseFile) || strings.HasPrefix(p, cell.NoFile) {
+			continue
+		}
 		out = append(out, strings.Replace(p, "/"+cell.BaseFile, "", 1))
 	}
 	return out

@@ -94,15 +94,18 @@ func (h *host) packages() map[string]map[string]any {
 			"Select":     h.selectCase,
 			"Starts":     starts,
 			"Runes":      func(s string) []rune { return []rune(s) },
+			"Inner":      inner,
+			"Value":      interpreted,
+			"Links":      links,
+			"SameError":  sameError,
+			"Unwrap":     errors.Unwrap,
 			"CheckMake":  checkMake,
 			"Conversion": func(text string) error { return conversionError(text) },
 			"Missing": func(v any, to, method string) error {
 				return conversionError(fmt.Sprintf("%T is not %s: missing method %s", v, to, method))
 			},
 			"Recover": recovered,
-			"Chain":   chain,
 			"Err":     func(e error) error { return e },
-			"Is":      errorIs,
 			"Print":   func(args ...any) { printBuiltin(h.stderr, "", args) },
 			"Println": func(args ...any) { printBuiltin(h.stderr, " ", args) },
 			"Words":   func(v any) words { return words{v} },
@@ -176,46 +179,39 @@ func runtimeText(text string) any {
 	return text
 }
 
-// chain gives an error and all it wraps, depth first, each as the interpreter had it.
-func chain(err error) (out []any) {
+// inner is an error as the interpreter had it.
+func inner(err error) any {
 	if err == nil {
 		return nil
 	}
-	out = append(out, interpreted(err))
-	switch x := err.(type) { //nolint:errorlint // each link is looked at by itself
+	return interpreted(err)
+}
+
+// links gives what a native error wraps, each as the interpreter had it.
+func links(err any) (out []any) {
+	switch x := err.(type) {
 	case interface{ Unwrap() error }:
-		out = append(out, chain(x.Unwrap())...)
+		out = append(out, inner(x.Unwrap()))
 	case interface{ Unwrap() []error }:
 		for _, e := range x.Unwrap() {
-			out = append(out, chain(e)...)
+			out = append(out, inner(e))
 		}
 	}
 	return out
 }
 
-// errorIs is errors.Is that sees through the wrappers of errors of the interpreter.
-func errorIs(err, target error) bool {
-	if errors.Is(err, target) {
+// sameError says that an error, as the interpreter has it, is the target, or says so itself.
+func sameError(err any, target error) bool {
+	if want := inner(target); reflect.TypeOf(want).Comparable() && reflect.TypeOf(err).Comparable() && err == want {
 		return true
 	}
-	if err == nil || target == nil {
-		return false
-	}
-	want := interpreted(target)
-	if !reflect.TypeOf(want).Comparable() {
-		return false
-	}
-	for _, e := range chain(err) {
-		if reflect.TypeOf(e).Comparable() && e == want {
-			return true
-		}
-	}
-	return false
+	x, ok := err.(interface{ Is(error) bool })
+	return ok && x.Is(target)
 }
 
 // interpreted gives the value inside the wrapper that the interpreter makes for native code.
-func interpreted(err error) any {
-	v := reflect.ValueOf(err)
+func interpreted(x any) any {
+	v := reflect.ValueOf(x)
 	if v.Kind() == reflect.Pointer {
 		v = v.Elem()
 	}
@@ -224,7 +220,7 @@ func interpreted(err error) any {
 			return f.Interface()
 		}
 	}
-	return err
+	return x
 }
 
 // begin prepares for a run, which cut ends: a panic of a goroutine must not leave the others waiting for

@@ -104,10 +104,9 @@ func (t *tx) execute(ctx context.Context, u *unit) error {
 	h.begin(&t.run.Task, cut)
 	end := context.AfterFunc(run, h.stop)
 	err := t.l.eng.Run(run, u.Func)
-	if end() { // it was not stopped
-		h.stop()
+	if !end() {
+		h.stopDone()
 	}
-	h.stopDone()
 	unfinished := err != nil && run.Err() != nil
 	code, exited := h.exited()
 	switch panicked := h.goroutinePanic(); {

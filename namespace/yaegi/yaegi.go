@@ -73,6 +73,10 @@ func New(opt Options) (*Engine, error) {
 	return &Engine{interp: i, calls: map[string]*interp.Program{}, trace: t}, nil
 }
 
+// printers are the packages of the host whose functions print what they get: those see the methods of
+// interpreted types as fmt does.
+var printers = map[string]bool{"farm": true, "log": true}
+
 // symbols are the native members: those of the allowed packages, with the standard output of the
 // engine, and the host's.
 func symbols(opt Options) interp.Exports {
@@ -116,8 +120,8 @@ func symbols(opt Options) interp.Exports {
 				v = reflect.ValueOf(f)
 			}
 			m[n] = v
-			if types, ok := stdlib.MapTypes[real[n]]; ok {
-				mapped[v] = withErrors(types)
+			if printers[p] && v.Kind() == reflect.Func && v.Type().IsVariadic() {
+				mapped[v] = withErrors(stdlib.MapTypes[reflect.ValueOf(fmt.Print)])
 			}
 			if wrapper, ok := real["_"+n]; ok {
 				m["_"+n] = wrapper

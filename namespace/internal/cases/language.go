@@ -538,5 +538,5 @@ var Language = []Case{
 		}},
 }
 
-// List gives all cases: All, then Language, then More.
-func List() []Case { return slices.Concat(All, Language, More) }
+// List gives all cases: All, then Language, More and Members.
+func List() []Case { return slices.Concat(All, Language, More, Members) }
