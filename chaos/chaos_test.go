@@ -59,6 +59,7 @@ func TestScenarios(t *testing.T) {
 			continue // their faults are those of the others
 		}
 		t.Run(sc.Name, func(t *testing.T) {
+			t.Parallel() // they wait for most of the time
 			log := *store
 			if log == "" {
 				log = []string{"wal", "boltdb"}[(uint64(i)+s)%2]

@@ -122,7 +122,7 @@ func (x *run) resolve(ctx context.Context, cl *tasks.Client, ops []*Op) (map[str
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	limit := make(chan struct{}, askedAtOnce)
-	ctx, cancel := context.WithTimeout(ctx, 2*patience)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for _, o := range ops {
 		if o.Task == "" {

@@ -19,7 +19,7 @@ const (
 	opAdd     = "add"     // a task: n++
 	opLong    = "long"    // the same, and takes its time
 	opDelayed = "delayed" // the same, some time later
-	opTwice   = "twice"   // the same, asked for twice with one id
+	opTwice   = "twice"   // the same, asked for three times with one id
 	opRead    = "read"    // of n
 	opMove    = "move"    // a task: from a to b, and their sum
 	opSet     = "set"     // of r
@@ -257,6 +257,11 @@ func (l *load) task(ctx context.Context, c *tasks.Client, o *Op) {
 	}
 	i, err := c.Run(ctx, t)
 	l.answer(o, err, i)
+	if o.Kind == opTwice && o.acked() { // and once more, now that it is done
+		if i, err := l.clients[(o.Client+2)%len(l.clients)].Run(ctx, t); err == nil {
+			l.same(o, i)
+		}
+	}
 	if o.acked() {
 		l.mu.Lock()
 		l.ended = append(l.ended, o)

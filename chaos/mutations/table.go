@@ -41,8 +41,8 @@ var mutations = []mutation{
 		edits: []edit{{"scheduler/place.go", "blamed := slices.Contains(began, t.ID) || (guess && i < int(w.Slots))", "blamed := i >= 0 || guess || slices.Contains(began, t.ID)"}},
 	},
 	{
-		name: "dropped", what: "a new leader does not send a worker again what it may not have got", promise: "goes on", scenario: "upgrades",
-		edits: []edit{{"replica/dispatch.go", "		if has[t.ID] != t.Attempt {\n			x.assign(s, t)\n", "		if has[t.ID] != t.Attempt {\n			if len(holds) == 0 {\n				x.assign(s, t)\n			}\n"}},
+		name: "dropped", what: "a new leader does not send workers what was given to them while nobody led", promise: "goes on", scenario: "upgrades",
+		edits: []edit{{"replica/dispatch.go", "		if has[t.ID] != t.Attempt {\n			x.assign(s, t)\n", "		if has[t.ID] != t.Attempt {\n			if time.Since(x.d.since) > 2*time.Second {\n				x.assign(s, t)\n			}\n"}},
 	},
 	{
 		name: "map-order", what: "placement follows the order of a map", promise: "one state", scenario: "nodes",

@@ -81,9 +81,10 @@ type Config struct {
 	// LogStoreWAL. It is written down in Dir and cannot change.
 	LogStore string
 
-	HeartbeatTimeout   time.Duration // 1s
-	ElectionTimeout    time.Duration // 1s
-	LeaderLeaseTimeout time.Duration // 500ms
+	// Shorter ones find a dead leader sooner, and take a slow disk for one.
+	HeartbeatTimeout   time.Duration // 700ms
+	ElectionTimeout    time.Duration // 700ms
+	LeaderLeaseTimeout time.Duration // 400ms
 	CommitTimeout      time.Duration // 50ms
 	SnapshotThreshold  uint64        // entries since the last snapshot: 8192
 	SnapshotInterval   time.Duration // 20s
@@ -153,9 +154,9 @@ func def[T comparable](field *T, value T) {
 }
 
 func (c Config) withDefaults() Config {
-	def(&c.HeartbeatTimeout, time.Second)
-	def(&c.ElectionTimeout, time.Second)
-	def(&c.LeaderLeaseTimeout, 500*time.Millisecond)
+	def(&c.HeartbeatTimeout, 700*time.Millisecond)
+	def(&c.ElectionTimeout, 700*time.Millisecond)
+	def(&c.LeaderLeaseTimeout, 400*time.Millisecond)
 	def(&c.CommitTimeout, 50*time.Millisecond)
 	def(&c.SnapshotThreshold, 8192)
 	def(&c.SnapshotInterval, 20*time.Second)
