@@ -10,7 +10,7 @@ import (
 // Wrappers give interpreted errors more methods than Error in native code, which asks for them: errors.Is
 // and errors.As follow Unwrap, and ask Is. The interpreter takes the first of which a type has all methods.
 // Their form is that of the interpreter's own wrappers: see package value.
-type (
+type ( //nolint:errname // the interpreter and package value know wrappers by the underscore
 	_errorUnwrapIs struct {
 		IValue  any
 		WError  func() string
