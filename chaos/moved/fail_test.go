@@ -31,7 +31,7 @@ var allFaults = []fault{
 	{name: "panic", end: "panic(\"boom\")", kind: "panic"},
 	{name: "panic in a goroutine", end: "d := make(chan int)\ngo func() { panic(1) }()\n<-d", kind: "panic"},
 	{name: "channel", end: "ch := make(chan int)", kind: "unserializable"},
-	{name: "value over its limit", end: "octets = make([]byte, 2<<20)", kind: "limit"},
+	{name: "value over its limit", end: "octets = make([]byte, 65<<20)", kind: "limit"},
 	{name: "result over its limit", end: "make([]byte, 70_000)", kind: "limit"},
 	{name: "goroutine that goes on", end: "go func() { for { steps++ } }()", kind: "goroutine"},
 	{name: "timeout", end: "for { steps++ }", kind: "timeout", timeout: 200 * time.Millisecond},

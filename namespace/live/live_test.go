@@ -170,7 +170,7 @@ func TestTransaction(t *testing.T) {
 		{"result limit", "n = 12\nmake([]byte, 1<<17)", func(err error) bool { _, ok := errors.AsType[*ns.LimitError](err); return ok }},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			c := New(Options{})
+			c := New(Options{Limits: ns.Limits{Value: 1 << 20}})
 			mustRun(t, c, "n := 1\nxs := make([]int, 2, 10)")
 			before := maps.Clone(c.Items())
 			_, err := run(t, c, x.src)

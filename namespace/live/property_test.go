@@ -55,7 +55,7 @@ func TestFailuresChangeNothing(t *testing.T) {
 	}
 	cells, changes := zoo.Cells(3, 60), zoo.Changes(4, 30)
 	var cancel func()
-	c := New(Options{Progress: func(int, int) { cancel() }})
+	c := New(Options{Progress: func(int, int) { cancel() }, Limits: ns.Limits{Value: 1 << 20, Delta: 1 << 20}})
 	alone := New(Options{})
 	for _, src := range zoo.Declare() {
 		mustRun(t, alone, src)

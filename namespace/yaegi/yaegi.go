@@ -67,9 +67,6 @@ func New(opt Options) (*Engine, error) {
 	if _, err := i.EvalWithContext(context.Background(), "package main"); err != nil {
 		return nil, fmt.Errorf("yaegi: %w", err)
 	}
-	if err := wrapErrors(i); err != nil {
-		return nil, err
-	}
 	return &Engine{interp: i, calls: map[string]*interp.Program{}, trace: t}, nil
 }
 
