@@ -279,7 +279,7 @@ func (x *run) pause(ctx context.Context, n *node, d time.Duration, meanwhile fun
 	if err := n.proc.signal(syscall.SIGSTOP); err != nil {
 		return "", err
 	}
-	defer n.proc.signal(syscall.SIGCONT) // the process stands still if anything below fails
+	defer func() { _ = n.proc.signal(syscall.SIGCONT) }() // when anything below fails
 	err := x.soon(ctx, "the node stands still", func() bool {
 		s, err := readStat(n.proc.pid())
 		return err == nil && s.state == 'T'
@@ -725,7 +725,7 @@ func clockJumps(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 		return "", err
 	}
 	by := time.Duration(1+r.IntN(48)) * time.Hour
-	defer os.WriteFile(x.c.clockPath(n), []byte("0s"), 0o600)
+	defer func() { _ = os.WriteFile(x.c.clockPath(n), []byte("0s"), 0o600) }()
 	cl := x.load.clients[0]
 	submitted := func() (time.Time, error) {
 		i, err := cl.Run(ctx, tasks.Task{Source: "1"})
