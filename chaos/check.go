@@ -109,7 +109,7 @@ func (x *run) checkTail(ctx context.Context) error {
 				break
 			}
 		}
-		cl.Close()
+		_ = cl.Close()
 	}
 	x.checked("the last calls through each node were answered")
 	return ctx.Err()

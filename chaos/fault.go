@@ -279,7 +279,7 @@ func (x *run) pause(ctx context.Context, n *node, d time.Duration, meanwhile fun
 	if err := n.proc.signal(syscall.SIGSTOP); err != nil {
 		return "", err
 	}
-	defer n.proc.signal(syscall.SIGCONT) // the process stands still if anything below fails
+	defer func() { _ = n.proc.signal(syscall.SIGCONT) }() // when anything below fails
 	err := x.soon(ctx, "the node stands still", func() bool {
 		s, err := readStat(n.proc.pid())
 		return err == nil && s.state == 'T'
@@ -653,7 +653,7 @@ func addNode(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return n.id + " is a member", x.c.awaitHealthy(ctx)
+	return n.id + " is a member", x.caughtUp(ctx, n)
 }
 
 func removeNode(ctx context.Context, x *run, r *rand.Rand) (string, error) {
@@ -696,7 +696,27 @@ func (x *run) replace(ctx context.Context, n *node) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s took the place of %s", m.id, n.id), x.c.awaitHealthy(ctx)
+	return fmt.Sprintf("%s took the place of %s", m.id, n.id), x.caughtUp(ctx, m)
+}
+
+// caughtUp waits until a new member has what the leader had when it was one. Before,
+// it counts as a voter and cannot vote for members that its log does not have yet.
+func (x *run) caughtUp(ctx context.Context, n *node) error {
+	if err := x.c.awaitHealthy(ctx); err != nil {
+		return err
+	}
+	l, err := x.leader(ctx)
+	if err != nil {
+		return err
+	}
+	goal, err := x.c.info(ctx, l, false)
+	if err != nil {
+		return err
+	}
+	return x.soon(ctx, "the new member has caught up", func() bool {
+		i, err := x.c.info(ctx, n, false)
+		return err == nil && i.Applied >= goal.Applied
+	})
 }
 
 func clockJumps(ctx context.Context, x *run, r *rand.Rand) (string, error) {
@@ -705,7 +725,7 @@ func clockJumps(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 		return "", err
 	}
 	by := time.Duration(1+r.IntN(48)) * time.Hour
-	defer os.WriteFile(x.c.clockPath(n), []byte("0s"), 0o600)
+	defer func() { _ = os.WriteFile(x.c.clockPath(n), []byte("0s"), 0o600) }()
 	cl := x.load.clients[0]
 	submitted := func() (time.Time, error) {
 		i, err := cl.Run(ctx, tasks.Task{Source: "1"})
@@ -754,10 +774,11 @@ func clockJumps(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 
 func leaveOldest(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 	for len(x.c.members()) < 3 {
-		if _, err := x.c.addMember(); err != nil {
+		m, err := x.c.addMember()
+		if err != nil {
 			return "", err
 		}
-		if err := x.c.awaitHealthy(ctx); err != nil {
+		if err := x.caughtUp(ctx, m); err != nil {
 			return "", err
 		}
 	}

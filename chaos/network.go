@@ -180,7 +180,7 @@ func (n *network) connect(in *net.TCPConn, to, target string) {
 	}
 	out, err := net.DialTimeout("tcp", target, 2*time.Second)
 	if err != nil {
-		in.SetLinger(0) // refused, and told so
+		_ = in.SetLinger(0) // refused, and told so
 		return
 	}
 	p.out = out

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -129,8 +130,8 @@ func openFiles(pid int) int {
 func diskUsed(dir string) int64 {
 	var sum int64
 	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil {
-			return nil // it went away meanwhile
+		if err != nil || d == nil {
+			return fs.SkipDir // it went away meanwhile
 		}
 		if info, err := d.Info(); err == nil {
 			if st, ok := info.Sys().(*syscall.Stat_t); ok {

@@ -119,7 +119,7 @@ func WriteTable(w io.Writer, reports []*Report) {
 		all.Stale, all.Refused, all.Unavailable = all.Stale+r.Stale, all.Refused+r.Refused, max(all.Unavailable, r.Unavailable)
 	}
 	line(all, faults, broken)
-	t.Flush()
+	_ = t.Flush()
 	writeFaults(w, reports)
 }
 
@@ -142,7 +142,7 @@ func writeFaults(w io.Writer, reports []*Report) {
 		}
 		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\n", f, counts[f], median, most, faults[f].about)
 	}
-	t.Flush()
+	_ = t.Flush()
 }
 
 // save writes the report beside what it is about.

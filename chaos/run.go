@@ -244,7 +244,7 @@ func (x *run) broken(ctx context.Context, when string, err error) error {
 // end stops everything and keeps, or removes, the folder.
 func (x *run) end() error {
 	for _, cl := range x.load.clientsOrNone() {
-		cl.Close()
+		_ = cl.Close()
 	}
 	var err error
 	if x.c != nil {

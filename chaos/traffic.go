@@ -140,7 +140,7 @@ func (l *load) space(ctx context.Context, c *tasks.Client, slot string, values m
 	if g == nil || g.used >= perSpace {
 		number := 1
 		if g != nil {
-			fmt.Sscanf(g.name[strings.LastIndexByte(g.name, '.')+1:], "%d", &number)
+			_, _ = fmt.Sscanf(g.name[strings.LastIndexByte(g.name, '.')+1:], "%d", &number)
 			number++
 		}
 		g = &generation{name: fmt.Sprintf("%s.%d", slot, number)}

@@ -84,8 +84,8 @@ func Err(name string) error {
 
 func (p *point) pass() error {
 	if p.file != "" {
-		if _, err := os.Stat(p.file); err != nil {
-			return nil
+		if _, missing := os.Stat(p.file); missing != nil {
+			return nil //nolint:nilerr // not armed yet
 		}
 	}
 	n := p.times.Add(1)
