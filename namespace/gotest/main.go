@@ -32,7 +32,7 @@ import (
 )
 
 const (
-	// TimeLimit is how long a program may run.
+	// TimeLimit is how long a program may run, unless a flag says otherwise.
 	TimeLimit = 10 * time.Second
 	// MaxReason bounds the reason kept of a program that did not pass, in bytes.
 	MaxReason = 500
@@ -62,6 +62,9 @@ type outcome struct {
 	Reason string `json:"reason,omitempty"`
 }
 
+// timeLimit is how long a program may run.
+var timeLimit = TimeLimit
+
 func main() {
 	if file := os.Getenv(childVar); file != "" {
 		os.Exit(child(file))
@@ -72,6 +75,7 @@ func main() {
 	parallel := flag.Int("parallel", 2, "programs at a time")
 	only := flag.String("only", "", "run programs whose path contains this")
 	limit := flag.Int("wrong", -1, "fail when more programs than this are wrong")
+	flag.DurationVar(&timeLimit, "time", TimeLimit, "how long a program may run; more for a machine that does other work")
 	engine := flag.String("engine", engineYaegi, "what runs them: yaegi, as cells, or ssa, the virtual machine, as programs")
 	flag.Parse()
 	if err := choose(*engine); err != nil {
@@ -243,7 +247,7 @@ func runOne(root, file string) outcome {
 		o.Class, o.Reason = Refused, "not for this platform, by its build constraint"
 		return o
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), TimeLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), timeLimit)
 	defer cancel()
 	self, err := os.Executable()
 	if err != nil {
@@ -281,7 +285,7 @@ func runOne(root, file string) outcome {
 func judge(path string, printed []byte, said outcome, timeout, died error) (class, reason string) {
 	switch {
 	case timeout != nil:
-		return Wrong, "it hangs: stopped after " + TimeLimit.String()
+		return Wrong, "it hangs: stopped after " + timeLimit.String()
 	case said.Class == "":
 		return Wrong, fmt.Sprintf("its process died: %v: %s", died, firstLines(printed))
 	case said.Class != Passed:

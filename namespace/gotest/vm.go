@@ -70,10 +70,10 @@ func readExports() (map[string]string, error) {
 	return files, nil
 }
 
-// notInTables is a package that the machine has no symbols for.
-type notInTables struct{ path string }
+// notInTablesError is a package that the machine has no symbols for.
+type notInTablesError struct{ path string }
 
-func (e *notInTables) Error() string { return "package " + e.path + " is not in the tables" }
+func (e *notInTablesError) Error() string { return "package " + e.path + " is not in the tables" }
 
 // runVM runs a program on the virtual machine.
 func runVM(file, src string) error {
@@ -90,7 +90,7 @@ func runVM(file, src string) error {
 	im, err := vm.NewImporter(fset, func(path string) ([]byte, error) {
 		f, ok := files[path]
 		if !ok {
-			return nil, &notInTables{path}
+			return nil, &notInTablesError{path}
 		}
 		return exportData(f)
 	}, sources)
@@ -105,7 +105,7 @@ func runVM(file, src string) error {
 	for _, i := range f.Imports {
 		path := strings.Trim(i.Path.Value, `"`)
 		if _, ok := syms.Table[path]; !ok && sources[path] == nil && path != "unsafe" {
-			return &notInTables{path}
+			return &notInTablesError{path}
 		}
 	}
 	info := vm.NewInfo()
@@ -129,7 +129,7 @@ func exportData(file string) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	r, err := gcexportdata.NewReader(f)
+	r, err := gcexportdata.NewReader(f) //nolint:staticcheck // go list gives archives, which the pinned version reads
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +138,7 @@ func exportData(file string) ([]byte, error) {
 
 // classOfVM is classOf for the virtual machine.
 func classOfVM(err error) string {
-	var missing *notInTables
+	var missing *notInTablesError
 	var load *vm.LoadError
 	switch {
 	case err == nil:

@@ -45,6 +45,9 @@ func (f *function) binop(dst loc, o token.Token, x, y ssa.Value, t types.Type) {
 	case b.Kind() == types.Float32:
 		f.emit(ins{op: float32Ops[o], a: dst.n * 8, b: f.use(x).n * 8, c: f.use(y).n * 8})
 	case info&types.IsFloat != 0:
+		if f.multiplyAdd(dst.n, o, x, y) {
+			return
+		}
 		f.emit(ins{op: floatOps[o], a: dst.n * 8, b: f.use(x).n * 8, c: f.use(y).n * 8})
 	case o == token.SHL || o == token.SHR:
 		f.shift(dst.n, o, x, y, b)
@@ -56,6 +59,20 @@ func (f *function) binop(dst loc, o token.Token, x, y ssa.Value, t types.Type) {
 			f.extend(dst.n, t)
 		}
 	}
+}
+
+// multiplyAdd emits the addition of a product that has been left to it.
+func (f *function) multiplyAdd(dst int32, o token.Token, x, y ssa.Value) bool {
+	m, ok := x.(*ssa.BinOp)
+	if !ok || !f.fused[m] {
+		x, y = y, x
+		m, ok = x.(*ssa.BinOp)
+	}
+	if !ok || !f.fused[m] || o != token.ADD {
+		return false
+	}
+	f.emit(ins{op: opMulAddF, a: dst * 8, b: f.use(y).n * 8, c: f.use(m.X).n * 8, d: f.use(m.Y).n * 8})
+	return true
 }
 
 func (f *function) integer(dst int32, o token.Token, x, y ssa.Value) {
@@ -260,7 +277,7 @@ func (f *function) equal(dst int32, o token.Token, x, y ssa.Value) {
 func (f *function) equalValues(dst int32, neg bool, l, r loc, t *typ) {
 	ty := t.shape
 	f.emitFn(func(_ *thread, pp, np raw.Pointer) {
-		a, b := *raw.At[raw.Pointer](pp, 0), *raw.At[raw.Pointer](pp, 0)
+		var a, b raw.Pointer
 		if ty.boxed {
 			a, b = *raw.At[raw.Pointer](pp, l.p*8), *raw.At[raw.Pointer](pp, r.p*8)
 		} else {

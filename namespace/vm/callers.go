@@ -49,7 +49,11 @@ func (x *callers) at(pc uint64) (caller, bool) {
 	return caller{}, false
 }
 
-// stack lists the calls of a thread, innermost first.
+// panicCode stands for the runtime between a panic and what it runs.
+var panicCode = &code{name: "runtime.gopanic"}
+
+// stack lists the calls of a thread, innermost first. A function that a panic runs comes after those that
+// the panic has left.
 func (t *thread) stack() []caller {
 	var out []caller
 	for i := t.top; i >= 0; i-- {
@@ -57,20 +61,26 @@ func (t *thread) stack() []caller {
 		if f.c.wrapper {
 			continue
 		}
-		pc := f.pc - 1
-		if i == t.top {
-			pc = t.pc
+		out = append(out, caller{f.c, max(t.index(i), 0)})
+		if f.flags&flagUnwind != 0 && f.pan != nil {
+			out = append(out, caller{c: panicCode})
+			return append(out, f.pan.callers...)
 		}
-		out = append(out, caller{f.c, max(pc, 0)})
 	}
 	return out
 }
 
 func (t *thread) place(c caller) (file string, line int) {
+	if c.c == panicCode {
+		return "runtime/panic.go", 1
+	}
 	if c.pc >= len(c.c.pos) || t.m.opt.Fset == nil {
 		return "", 0
 	}
 	p := t.m.opt.Fset.Position(c.c.pos[c.pc])
+	if p.Filename == "" {
+		p.Filename = "??" // a line comment without a file
+	}
 	return p.Filename, p.Line
 }
 

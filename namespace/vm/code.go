@@ -22,14 +22,12 @@ type op uint16
 
 // The operations. P is a pointer register, N a number register, K an immediate number.
 const (
-	opNone op = iota
-
-	opMoveP // P a = P b
-	opMoveN // N a = N b
-	opConst // N a = K b
-	opNumK  // N a = nums[b]
-	opPtrK  // P a = ptrs[b]
-	opNil   // P a = nil
+	opMoveP op = iota + 1 // P a = P b
+	opMoveN               // N a = N b
+	opConst               // N a = K b
+	opNumK                // N a = nums[b]
+	opPtrK                // P a = ptrs[b]
+	opNil                 // P a = nil
 
 	// loads from P b + K c
 	opLoadI8
@@ -70,6 +68,7 @@ const (
 	opIndexStore64 // element of P b = N a
 	opIndexStore8  // element of P b = N a
 	opIndexStr     // N a = byte N c of the string P b, N d
+	opIndex2Load64 // N a = element N e of the slice at element N c of P b, N d
 	opIndexRow     // P a, N e, N e+8 = the slice at element N c of P b, N d
 
 	// integers
@@ -179,7 +178,6 @@ const (
 	opString  // P a, N e = P b, N c + P d, N x*8: concatenation
 	opAssertT // N a = the type of the interface P b is types[d]; x: its type word is a table
 	opTypeOf  // P a = the type of the interface with the table P b
-	opMapGet  // P a = where the element of map P b is, or nil; maps[d], key at c
 	opLenMap  // N a = len of map P b
 )
 
@@ -194,21 +192,23 @@ type code struct {
 	native  nativeFunc
 	ins     []ins
 	pos     []token.Pos
-	frame   loc // registers of the frame, after which those of a callee begin
+	start   raw.Pointer // the first instruction
+	base    uint64      // its address
+	frame   loc         // registers of the frame, after which those of a callee begin
+	needP   int         // registers that must be there for a call
+	needN   int
 	args    loc // registers of the parameters without the receiver of a method
 	recv    *shape
 	params  loc // of all parameters
 	results loc
-	zeroRes []func(pp, np raw.Pointer) // what a function returns that recovered without results
-	recover int                        // where to go on after a recovered panic, or -1
-	wrapper bool                       // made by the compiler to call another function
+	recover int  // where to go on after a recovered panic, or -1
+	wrapper bool // made by the compiler to call another function
 
 	nums  []uint64
 	ptrs  []raw.Pointer
 	types []*typ
 	codes []*code
 	sites []*site
-	maps  []*mapType
 	fns   []func(t *thread, pp, np raw.Pointer)
 	value atomic.Pointer[raw.Func] // the function as a value
 }

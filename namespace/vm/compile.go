@@ -5,6 +5,7 @@ import (
 	"go/token"
 	"go/types"
 	"math"
+	"slices"
 	"strings"
 
 	"golang.org/x/tools/go/ssa"
@@ -148,18 +149,24 @@ func (f *function) finish() {
 	c := f.c
 	shift := len(f.prologue)
 	for _, j := range f.jumps {
-		c.ins[j.at].a = int32(f.starts[j.to] + shift)
-	}
-	c.recover += shift
-	pos := make([]token.Pos, shift)
-	c.ins, c.pos = append(f.prologue, c.ins...), append(pos, c.pos...)
-	for i := range c.ins {
-		if in := &c.ins[i]; in.x&markLocal != 0 {
-			in.x &^= markLocal
-			in.a += int32(shift)
+		in := &c.ins[j.at]
+		in.a = int32(f.starts[j.to]-j.at) * insSize
+		if in.op == opJump && in.a < 0 {
+			in.op = opLoop
 		}
 	}
+	for at := range c.ins {
+		if in := &c.ins[at]; in.x&markLocal != 0 {
+			in.x, in.a = in.x&^markLocal, (in.a-int32(at))*insSize
+		}
+	}
+	c.recover += shift
+	c.ins = slices.Concat(f.prologue, c.ins)
+	c.pos = slices.Concat(make([]token.Pos, shift), c.pos)
+	c.start = raw.SliceData(c.ins)
+	c.base = raw.Address(c.start)
 	c.frame = f.frame
+	c.needP, c.needN = int(c.frame.p)+argRoom, int(c.frame.n)+argRoom
 }
 
 // markLocal in the x of a jump says that its target is an instruction of the same function, not a block.
@@ -643,6 +650,3 @@ func (f *function) phis(from, to *ssa.BasicBlock) {
 		f.constant(l.dst, l.v)
 	}
 }
-
-// edgeTwice says that a block has two edges to the same block, which may give other values.
-func edgeTwice(b *ssa.BasicBlock) bool { return len(b.Succs) == 2 && b.Succs[0] == b.Succs[1] }

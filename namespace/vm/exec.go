@@ -6,10 +6,18 @@ import (
 	"farm/namespace/vm/raw"
 )
 
+// insSize is the size of an instruction in bytes.
+const insSize = 24
+
 // loop interprets the innermost frame and what it calls, until the frame marked as base returns, a
 // deferred function returns to unwinding, or something panics.
 //
-// An operation that may panic sets t.pc first.
+// It is one function so that what it needs all the time (ip, pp, np, c) stays in registers of the
+// processor. For that to hold, nothing of it may live across a call: an operation that calls a Go function
+// sets t.pc first, which says where it is, and goes to resume or again, which find everything anew. An
+// operation that may panic sets t.pc, too.
+//
+//nolint:gocyclo,funlen // one case for each operation
 func (t *thread) loop() (how outcome) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -17,15 +25,23 @@ func (t *thread) loop() (how outcome) {
 			how = panicked
 		}
 	}()
-	f := &t.frames[t.top]
-	c := f.c
-	code := c.ins
-	p, n := f.p, f.n
-	pp, np := t.regs(p, n)
-	pc := f.pc
-	stop := &t.m.stop
+	var (
+		c      *code
+		ip     raw.Pointer // the instruction
+		pp, np raw.Pointer // the registers of the frame
+	)
+	how = returned
+	t.pc = t.frames[t.top].c.base + uint64(t.frames[t.top].pc)
+again: // the instruction at t.pc
+	{
+		f := &t.frames[t.top]
+		c = f.c
+		ip = raw.Add(c.start, int(t.pc-c.base))
+		pp, np = raw.PointerTo(&t.ptrs[f.p]), raw.PointerTo(&t.nums[f.n])
+	}
+next:
 	for {
-		i := &code[pc]
+		i := raw.As[ins](ip)
 		switch i.op {
 		case opMoveP:
 			*raw.At[raw.Pointer](pp, i.a) = *raw.At[raw.Pointer](pp, i.b)
@@ -43,8 +59,7 @@ func (t *thread) loop() (how outcome) {
 		case opLoadI8, opLoadI16, opLoadI32, opLoadU8, opLoadU16, opLoadU32:
 			m := *raw.At[raw.Pointer](pp, i.b)
 			if m == nil {
-				t.pc = pc
-				nilDereference()
+				goto isNil
 			}
 			v := raw.At[uint64](np, i.a)
 			switch i.op {
@@ -64,22 +79,19 @@ func (t *thread) loop() (how outcome) {
 		case opLoad64:
 			m := *raw.At[raw.Pointer](pp, i.b)
 			if m == nil {
-				t.pc = pc
-				nilDereference()
+				goto isNil
 			}
 			*raw.At[uint64](np, i.a) = *raw.At[uint64](m, i.c)
 		case opLoadPtr:
 			m := *raw.At[raw.Pointer](pp, i.b)
 			if m == nil {
-				t.pc = pc
-				nilDereference()
+				goto isNil
 			}
 			*raw.At[raw.Pointer](pp, i.a) = *raw.At[raw.Pointer](m, i.c)
 		case opLoadStr:
 			m := *raw.At[raw.Pointer](pp, i.b)
 			if m == nil {
-				t.pc = pc
-				nilDereference()
+				goto isNil
 			}
 			s := *raw.At[string](m, i.c)
 			*raw.At[raw.Pointer](pp, i.a) = raw.StringData(s)
@@ -87,8 +99,7 @@ func (t *thread) loop() (how outcome) {
 		case opLoadSlice:
 			m := *raw.At[raw.Pointer](pp, i.b)
 			if m == nil {
-				t.pc = pc
-				nilDereference()
+				goto isNil
 			}
 			s := raw.At[slice](m, i.c)
 			*raw.At[raw.Pointer](pp, i.a) = s.p
@@ -96,26 +107,20 @@ func (t *thread) loop() (how outcome) {
 		case opLoadIface:
 			m := *raw.At[raw.Pointer](pp, i.b)
 			if m == nil {
-				t.pc = pc
-				nilDereference()
+				goto isNil
 			}
-			*raw.At[[2]raw.Pointer](pp, i.a) = *raw.At[[2]raw.Pointer](m, i.c)
+			// word by word: the compiler would call a function to move both
+			*raw.At[raw.Pointer](pp, i.a) = *raw.At[raw.Pointer](m, i.c)
+			*raw.At[raw.Pointer](pp, i.a+8) = *raw.At[raw.Pointer](m, i.c+8)
 		case opLoadBox:
-			m := *raw.At[raw.Pointer](pp, i.b)
-			t.pc = pc
-			if m == nil {
-				nilDereference()
-			}
-			ty := c.types[i.d].Type
-			box := raw.New(ty)
-			raw.Move(ty, box, raw.Add(m, int(i.c)))
-			*raw.At[raw.Pointer](pp, i.a) = box
+			t.pc = raw.Address(ip)
+			loadBox(c, i, pp)
+			goto resume
 
 		case opStore8, opStore16, opStore32:
 			m := *raw.At[raw.Pointer](pp, i.a)
 			if m == nil {
-				t.pc = pc
-				nilDereference()
+				goto isNil
 			}
 			v := *raw.At[uint64](np, i.b)
 			switch i.op {
@@ -129,131 +134,128 @@ func (t *thread) loop() (how outcome) {
 		case opStore64:
 			m := *raw.At[raw.Pointer](pp, i.a)
 			if m == nil {
-				t.pc = pc
-				nilDereference()
+				goto isNil
 			}
 			*raw.At[uint64](m, i.c) = *raw.At[uint64](np, i.b)
 		case opStorePtr:
 			m := *raw.At[raw.Pointer](pp, i.a)
 			if m == nil {
-				t.pc = pc
-				nilDereference()
+				goto isNil
 			}
 			*raw.At[raw.Pointer](m, i.c) = *raw.At[raw.Pointer](pp, i.b)
 		case opStoreStr:
 			m := *raw.At[raw.Pointer](pp, i.a)
 			if m == nil {
-				t.pc = pc
-				nilDereference()
+				goto isNil
 			}
 			*raw.At[string](m, i.c) = raw.String(*raw.At[raw.Pointer](pp, i.b), *raw.At[uint64](np, i.d))
 		case opStoreSlice:
 			m := *raw.At[raw.Pointer](pp, i.a)
 			if m == nil {
-				t.pc = pc
-				nilDereference()
+				goto isNil
 			}
 			w := *raw.At[[2]uint64](np, i.d)
 			*raw.At[slice](m, i.c) = slice{*raw.At[raw.Pointer](pp, i.b), w[0], w[1]}
 		case opStoreIface:
 			m := *raw.At[raw.Pointer](pp, i.a)
 			if m == nil {
-				t.pc = pc
-				nilDereference()
+				goto isNil
 			}
-			*raw.At[[2]raw.Pointer](m, i.c) = *raw.At[[2]raw.Pointer](pp, i.b)
+			*raw.At[raw.Pointer](m, i.c) = *raw.At[raw.Pointer](pp, i.b)
+			*raw.At[raw.Pointer](m, i.c+8) = *raw.At[raw.Pointer](pp, i.b+8)
 		case opStoreBox:
 			m := *raw.At[raw.Pointer](pp, i.a)
 			if m == nil {
-				t.pc = pc
-				nilDereference()
+				goto isNil
 			}
+			t.pc = raw.Address(ip)
 			raw.Move(c.types[i.d].Type, raw.Add(m, int(i.c)), *raw.At[raw.Pointer](pp, i.b))
+			goto resume
 
 		case opNew:
-			t.pc = pc
-			*raw.At[raw.Pointer](pp, i.a) = raw.New(c.types[i.b].Type)
+			t.pc = raw.Address(ip)
+			newValue(c, i, pp)
+			goto resume
 		case opField:
 			m := *raw.At[raw.Pointer](pp, i.b)
 			if m == nil {
-				t.pc = pc
-				nilDereference()
+				goto isNil
 			}
 			*raw.At[raw.Pointer](pp, i.a) = raw.Add(m, int(i.c))
 
 		case opIndex:
 			x := *raw.At[uint64](np, i.c)
-			if l := *raw.At[uint64](np, i.d); x >= l {
-				t.pc = pc
-				outOfRange(x, l, i.x == 0)
+			if x >= *raw.At[uint64](np, i.d) {
+				goto outside
 			}
 			*raw.At[raw.Pointer](pp, i.a) = raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x)*int(i.e))
 		case opIndexArr:
 			m := *raw.At[raw.Pointer](pp, i.b)
 			if m == nil {
-				t.pc = pc
-				nilDereference()
+				goto isNil
 			}
 			x := *raw.At[uint64](np, i.c)
 			if x >= uint64(i.d) {
-				t.pc = pc
-				outOfRange(x, uint64(i.d), i.x == 0)
+				goto outside
 			}
 			*raw.At[raw.Pointer](pp, i.a) = raw.Add(m, int(x)*int(i.e))
 		case opIndexLoad64:
 			x := *raw.At[uint64](np, i.c)
-			if l := *raw.At[uint64](np, i.d); x >= l {
-				t.pc = pc
-				outOfRange(x, l, i.x == 0)
+			if x >= *raw.At[uint64](np, i.d) {
+				goto outside
 			}
 			*raw.At[uint64](np, i.a) = *raw.As[uint64](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x)*8))
 		case opIndexLoadI32:
 			x := *raw.At[uint64](np, i.c)
-			if l := *raw.At[uint64](np, i.d); x >= l {
-				t.pc = pc
-				outOfRange(x, l, i.x == 0)
+			if x >= *raw.At[uint64](np, i.d) {
+				goto outside
 			}
 			*raw.At[uint64](np, i.a) = uint64(*raw.As[int32](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x)*4)))
 		case opIndexLoadU8:
 			x := *raw.At[uint64](np, i.c)
-			if l := *raw.At[uint64](np, i.d); x >= l {
-				t.pc = pc
-				outOfRange(x, l, i.x == 0)
+			if x >= *raw.At[uint64](np, i.d) {
+				goto outside
 			}
 			*raw.At[uint64](np, i.a) = uint64(*raw.As[uint8](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x))))
 		case opIndexLoadPtr:
 			x := *raw.At[uint64](np, i.c)
-			if l := *raw.At[uint64](np, i.d); x >= l {
-				t.pc = pc
-				outOfRange(x, l, i.x == 0)
+			if x >= *raw.At[uint64](np, i.d) {
+				goto outside
 			}
 			*raw.At[raw.Pointer](pp, i.a) = *raw.As[raw.Pointer](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x)*8))
 		case opIndexStore64:
 			x := *raw.At[uint64](np, i.c)
-			if l := *raw.At[uint64](np, i.d); x >= l {
-				t.pc = pc
-				outOfRange(x, l, i.x == 0)
+			if x >= *raw.At[uint64](np, i.d) {
+				goto outside
 			}
 			*raw.As[uint64](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x)*8)) = *raw.At[uint64](np, i.a)
 		case opIndexStore8:
 			x := *raw.At[uint64](np, i.c)
-			if l := *raw.At[uint64](np, i.d); x >= l {
-				t.pc = pc
-				outOfRange(x, l, i.x == 0)
+			if x >= *raw.At[uint64](np, i.d) {
+				goto outside
 			}
 			*raw.As[uint8](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x))) = uint8(*raw.At[uint64](np, i.a))
 		case opIndexStr:
 			x := *raw.At[uint64](np, i.c)
-			if l := *raw.At[uint64](np, i.d); x >= l {
-				t.pc = pc
-				outOfRange(x, l, i.x == 0)
+			if x >= *raw.At[uint64](np, i.d) {
+				goto outside
 			}
 			*raw.At[uint64](np, i.a) = uint64(*raw.As[uint8](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x))))
+		case opIndex2Load64:
+			x := *raw.At[uint64](np, i.c)
+			if x >= *raw.At[uint64](np, i.d) {
+				goto outside
+			}
+			row := raw.As[slice](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x)*24))
+			y := *raw.At[uint64](np, i.e)
+			if y >= row.n {
+				goto outsideRow
+			}
+			*raw.At[uint64](np, i.a) = *raw.As[uint64](raw.Add(row.p, int(y)*8))
 		case opIndexRow:
 			x := *raw.At[uint64](np, i.c)
-			if l := *raw.At[uint64](np, i.d); x >= l {
-				t.pc = pc
-				outOfRange(x, l, i.x == 0)
+			if x >= *raw.At[uint64](np, i.d) {
+				goto outside
 			}
 			s := raw.As[slice](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x)*24))
 			*raw.At[raw.Pointer](pp, i.a) = s.p
@@ -290,16 +292,16 @@ func (t *thread) loop() (how outcome) {
 		case opRemK:
 			*raw.At[int64](np, i.a) = *raw.At[int64](np, i.b) % int64(i.c)
 		case opDiv:
-			t.pc = pc
+			t.pc = raw.Address(ip)
 			*raw.At[int64](np, i.a) = *raw.At[int64](np, i.b) / *raw.At[int64](np, i.c)
 		case opDivU:
-			t.pc = pc
+			t.pc = raw.Address(ip)
 			*raw.At[uint64](np, i.a) = *raw.At[uint64](np, i.b) / *raw.At[uint64](np, i.c)
 		case opRem:
-			t.pc = pc
+			t.pc = raw.Address(ip)
 			*raw.At[int64](np, i.a) = *raw.At[int64](np, i.b) % *raw.At[int64](np, i.c)
 		case opRemU:
-			t.pc = pc
+			t.pc = raw.Address(ip)
 			*raw.At[uint64](np, i.a) = *raw.At[uint64](np, i.b) % *raw.At[uint64](np, i.c)
 		case opShl:
 			*raw.At[uint64](np, i.a) = *raw.At[uint64](np, i.b) << *raw.At[uint64](np, i.c)
@@ -326,9 +328,8 @@ func (t *thread) loop() (how outcome) {
 		case opExtU32:
 			*raw.At[uint64](np, i.a) = uint64(uint32(*raw.At[uint64](np, i.b)))
 		case opCheckShift:
-			if s := *raw.At[int64](np, i.a); s < 0 {
-				t.pc = pc
-				_ = 1 << s
+			if *raw.At[int64](np, i.a) < 0 {
+				goto negative
 			}
 
 		case opAddF:
@@ -397,179 +398,140 @@ func (t *thread) loop() (how outcome) {
 			setBool(np, i.a, *raw.At[raw.Pointer](pp, i.b) == nil)
 		case opNotNil:
 			setBool(np, i.a, *raw.At[raw.Pointer](pp, i.b) != nil)
-		case opEqStr:
-			setBool(np, i.a, str(pp, np, i.b, i.c) == str(pp, np, i.d, i.e))
-		case opLtStr:
-			setBool(np, i.a, str(pp, np, i.b, i.c) < str(pp, np, i.d, i.e))
-		case opLeStr:
-			setBool(np, i.a, str(pp, np, i.b, i.c) <= str(pp, np, i.d, i.e))
+		case opEqStr, opLtStr, opLeStr:
+			t.pc = raw.Address(ip)
+			compareStrings(i, pp, np)
+			goto resume
 
+		// jumps to a
 		case opJump:
-			pc = int(i.a)
+			ip = raw.Add(ip, int(i.a))
 			continue
 		case opLoop:
-			if stop.Load() {
-				t.pc = pc
-				panic(stopped{})
+			if t.m.stop.Load() {
+				goto stop
 			}
-			pc = int(i.a)
+			ip = raw.Add(ip, int(i.a))
 			continue
 		case opIf:
 			if *raw.At[uint64](np, i.b) != 0 {
-				pc = int(i.a)
-				continue
+				goto jump
 			}
 		case opIfNot:
 			if *raw.At[uint64](np, i.b) == 0 {
-				pc = int(i.a)
-				continue
+				goto jump
 			}
 		case opIfEq:
 			if *raw.At[uint64](np, i.b) == *raw.At[uint64](np, i.c) {
-				pc = int(i.a)
-				continue
+				goto jump
 			}
 		case opIfNe:
 			if *raw.At[uint64](np, i.b) != *raw.At[uint64](np, i.c) {
-				pc = int(i.a)
-				continue
+				goto jump
 			}
 		case opIfLt:
 			if *raw.At[int64](np, i.b) < *raw.At[int64](np, i.c) {
-				pc = int(i.a)
-				continue
+				goto jump
 			}
 		case opIfLe:
 			if *raw.At[int64](np, i.b) <= *raw.At[int64](np, i.c) {
-				pc = int(i.a)
-				continue
+				goto jump
 			}
 		case opIfLtU:
 			if *raw.At[uint64](np, i.b) < *raw.At[uint64](np, i.c) {
-				pc = int(i.a)
-				continue
+				goto jump
 			}
 		case opIfLeU:
 			if *raw.At[uint64](np, i.b) <= *raw.At[uint64](np, i.c) {
-				pc = int(i.a)
-				continue
+				goto jump
 			}
 		case opIfEqK:
 			if *raw.At[int64](np, i.b) == int64(i.c) {
-				pc = int(i.a)
-				continue
+				goto jump
 			}
 		case opIfNeK:
 			if *raw.At[int64](np, i.b) != int64(i.c) {
-				pc = int(i.a)
-				continue
+				goto jump
 			}
 		case opIfLtK:
 			if *raw.At[int64](np, i.b) < int64(i.c) {
-				pc = int(i.a)
-				continue
+				goto jump
 			}
 		case opIfLeK:
 			if *raw.At[int64](np, i.b) <= int64(i.c) {
-				pc = int(i.a)
-				continue
+				goto jump
 			}
 		case opIfGtK:
 			if *raw.At[int64](np, i.b) > int64(i.c) {
-				pc = int(i.a)
-				continue
+				goto jump
 			}
 		case opIfGeK:
 			if *raw.At[int64](np, i.b) >= int64(i.c) {
-				pc = int(i.a)
-				continue
+				goto jump
 			}
 		case opIfLtF:
 			if *raw.At[float64](np, i.b) < *raw.At[float64](np, i.c) {
-				pc = int(i.a)
-				continue
+				goto jump
 			}
 		case opIfLeF:
 			if *raw.At[float64](np, i.b) <= *raw.At[float64](np, i.c) {
-				pc = int(i.a)
-				continue
+				goto jump
 			}
 		case opIfNotLtF:
 			if !(*raw.At[float64](np, i.b) < *raw.At[float64](np, i.c)) {
-				pc = int(i.a)
-				continue
+				goto jump
 			}
 		case opIfNotLeF:
 			if !(*raw.At[float64](np, i.b) <= *raw.At[float64](np, i.c)) {
-				pc = int(i.a)
-				continue
+				goto jump
 			}
 		case opIfNil:
 			if *raw.At[raw.Pointer](pp, i.b) == nil {
-				pc = int(i.a)
-				continue
+				goto jump
 			}
 		case opIfNotNil:
 			if *raw.At[raw.Pointer](pp, i.b) != nil {
-				pc = int(i.a)
-				continue
+				goto jump
 			}
 
 		case opCall:
-			t.pc = pc
 			callee := c.codes[i.c]
 			if !callee.ready.Load() {
+				t.pc = raw.Address(ip)
 				callee.prepare()
+				goto again
 			}
-			if stop.Load() {
-				panic(stopped{})
+			if t.m.stop.Load() {
+				goto stop
 			}
-			f.pc = pc + 1
-			p += int(i.a)
-			n += int(i.b)
-			if p+int(callee.frame.p)+argRoom > len(t.ptrs) || n+int(callee.frame.n)+argRoom > len(t.nums) || t.top+2 > len(t.frames) {
+			f := &t.frames[t.top]
+			p, n := f.p+int(i.a), f.n+int(i.b)
+			if p+callee.needP > len(t.ptrs) || n+callee.needN > len(t.nums) || t.top+2 > len(t.frames) {
+				t.pc = raw.Address(ip)
 				t.room(callee, p, n)
+				goto again
 			}
-			if c.wrapper && f.pan != nil {
-				t.frames[t.top+1].pan, t.frames[t.top+1].flags = f.pan, flagKeeps
-			}
+			f.pc = int(raw.Address(ip)-c.base) + insSize
+			pan := f.pan
 			t.top++
 			f = &t.frames[t.top]
 			f.c, f.p, f.n = callee, p, n
-			c, code, pc = callee, callee.ins, 0
-			pp, np = t.regs(p, n)
-			continue
-		case opCallFn, opInvoke:
-			t.pc = pc
-			if stop.Load() {
-				panic(stopped{})
-			}
-			var tg target
-			if i.op == opCallFn {
-				tg = t.funcTarget(c.types[i.d], *raw.At[raw.Pointer](pp, i.c))
-			} else {
-				tg = t.methodTarget(c.sites[i.c], raw.Add(pp, int(i.d)), raw.Add(pp, int(i.a)*8), raw.Add(np, int(i.b)*8))
-			}
-			if tg.c.native != nil {
-				t.native(tg, p+int(i.a), n+int(i.b))
-				break
-			}
-			f.pc = pc + 1
-			pan := f.pan
-			wrap := c.wrapper
-			p += int(i.a)
-			n += int(i.b)
-			f = t.push(tg, p, n)
-			if wrap && pan != nil {
+			if pan != nil && c.wrapper {
 				f.pan, f.flags = pan, flagKeeps
 			}
-			c = tg.c
-			code, pc = c.ins, 0
-			pp, np = t.regs(p, n)
+			c, ip = callee, callee.start
+			pp, np = raw.PointerTo(&t.ptrs[p]), raw.PointerTo(&t.nums[n])
 			continue
+		case opCallFn, opInvoke:
+			t.pc = raw.Address(ip)
+			if t.callValue(c, i, pp, np) {
+				goto enter
+			}
+			goto resume
 		case opReturn:
-			flags := f.flags
-			if flags != 0 {
+			f := &t.frames[t.top]
+			if f.flags != 0 {
+				flags := f.flags
 				t.pop()
 				if flags&flagBase != 0 {
 					return returned
@@ -578,46 +540,30 @@ func (t *thread) loop() (how outcome) {
 					return unwound
 				}
 			} else {
-				f.c = nil
 				t.top--
 			}
 			f = &t.frames[t.top]
 			c = f.c
-			code, pc = c.ins, f.pc
-			p, n = f.p, f.n
-			pp, np = t.regs(p, n)
+			ip = raw.Add(c.start, f.pc)
+			pp, np = raw.PointerTo(&t.ptrs[f.p]), raw.PointerTo(&t.nums[f.n])
 			continue
 		case opDefers:
-			t.pc = pc
-			d := f.popDefer()
-			if d == nil {
-				break
+			t.pc = raw.Address(ip)
+			switch t.runDefer(c) {
+			case 0:
+				goto resume
+			case 1:
+				goto enter
 			}
-			f.pc = pc // look again when it has returned
-			ep, en := t.end()
-			t.room(c, ep, en)
-			copy(t.ptrs[ep:], d.ptrs)
-			copy(t.nums[en:], d.nums)
-			if d.target.c.native != nil {
-				ap, an := t.regs(ep, en)
-				d.target.c.native(t, ap, an)
-				pp, np = t.regs(p, n)
-				continue
-			}
-			f = t.push(d.target, ep, en)
-			p, n = ep, en
-			c = f.c
-			code, pc = c.ins, 0
-			pp, np = t.regs(p, n)
-			continue
+			goto again
 		case opFn:
-			t.pc = pc
+			t.pc = raw.Address(ip)
 			c.fns[i.a](t, pp, np)
+			goto resume
 		case opString:
-			t.pc = pc
-			s := str(pp, np, i.b, i.c) + str(pp, np, i.d, int32(i.x)*8)
-			*raw.At[raw.Pointer](pp, i.a) = raw.StringData(s)
-			*raw.At[uint64](np, i.e) = uint64(len(s))
+			t.pc = raw.Address(ip)
+			concat(i, pp, np)
+			goto resume
 		case opAssertT:
 			ty := *raw.At[raw.Pointer](pp, i.b)
 			if i.x != 0 {
@@ -627,13 +573,143 @@ func (t *thread) loop() (how outcome) {
 		case opTypeOf:
 			*raw.At[raw.Pointer](pp, i.a) = raw.TabType(*raw.At[raw.Pointer](pp, i.b))
 		case opLenMap:
-			*raw.At[uint64](np, i.a) = uint64(raw.MapLen(*raw.At[raw.Pointer](pp, i.b)))
+			t.pc = raw.Address(ip)
+			mapLen(i, pp, np)
+			goto resume
 		default:
-			t.pc = pc
-			panic(&typeError{msg: "an instruction that there is not"})
+			goto unknown
 		}
-		pc++
+		ip = raw.Add(ip, insSize)
 	}
+jump: // to the target of the instruction
+	if d := raw.As[ins](ip).a; d >= 0 || !t.m.stop.Load() {
+		ip = raw.Add(ip, int(d))
+		goto next
+	}
+stop:
+	t.pc = raw.Address(ip)
+	panic(stopped{})
+resume: // after the instruction at t.pc
+	t.pc += insSize
+	goto again
+enter: // the frame that has been pushed
+	t.pc = t.frames[t.top].c.base
+	goto again
+isNil:
+	t.pc = raw.Address(ip)
+	nilDereference()
+	return panicked
+outside:
+	t.pc = raw.Address(ip)
+	outOfRange(raw.As[ins](ip), np)
+	return panicked
+outsideRow:
+	t.pc = raw.Address(ip)
+	outOfRow(raw.As[ins](ip), pp, np)
+	return panicked
+negative:
+	t.pc = raw.Address(ip)
+	panic(plainError("runtime error: negative shift amount"))
+unknown:
+	panic(&typeError{msg: "an instruction that there is not"})
+}
+
+// outOfRange panics as the runtime does for the index of an instruction.
+func outOfRange(i *ins, np raw.Pointer) {
+	l := uint64(i.d)
+	if i.op != opIndexArr {
+		l = *raw.At[uint64](np, i.d)
+	}
+	panic(raw.BoundsError(*raw.At[uint64](np, i.c), i.x&1 == 0, int(l), raw.BoundsIndex))
+}
+
+// outOfRow panics for the second index of an instruction.
+func outOfRow(i *ins, pp, np raw.Pointer) {
+	row := raw.As[slice](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(*raw.At[uint64](np, i.c))*24))
+	panic(raw.BoundsError(*raw.At[uint64](np, i.e), i.x&2 == 0, int(row.n), raw.BoundsIndex))
+}
+
+func newValue(c *code, i *ins, pp raw.Pointer) {
+	*raw.At[raw.Pointer](pp, i.a) = raw.New(c.types[i.b].Type)
+}
+
+func mapLen(i *ins, pp, np raw.Pointer) {
+	*raw.At[uint64](np, i.a) = uint64(raw.MapLen(*raw.At[raw.Pointer](pp, i.b)))
+}
+
+func compareStrings(i *ins, pp, np raw.Pointer) {
+	a, b := str(pp, np, i.b, i.c), str(pp, np, i.d, i.e)
+	switch i.op {
+	case opEqStr:
+		setBool(np, i.a, a == b)
+	case opLtStr:
+		setBool(np, i.a, a < b)
+	default:
+		setBool(np, i.a, a <= b)
+	}
+}
+
+// loadBox copies a boxed value from memory.
+func loadBox(c *code, i *ins, pp raw.Pointer) {
+	m := *raw.At[raw.Pointer](pp, i.b)
+	if m == nil {
+		nilDereference()
+	}
+	ty := c.types[i.d].Type
+	box := raw.New(ty)
+	raw.Move(ty, box, raw.Add(m, int(i.c)))
+	*raw.At[raw.Pointer](pp, i.a) = box
+}
+
+func concat(i *ins, pp, np raw.Pointer) {
+	s := str(pp, np, i.b, i.c) + str(pp, np, i.d, int32(i.x)*8)
+	*raw.At[raw.Pointer](pp, i.a), *raw.At[uint64](np, i.e) = raw.StringData(s), uint64(len(s))
+}
+
+// callValue calls a function value or a method of an interface. It says whether there is a new frame;
+// what is of compiled Go has returned.
+func (t *thread) callValue(c *code, i *ins, pp, np raw.Pointer) bool {
+	t.checkStop()
+	var tg target
+	if i.op == opCallFn {
+		tg = t.funcTarget(c.types[i.d], *raw.At[raw.Pointer](pp, i.c))
+	} else {
+		tg = t.methodTarget(c.sites[i.c], raw.Add(pp, int(i.d)), raw.Add(pp, int(i.a)*8), raw.Add(np, int(i.b)*8))
+	}
+	f := &t.frames[t.top]
+	p, n := f.p+int(i.a), f.n+int(i.b)
+	if tg.c.native != nil {
+		t.native(tg, p, n)
+		return false
+	}
+	f.pc = int(t.pc-c.base) + insSize
+	pan := f.pan
+	g := t.push(tg, p, n)
+	if pan != nil && c.wrapper {
+		g.pan, g.flags = pan, flagKeeps
+	}
+	return true
+}
+
+// runDefer runs the deferred call that is next: 0 when there is none, 1 when there is a new frame, 2 when
+// one of compiled Go has returned.
+func (t *thread) runDefer(c *code) int {
+	f := &t.frames[t.top]
+	d := f.popDefer()
+	if d == nil {
+		return 0
+	}
+	f.pc = int(t.pc - c.base) // look again when it has returned
+	p, n := t.end()
+	t.room(c, p, n)
+	copy(t.ptrs[p:], d.ptrs)
+	copy(t.nums[n:], d.nums)
+	if d.target.c.native != nil {
+		t.native(d.target, p, n)
+		return 2
+	}
+	t.push(d.target, p, n)
+	return 1
 }
 
 func f32(np raw.Pointer, off int32) float32 { return *raw.At[float32](np, off) }

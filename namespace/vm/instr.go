@@ -11,6 +11,7 @@ import (
 
 // fuse finds the instructions of a block that are done together with others.
 func (f *function) fuse(b *ssa.BasicBlock) {
+	f.coalesce(b)
 	for i, in := range b.Instrs {
 		switch x := in.(type) {
 		case *ssa.FieldAddr:
@@ -20,10 +21,22 @@ func (f *function) fuse(b *ssa.BasicBlock) {
 		case *ssa.IndexAddr:
 			if f.indexFuses(b, i, x) {
 				f.fused[x] = true
+				f.fuseRow(b, i, x)
+			}
+		case *ssa.BinOp:
+			if m := factor(b, i, x); m != nil {
+				f.fused[m] = true
 			}
 		case *ssa.If:
 			if c, ok := x.Cond.(*ssa.BinOp); ok && i > 0 && b.Instrs[i-1] == ssa.Instruction(c) && len(*c.Referrers()) == 1 && f.branchOp(c) {
 				f.fused[c] = true
+			}
+		case *ssa.Call:
+			if c, ok := x.Call.Value.(*ssa.Builtin); ok && c.Name() == "append" {
+				_, parts := appendsOne(&x.Call)
+				for _, p := range parts {
+					f.fused[p] = true
+				}
 			}
 		case *ssa.Extract, *ssa.ChangeType, *ssa.DebugRef, *ssa.Phi:
 			f.fused[in] = true
@@ -33,6 +46,93 @@ func (f *function) fuse(b *ssa.BasicBlock) {
 			}
 		}
 	}
+}
+
+// coalesce lets what a block computes only for the next turn of a loop take the registers of the variable
+// that has it there, when nothing looks at the old value any more.
+func (f *function) coalesce(b *ssa.BasicBlock) {
+	if len(b.Succs) != 1 || b.Succs[0].Index > b.Index {
+		return
+	}
+	to := b.Succs[0]
+	for _, in := range to.Instrs {
+		phi, ok := in.(*ssa.Phi)
+		if !ok {
+			return
+		}
+		for i, p := range to.Preds {
+			v, ok := phi.Edges[i].(*ssa.BinOp)
+			if p != b || !ok || v.Block() != b || len(*v.Referrers()) != 1 || f.vals[v] != (loc{}) || !scalarOp(v) {
+				continue
+			}
+			if _, set := f.vals[v]; !set && !usedAfter(phi, v, to) {
+				f.vals[v] = f.reg(phi)
+			}
+		}
+	}
+}
+
+// scalarOp says that an operation reads its operands before it writes its only register.
+func scalarOp(v *ssa.BinOp) bool {
+	b, ok := v.Type().Underlying().(*types.Basic)
+	return ok && b.Info()&(types.IsInteger|types.IsFloat) != 0
+}
+
+// usedAfter says that a variable of a loop is looked at after v has been computed, in the same block or on
+// the way back.
+func usedAfter(phi *ssa.Phi, v *ssa.BinOp, to *ssa.BasicBlock) bool {
+	at := map[ssa.Instruction]int{}
+	for i, in := range v.Block().Instrs {
+		at[in] = i
+	}
+	uses := func(x ssa.Value) bool {
+		if x.Referrers() == nil {
+			return false
+		}
+		for _, r := range *x.Referrers() {
+			if p, ok := r.(*ssa.Phi); ok && p.Block() == to && p != phi {
+				return true
+			}
+			if i, ok := at[r]; ok && i > at[v] {
+				return true
+			}
+		}
+		return false
+	}
+	if uses(phi) {
+		return true
+	}
+	for _, r := range *phi.Referrers() { // the same registers under another name
+		if c, ok := r.(*ssa.ChangeType); ok && uses(c) {
+			return true
+		}
+	}
+	return false
+}
+
+// appendsOne is the value that a call of append adds, when it is one, which needs no array of its own.
+func appendsOne(x *ssa.CallCommon) (val ssa.Value, parts []ssa.Instruction) {
+	s, ok := x.Args[1].(*ssa.Slice)
+	if !ok || len(*s.Referrers()) != 1 {
+		return nil, nil
+	}
+	a, ok := s.X.(*ssa.Alloc)
+	if !ok || a.Comment != "varargs" || len(*a.Referrers()) != 2 || a.Block() != s.Block() {
+		return nil, nil
+	}
+	for _, r := range *a.Referrers() {
+		i, ok := r.(*ssa.IndexAddr)
+		if !ok {
+			continue
+		}
+		if len(*i.Referrers()) != 1 || deref(a.Type()).Underlying().(*types.Array).Len() != 1 {
+			return nil, nil
+		}
+		if st, ok := (*i.Referrers())[0].(*ssa.Store); ok && st.Addr == ssa.Value(i) {
+			return st.Val, []ssa.Instruction{s, a, i, st}
+		}
+	}
+	return nil, nil
 }
 
 // foldable says that the address of a field is only used to load and store it, in its own block.
@@ -94,6 +194,32 @@ func (f *function) indexFuses(b *ssa.BasicBlock, i int, x *ssa.IndexAddr) bool {
 	return false
 }
 
+// fuseRow lets the load of an element take over that of the row it is in, when that comes right before.
+func (f *function) fuseRow(b *ssa.BasicBlock, i int, x *ssa.IndexAddr) {
+	row, ok := x.X.(*ssa.UnOp)
+	if !ok || i == 0 || b.Instrs[i-1] != ssa.Instruction(row) || len(*row.Referrers()) != 1 {
+		return
+	}
+	at, ok := row.X.(*ssa.IndexAddr)
+	load, isLoad := b.Instrs[i+1].(*ssa.UnOp)
+	if ok && isLoad && f.fused[at] && f.m.typeOf(load.Type()).parts[0].kind == part64 {
+		f.fused[row] = true
+	}
+}
+
+// factor is the product that an addition of float64 numbers is done together with: it comes right before
+// and nothing else needs it.
+func factor(b *ssa.BasicBlock, i int, x *ssa.BinOp) *ssa.BinOp {
+	if t, ok := x.Type().Underlying().(*types.Basic); !ok || t.Kind() != types.Float64 || x.Op != token.ADD || i == 0 {
+		return nil
+	}
+	m, ok := b.Instrs[i-1].(*ssa.BinOp)
+	if !ok || m.Op != token.MUL || len(*m.Referrers()) != 1 || x.X != ssa.Value(m) && x.Y != ssa.Value(m) || x.X == x.Y {
+		return nil
+	}
+	return m
+}
+
 var partSize = map[partKind]int64{part64: 8, partI32: 4, partU8: 1, partPtr: 8, partSlice: 24}
 
 // branchOp says that there is a jump for a comparison.
@@ -110,6 +236,9 @@ func (f *function) branchOp(c *ssa.BinOp) bool {
 	return cmp && b.Info()&types.IsFloat != 0 && b.Kind() != types.Float32
 }
 
+// instr emits what becomes of an instruction.
+//
+//nolint:gocyclo // one case for each instruction
 func (f *function) instr(in ssa.Instruction) {
 	switch x := in.(type) {
 	case *ssa.Alloc:
@@ -175,7 +304,7 @@ func (f *function) instr(in ssa.Instruction) {
 	case *ssa.Jump:
 		f.jump(x)
 	case *ssa.If:
-		f.branch(x)
+		f.branch(x, x.Block())
 	case *ssa.Return:
 		f.ret(x)
 	case *ssa.Panic:
@@ -202,7 +331,23 @@ func setIface(pp raw.Pointer, at int32, v any) {
 func (f *function) jump(x *ssa.Jump) {
 	to := x.Block().Succs[0]
 	f.phis(x.Block(), to)
+	if cond := onlyCondition(to, f.fused); cond != nil && to.Index <= x.Block().Index {
+		f.branch(cond, x.Block()) // the condition of a loop, once more at its end
+		return
+	}
 	f.jumpTo(ins{op: jumpOp(x.Block(), to)}, to)
+}
+
+// onlyCondition is the branch at the end of a block that does nothing else.
+func onlyCondition(b *ssa.BasicBlock, fused map[ssa.Instruction]bool) *ssa.If {
+	last, ok := b.Instrs[len(b.Instrs)-1].(*ssa.If)
+	for _, in := range b.Instrs[:len(b.Instrs)-1] {
+		ok = ok && fused[in]
+	}
+	if !ok {
+		return nil
+	}
+	return last
 }
 
 func jumpOp(from, to *ssa.BasicBlock) op {
@@ -217,30 +362,35 @@ func hasPhis(b *ssa.BasicBlock) bool {
 	return ok
 }
 
-// branch emits a jump to the second block when the condition does not hold; the first one follows.
-func (f *function) branch(x *ssa.If) {
+// branch emits a branch at the end of the block here: a jump to one of its targets; the other follows.
+func (f *function) branch(x *ssa.If, here *ssa.BasicBlock) {
 	b := x.Block()
 	yes, no := b.Succs[0], b.Succs[1]
 	cond := f.condition(x.Cond)
-	direct := func(to *ssa.BasicBlock) bool { return !hasPhis(to) && to.Index > b.Index }
-	if direct(no) {
-		f.jumpTo(cond(false), no)
-		f.phis(b, yes)
-		f.follow(b, yes)
-		return
-	}
-	if direct(yes) {
+	if here != b && !hasPhis(yes) { // at the end of a loop: back to its body
 		f.jumpTo(cond(true), yes)
 		f.phis(b, no)
-		f.follow(b, no)
+		f.follow(here, no)
+		return
+	}
+	if !hasPhis(no) {
+		f.jumpTo(cond(false), no)
+		f.phis(b, yes)
+		f.follow(here, yes)
+		return
+	}
+	if !hasPhis(yes) {
+		f.jumpTo(cond(true), yes)
+		f.phis(b, no)
+		f.follow(here, no)
 		return
 	}
 	at := f.emit(cond(false))
 	f.phis(b, yes)
-	f.jumpTo(ins{op: jumpOp(b, yes)}, yes)
+	f.jumpTo(ins{op: jumpOp(here, yes)}, yes)
 	f.label(at)
 	f.phis(b, no)
-	f.follow(b, no)
+	f.follow(here, no)
 }
 
 // follow goes on in a block, without a jump when it is the next one.
@@ -448,11 +598,20 @@ func (f *function) extend(at int32, t types.Type) {
 }
 
 func (f *function) indexLoad(dst loc, x *ssa.IndexAddr, k partKind) {
-	s, n := f.use(x.X), f.use(x.Index)
-	i := ins{x: unsignedIndex(x.Index), a: dst.n * 8, b: s.p * 8, c: n.n * 8, d: s.n * 8}
+	n := f.use(x.Index)
+	i := ins{e: n.n * 8}
+	if row, ok := x.X.(*ssa.UnOp); !ok || !f.fused[row] {
+		s := f.use(x.X)
+		i = ins{x: unsignedIndex(x.Index), a: dst.n * 8, b: s.p * 8, c: n.n * 8, d: s.n * 8}
+	}
 	switch k {
 	case part64:
 		i.op = opIndexLoad64
+		if row, ok := x.X.(*ssa.UnOp); ok && f.fused[row] {
+			at := row.X.(*ssa.IndexAddr)
+			s, first := f.use(at.X), f.use(at.Index)
+			i = ins{op: opIndex2Load64, x: unsignedIndex(at.Index) | 2*unsignedIndex(x.Index), a: dst.n * 8, b: s.p * 8, c: first.n * 8, d: s.n * 8, e: n.n * 8}
+		}
 	case partI32:
 		i.op = opIndexLoadI32
 	case partU8:

@@ -51,14 +51,11 @@ func init() {
 var refused = map[string]string{
 	"runtime.SetFinalizer":          memoryIsOther,
 	"runtime.AddCleanup":            memoryIsOther,
-	"runtime.ReadMemStats":          memoryIsOther,
 	"runtime.MemProfile":            memoryIsOther,
 	"runtime.Stack":                 stackIsOther,
 	"runtime/debug.Stack":           stackIsOther,
 	"runtime/debug.PrintStack":      stackIsOther,
 	"runtime/debug.SetPanicOnFault": "there are no faults",
-	"testing.AllocsPerRun":          memoryIsOther,
-	"testing.Benchmark":             memoryIsOther,
 }
 
 const (

@@ -150,7 +150,7 @@ func (m *Machine) RunMain(ctx context.Context, pkg *ssa.Package) error {
 		err = m.run(f)
 	}
 	m.fail(ErrCancelled) // goroutines that are left
-	if f := m.failed.Load(); f.err != ErrCancelled && !errors.Is(err, errExit0) {
+	if f := m.failed.Load(); !errors.Is(f.err, ErrCancelled) && !errors.Is(err, errExit0) {
 		err = f.err
 	}
 	if errors.Is(err, errExit0) {

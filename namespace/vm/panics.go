@@ -3,8 +3,6 @@ package vm
 import (
 	"fmt"
 	"go/token"
-
-	"farm/namespace/vm/raw"
 )
 
 // panicking is a panic, or a call of runtime.Goexit, on its way.
@@ -16,6 +14,7 @@ type panicking struct {
 	hard      bool // ends the thread without running what is deferred
 	in        int  // the frame whose deferred function runs
 	stack     []string
+	callers   []caller // the calls at the panic
 }
 
 // goexit is what a panic carries for runtime.Goexit.
@@ -30,7 +29,11 @@ func (t *thread) newPanic(r any) {
 	case goexit:
 		p.goexit = true
 	}
-	p.stack = t.trace()
+	p.stack, p.callers = t.trace(), t.stack()
+	if t.top >= 0 { // where the frame stays while deferred functions run
+		f := &t.frames[t.top]
+		f.pc = int(t.pc-f.c.base) + insSize
+	}
 	t.panics = append(t.panics, p)
 }
 
@@ -43,7 +46,7 @@ func (t *thread) unwind(base int) {
 		if p.recovered && p.in == t.top {
 			if !p.exitAfter {
 				t.drop(p)
-				f.pc = f.c.recover
+				f.pc = f.c.recover * insSize
 				return
 			}
 			p.recovered, p.exitAfter, p.goexit, p.value = false, false, true, goexit{}
@@ -147,16 +150,22 @@ func (t *thread) trace() []string {
 	var out []string
 	for i := t.top; i >= 0 && len(out) < maxTrace; i-- {
 		f := &t.frames[i]
-		pc := f.pc - 1
-		if i == t.top {
-			pc = t.pc
-		}
+		pc := t.index(i)
 		if pc < 0 || pc >= len(f.c.pos) {
 			continue
 		}
 		out = append(out, fmt.Sprintf("%s at %s", f.c.name, t.m.position(f.c.pos[pc])))
 	}
 	return out
+}
+
+// index is the number of the instruction at which a frame is.
+func (t *thread) index(i int) int {
+	f := &t.frames[i]
+	if i == t.top {
+		return int(t.pc-f.c.base) / insSize
+	}
+	return f.pc/insSize - 1
 }
 
 // maxTrace is how many calls an error lists.
@@ -173,9 +182,4 @@ func (m *Machine) position(p token.Pos) string {
 func nilDereference() {
 	var p *int
 	*p = 0
-}
-
-// outOfRange panics as the runtime does for an index.
-func outOfRange(i, n uint64, signed bool) {
-	panic(raw.BoundsError(i, signed, int(n), raw.BoundsIndex))
 }

@@ -170,6 +170,10 @@ func (f *function) sliceToArrayValue(dst loc, x ssa.Value, to *typ, n int64) {
 // appendCall emits append(x, y...), where y is a slice or string.
 func (f *function) appendCall(dst loc, x, y ssa.Value) {
 	elem := f.m.typeOf(x.Type().Underlying().(*types.Slice).Elem())
+	if v, _ := appendsOne(&ssa.CallCommon{Args: []ssa.Value{x, y}}); v != nil {
+		f.appendOne(dst, f.use(x), f.use(v), elem)
+		return
+	}
 	a, b := f.use(x), f.use(y)
 	size := int(sizes.Sizeof(elem.t))
 	ty := elem.Type
@@ -186,16 +190,35 @@ func (f *function) appendCall(dst loc, x, y ssa.Value) {
 				p, cc = raw.Grow(ty, p, int(n), int(c), int(n+k-c))
 				c = uint64(cc)
 			}
-			switch {
-			case k == 1 && size == 8 && elem.parts != nil && elem.parts[0].kind == part64:
-				*raw.As[uint64](raw.Add(p, int(n)*8)) = *raw.As[uint64](q)
-			case size > 0:
+			if size > 0 {
 				raw.Copy(ty, raw.Add(p, int(n)*size), int(k), q, int(k))
 			}
 			n += k
 		}
 		*raw.At[raw.Pointer](pp, dst.p*8) = p
 		*raw.At[[2]uint64](np, dst.n*8) = [2]uint64{n, c}
+	})
+}
+
+// appendOne emits append(x, v).
+func (f *function) appendOne(dst, a, v loc, elem *typ) {
+	size := int(sizes.Sizeof(elem.t))
+	f.emitFn(func(t *thread, pp, np raw.Pointer) {
+		p, w := *raw.At[raw.Pointer](pp, a.p*8), *raw.At[[2]uint64](np, a.n*8)
+		n, c := w[0], w[1]
+		if n == c {
+			if size > 0 && n >= uint64(t.m.lim.Memory)/uint64(size) {
+				panic(&LimitError{"memory for a slice, bytes", t.m.lim.Memory})
+			}
+			var cc int
+			p, cc = raw.Grow(elem.Type, p, int(n), int(c), 1)
+			c = uint64(cc)
+		}
+		if size > 0 {
+			elem.store(raw.Add(p, int(n)*size), raw.Add(pp, int(v.p)*8), raw.Add(np, int(v.n)*8))
+		}
+		*raw.At[raw.Pointer](pp, dst.p*8) = p
+		*raw.At[[2]uint64](np, dst.n*8) = [2]uint64{n + 1, c}
 	})
 }
 

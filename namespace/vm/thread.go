@@ -11,7 +11,7 @@ type thread struct {
 	nums   []uint64
 	frames []frame // those above top are zero
 	top    int     // of frames, -1 when there is none
-	pc     int     // of the instruction that may panic
+	pc     uint64  // address of the instruction that may panic
 	panics []*panicking
 	back   bool // it was called by compiled code
 	// a panic runs a deferred function of compiled code; recover, if it is that, does nothing
@@ -22,7 +22,7 @@ type thread struct {
 // frame is a call.
 type frame struct {
 	c      *code
-	pc     int // where to go on
+	pc     int // where to go on: bytes from the first instruction
 	p, n   int // first registers
 	flags  uint8
 	defers *deferList

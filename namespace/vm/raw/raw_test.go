@@ -203,3 +203,55 @@ func TestCollectorInACall(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestForgedKinds makes a named type with a method of each kind and looks at it through package reflect:
+// what follows the common part of a type differs from kind to kind.
+func TestForgedKinds(t *testing.T) {
+	type pair struct{ p *int }
+	for _, c := range []struct {
+		under    reflect.Type
+		pointers []uintptr
+		check    func(reflect.Type) bool
+	}{
+		{reflect.TypeFor[uint8](), nil, func(n reflect.Type) bool { return n.Size() == 1 }},
+		{reflect.TypeFor[string](), []uintptr{0}, func(n reflect.Type) bool { return n.Size() == 16 }},
+		{reflect.TypeFor[[]string](), []uintptr{0}, func(n reflect.Type) bool { return n.Elem().Kind() == reflect.String }},
+		{reflect.TypeFor[[3]int32](), nil, func(n reflect.Type) bool { return n.Len() == 3 && n.Elem().Kind() == reflect.Int32 }},
+		{reflect.TypeFor[[2]*int](), []uintptr{0, 8}, func(n reflect.Type) bool { return n.Len() == 2 && n.Comparable() }},
+		{reflect.TypeFor[map[string]pair](), []uintptr{0}, func(n reflect.Type) bool {
+			m := reflect.MakeMap(n)
+			for i := range 100 {
+				m.SetMapIndex(reflect.ValueOf(fmt.Sprint(i)), reflect.ValueOf(pair{&i}))
+			}
+			runtime.GC()
+			return m.Len() == 100 && *m.MapIndex(reflect.ValueOf("77")).Interface().(pair).p == 77
+		}},
+		{reflect.TypeFor[chan<- int](), []uintptr{0}, func(n reflect.Type) bool { return n.ChanDir() == reflect.SendDir && n.Elem().Kind() == reflect.Int }},
+		{reflect.TypeFor[func(int, ...string) (bool, error)](), []uintptr{0}, func(n reflect.Type) bool {
+			return n.NumIn() == 2 && n.In(1) == reflect.TypeFor[[]string]() && n.IsVariadic() && n.Out(1) == reflect.TypeFor[error]()
+		}},
+	} {
+		t.Run(c.under.String(), func(t *testing.T) {
+			l := Layout{Kind: c.under.Kind(), Size: c.under.Size(), Align: uintptr(c.under.Align()), Pointers: c.pointers, Comparable: c.under.Comparable()}
+			if c.under.Kind() == reflect.Func {
+				l.Params = c.under.NumIn() + c.under.NumOut()
+			}
+			f := NewForge("main.Named", "main", true, l, 1, 1)
+			mk := NewFuncMaker(reflect.FuncOf([]reflect.Type{word}, []reflect.Type{reflect.TypeFor[string]()}, false))
+			call := mk.Make(body(func(*Func, []reflect.Value) []reflect.Value { return []reflect.Value{reflect.ValueOf("called")} }), nil, nil).Value()
+			for _, ptr := range []bool{false, true} {
+				if err := f.SetMethods(ptr, []Method{{Name: "String", Type: reflect.TypeFor[func() string](), Call: call}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			f.Fill(c.under)
+			n := f.Type()
+			if n.Kind() != c.under.Kind() || n.Name() != "Named" || n.NumMethod() != 1 || !n.ConvertibleTo(c.under) || !c.check(n) {
+				t.Errorf("%v: %d methods", n, n.NumMethod())
+			}
+			if got := fmt.Sprint(reflect.New(n).Elem().Interface(), reflect.New(n).Interface()); got != "called called" && got != "calledcalled" {
+				t.Error(got)
+			}
+		})
+	}
+}

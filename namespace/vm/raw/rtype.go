@@ -67,11 +67,6 @@ type abiInterface struct {
 
 type abiImethod struct{ Name, Typ int32 }
 
-type abiFunc struct {
-	abiType
-	In, Out uint16
-}
-
 type uncommon struct {
 	PkgPath int32
 	Mcount  uint16

@@ -1,8 +1,9 @@
 // Package stdlib has the packages of compiled Go that programs of the virtual machine may use: their
 // types, functions and variables, and the source of those that are generic.
 //
-// All of it is generated from the Go version in go.mod; a test fails when it is not what that gives. It
-// links the packages, no more: nothing runs and no table is built before something is asked for.
+// All of it is generated from the Go version in go.mod; "make check-generate" fails when it is not what
+// that gives. It links the packages, no more: nothing runs and no table is built before something is asked
+// for.
 package stdlib
 
 //go:generate go run ./gen
