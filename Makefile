@@ -5,12 +5,17 @@
 GO     ?= go
 # The race detector makes tests slower: the packages where goroutines meet.
 RACE   ?= ./fsm/... ./replica/... ./worker/... ./tasks/... ./internal/...
-# What "make bench" and "make chaos" pass on, for example BENCH=--json, CHAOS="-run All".
+# What "make bench", "make chaos" and "make failover" pass on, for example BENCH=--json,
+# CHAOS="--log-store boltdb"; what "make mutation" breaks.
 BENCH  ?=
 CHAOS  ?=
+NAME   ?=
 # What "make gotest" passes on, and which programs: SAMPLE=10 is every tenth.
 GOTEST ?=
 SAMPLE ?= 1
+# How long "make sim" searches, and from which history on; without SEED from any.
+SECONDS ?= 60
+SEED    ?= 0
 # Which engine it measures: yaegi, or ssa, the virtual machine; and how many programs may be wrong.
 ENGINE ?= yaegi
 WRONG  ?= 40
@@ -33,7 +38,7 @@ deps: # the Go modules of go.mod, into the module cache
 .PHONY: test
 test: deps ## vet, then run every test
 	$(GO) vet ./...
-	$(GO) test ./...
+	$(GO) test -timeout 30m ./...
 
 .PHONY: test-race
 test-race: ## run the tests of the concurrent packages with the race detector
@@ -72,8 +77,26 @@ bench: build ## measure farm on this machine: BENCH="--seconds 5 --json"
 	bin/farm bench $(BENCH)
 
 .PHONY: chaos
-chaos: ## kill real nodes and check the promises
-	$(GO) test -count=1 -v ./chaos $(CHAOS)
+chaos: build ## break real nodes for 20 minutes and check the promises: CHAOS="--scenario pauses --minutes 40"
+	bin/farm chaos --minutes 20 $(CHAOS)
+
+.PHONY: failover
+failover: build ## kill and stop leaders for 8 minutes: how long nothing is acknowledged
+	bin/farm chaos --scenario failover --minutes 8 $(CHAOS)
+
+.PHONY: mutation
+mutation: ## break farm on purpose and see that chaos notices: NAME=fence, NAME=all; without NAME they are listed
+	$(GO) run ./chaos/mutations $(NAME)
+
+.PHONY: sim
+sim: ## simulate farms in one process, thousands of histories a minute: SECONDS=60 SEED=1
+	@mkdir -p bin
+	$(GO) build -o bin/simulate ./chaos/sim/simulate
+	bin/simulate -seconds $(SECONDS) -seed $(SEED) -keep bin/sim-failed.txt
+
+.PHONY: sim-mutations
+sim-mutations: ## break farm on purpose, one fault after the other: the simulation must find each
+	$(GO) test -count=1 -v -run Mutations -timeout 30m ./chaos/sim -args -mutations
 
 .PHONY: examples
 examples: build ## run the examples on a farm of their own, in a temporary folder

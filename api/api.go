@@ -4,6 +4,10 @@ package api
 
 //go:generate go run ./generate
 
+// ClusterKey is the key of the metadata that names, in a call, the cluster it is meant
+// for. A node of another cluster refuses the call with codes.FailedPrecondition.
+const ClusterKey = "farm-cluster"
+
 // MaxMessage is the size in bytes of the largest message either side of any
 // stream accepts; senders split batches below it.
 const MaxMessage = 8 << 20

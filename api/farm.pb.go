@@ -259,6 +259,7 @@ type Call struct {
 	//	*Call_SealJob
 	//	*Call_GetJob
 	//	*Call_CancelJob
+	//	*Call_ListJobs
 	//	*Call_Status
 	Op            isCall_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
@@ -494,6 +495,15 @@ func (x *Call) GetCancelJob() *CancelJob {
 	return nil
 }
 
+func (x *Call) GetListJobs() *ListJobs {
+	if x != nil {
+		if x, ok := x.Op.(*Call_ListJobs); ok {
+			return x.ListJobs
+		}
+	}
+	return nil
+}
+
 func (x *Call) GetStatus() *GetStatus {
 	if x != nil {
 		if x, ok := x.Op.(*Call_Status); ok {
@@ -583,6 +593,10 @@ type Call_CancelJob struct {
 	CancelJob *CancelJob `protobuf:"bytes,33,opt,name=cancel_job,json=cancelJob,proto3,oneof"`
 }
 
+type Call_ListJobs struct {
+	ListJobs *ListJobs `protobuf:"bytes,34,opt,name=list_jobs,json=listJobs,proto3,oneof"`
+}
+
 type Call_Status struct {
 	Status *GetStatus `protobuf:"bytes,40,opt,name=status,proto3,oneof"`
 }
@@ -625,6 +639,8 @@ func (*Call_GetJob) isCall_Op() {}
 
 func (*Call_CancelJob) isCall_Op() {}
 
+func (*Call_ListJobs) isCall_Op() {}
+
 func (*Call_Status) isCall_Op() {}
 
 type Reply struct {
@@ -641,6 +657,7 @@ type Reply struct {
 	//	*Reply_Namespace
 	//	*Reply_History
 	//	*Reply_Job
+	//	*Reply_Jobs
 	//	*Reply_Status
 	Result        isReply_Result `protobuf_oneof:"result"`
 	unknownFields protoimpl.UnknownFields
@@ -768,6 +785,15 @@ func (x *Reply) GetJob() *Job {
 	return nil
 }
 
+func (x *Reply) GetJobs() *JobList {
+	if x != nil {
+		if x, ok := x.Result.(*Reply_Jobs); ok {
+			return x.Jobs
+		}
+	}
+	return nil
+}
+
 func (x *Reply) GetStatus() *Status {
 	if x != nil {
 		if x, ok := x.Result.(*Reply_Status); ok {
@@ -809,6 +835,10 @@ type Reply_Job struct {
 	Job *Job `protobuf:"bytes,30,opt,name=job,proto3,oneof"`
 }
 
+type Reply_Jobs struct {
+	Jobs *JobList `protobuf:"bytes,34,opt,name=jobs,proto3,oneof"`
+}
+
 type Reply_Status struct {
 	Status *Status `protobuf:"bytes,40,opt,name=status,proto3,oneof"`
 }
@@ -826,6 +856,8 @@ func (*Reply_Namespace) isReply_Result() {}
 func (*Reply_History) isReply_Result() {}
 
 func (*Reply_Job) isReply_Result() {}
+
+func (*Reply_Jobs) isReply_Result() {}
 
 func (*Reply_Status) isReply_Result() {}
 
@@ -888,8 +920,9 @@ type Work struct {
 	Call          string                 `protobuf:"bytes,2,opt,name=call,proto3" json:"call,omitempty"`     // the function to call once per input
 	Inputs        [][]byte               `protobuf:"bytes,3,rep,name=inputs,proto3" json:"inputs,omitempty"` // JSON
 	Args          map[string]string      `protobuf:"bytes,4,rep,name=args,proto3" json:"args,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	First         uint64                 `protobuf:"varint,5,opt,name=first,proto3" json:"first,omitempty"` // with call: the position of the first input in its job
-	Set           *SetKey                `protobuf:"bytes,6,opt,name=set,proto3" json:"set,omitempty"`      // instead of source: set a variable through the engine
+	First         uint64                 `protobuf:"varint,5,opt,name=first,proto3" json:"first,omitempty"`                                                                          // with call: the position of the first input in its job
+	Set           *SetKey                `protobuf:"bytes,6,opt,name=set,proto3" json:"set,omitempty"`                                                                               // instead of source: set a variable through the engine
+	Files         map[string][]byte      `protobuf:"bytes,7,rep,name=files,proto3" json:"files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // that the code can read, by name
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -962,6 +995,13 @@ func (x *Work) GetFirst() uint64 {
 func (x *Work) GetSet() *SetKey {
 	if x != nil {
 		return x.Set
+	}
+	return nil
+}
+
+func (x *Work) GetFiles() map[string][]byte {
+	if x != nil {
+		return x.Files
 	}
 	return nil
 }
@@ -1340,6 +1380,7 @@ type SetKey struct {
 	Namespace     string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	Key           string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
 	Json          []byte                 `protobuf:"bytes,4,opt,name=json,proto3" json:"json,omitempty"`
+	Parts         *Manifest              `protobuf:"bytes,5,opt,name=parts,proto3" json:"parts,omitempty"` // instead of json: the parts of the JSON text
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1398,6 +1439,13 @@ func (x *SetKey) GetKey() string {
 func (x *SetKey) GetJson() []byte {
 	if x != nil {
 		return x.Json
+	}
+	return nil
+}
+
+func (x *SetKey) GetParts() *Manifest {
+	if x != nil {
+		return x.Parts
 	}
 	return nil
 }
@@ -1915,6 +1963,7 @@ type JobSpec struct {
 	Call          string                 `protobuf:"bytes,2,opt,name=call,proto3" json:"call,omitempty"`
 	FoldNamespace string                 `protobuf:"bytes,3,opt,name=fold_namespace,json=foldNamespace,proto3" json:"fold_namespace,omitempty"`
 	FoldCall      string                 `protobuf:"bytes,4,opt,name=fold_call,json=foldCall,proto3" json:"fold_call,omitempty"`
+	Files         map[string][]byte      `protobuf:"bytes,5,rep,name=files,proto3" json:"files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // that the code of each task can read, by name
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1975,6 +2024,13 @@ func (x *JobSpec) GetFoldCall() string {
 		return x.FoldCall
 	}
 	return ""
+}
+
+func (x *JobSpec) GetFiles() map[string][]byte {
+	if x != nil {
+		return x.Files
+	}
+	return nil
 }
 
 type SealJob struct {
@@ -2125,6 +2181,60 @@ func (x *CancelJob) GetId() string {
 	return ""
 }
 
+// ListJobs asks for the jobs that a node finds by their tasks: those with
+// unfinished tasks, and those of the newest 1000 finished ones.
+type ListJobs struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`  // as in Job; empty: all
+	Limit         uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"` // 0: 100; at most 1000
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListJobs) Reset() {
+	*x = ListJobs{}
+	mi := &file_farm_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListJobs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListJobs) ProtoMessage() {}
+
+func (x *ListJobs) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListJobs.ProtoReflect.Descriptor instead.
+func (*ListJobs) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ListJobs) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *ListJobs) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
 type GetStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2133,7 +2243,7 @@ type GetStatus struct {
 
 func (x *GetStatus) Reset() {
 	*x = GetStatus{}
-	mi := &file_farm_proto_msgTypes[26]
+	mi := &file_farm_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2145,7 +2255,7 @@ func (x *GetStatus) String() string {
 func (*GetStatus) ProtoMessage() {}
 
 func (x *GetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[26]
+	mi := &file_farm_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2158,7 +2268,7 @@ func (x *GetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatus.ProtoReflect.Descriptor instead.
 func (*GetStatus) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{26}
+	return file_farm_proto_rawDescGZIP(), []int{27}
 }
 
 type Task struct {
@@ -2188,7 +2298,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_farm_proto_msgTypes[27]
+	mi := &file_farm_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2200,7 +2310,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[27]
+	mi := &file_farm_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2213,7 +2323,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{27}
+	return file_farm_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Task) GetId() string {
@@ -2363,7 +2473,7 @@ type TaskError struct {
 
 func (x *TaskError) Reset() {
 	*x = TaskError{}
-	mi := &file_farm_proto_msgTypes[28]
+	mi := &file_farm_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2375,7 +2485,7 @@ func (x *TaskError) String() string {
 func (*TaskError) ProtoMessage() {}
 
 func (x *TaskError) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[28]
+	mi := &file_farm_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2388,7 +2498,7 @@ func (x *TaskError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskError.ProtoReflect.Descriptor instead.
 func (*TaskError) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{28}
+	return file_farm_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TaskError) GetKind() string {
@@ -2429,7 +2539,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_farm_proto_msgTypes[29]
+	mi := &file_farm_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2441,7 +2551,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[29]
+	mi := &file_farm_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2454,7 +2564,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{29}
+	return file_farm_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Outcome) GetValue() []byte {
@@ -2522,7 +2632,7 @@ type TaskList struct {
 
 func (x *TaskList) Reset() {
 	*x = TaskList{}
-	mi := &file_farm_proto_msgTypes[30]
+	mi := &file_farm_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2534,7 +2644,7 @@ func (x *TaskList) String() string {
 func (*TaskList) ProtoMessage() {}
 
 func (x *TaskList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[30]
+	mi := &file_farm_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2547,7 +2657,7 @@ func (x *TaskList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskList.ProtoReflect.Descriptor instead.
 func (*TaskList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{30}
+	return file_farm_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TaskList) GetTasks() []*Task {
@@ -2568,7 +2678,7 @@ type Variable struct {
 
 func (x *Variable) Reset() {
 	*x = Variable{}
-	mi := &file_farm_proto_msgTypes[31]
+	mi := &file_farm_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2580,7 +2690,7 @@ func (x *Variable) String() string {
 func (*Variable) ProtoMessage() {}
 
 func (x *Variable) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[31]
+	mi := &file_farm_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2593,7 +2703,7 @@ func (x *Variable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Variable.ProtoReflect.Descriptor instead.
 func (*Variable) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{31}
+	return file_farm_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Variable) GetJson() []byte {
@@ -2627,7 +2737,7 @@ type NamespaceList struct {
 
 func (x *NamespaceList) Reset() {
 	*x = NamespaceList{}
-	mi := &file_farm_proto_msgTypes[32]
+	mi := &file_farm_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2639,7 +2749,7 @@ func (x *NamespaceList) String() string {
 func (*NamespaceList) ProtoMessage() {}
 
 func (x *NamespaceList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[32]
+	mi := &file_farm_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2652,7 +2762,7 @@ func (x *NamespaceList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamespaceList.ProtoReflect.Descriptor instead.
 func (*NamespaceList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{32}
+	return file_farm_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *NamespaceList) GetNamespaces() []*Namespace {
@@ -2689,7 +2799,7 @@ type Namespace struct {
 
 func (x *Namespace) Reset() {
 	*x = Namespace{}
-	mi := &file_farm_proto_msgTypes[33]
+	mi := &file_farm_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2701,7 +2811,7 @@ func (x *Namespace) String() string {
 func (*Namespace) ProtoMessage() {}
 
 func (x *Namespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[33]
+	mi := &file_farm_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2714,7 +2824,7 @@ func (x *Namespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Namespace.ProtoReflect.Descriptor instead.
 func (*Namespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{33}
+	return file_farm_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Namespace) GetName() string {
@@ -2811,7 +2921,7 @@ type History struct {
 
 func (x *History) Reset() {
 	*x = History{}
-	mi := &file_farm_proto_msgTypes[34]
+	mi := &file_farm_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2823,7 +2933,7 @@ func (x *History) String() string {
 func (*History) ProtoMessage() {}
 
 func (x *History) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[34]
+	mi := &file_farm_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2836,7 +2946,7 @@ func (x *History) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use History.ProtoReflect.Descriptor instead.
 func (*History) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{34}
+	return file_farm_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *History) GetVersions() []*Version {
@@ -2859,7 +2969,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_farm_proto_msgTypes[35]
+	mi := &file_farm_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2871,7 +2981,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[35]
+	mi := &file_farm_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2884,7 +2994,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{35}
+	return file_farm_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Version) GetNumber() uint64 {
@@ -2934,7 +3044,7 @@ type VariableInfo struct {
 
 func (x *VariableInfo) Reset() {
 	*x = VariableInfo{}
-	mi := &file_farm_proto_msgTypes[36]
+	mi := &file_farm_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2946,7 +3056,7 @@ func (x *VariableInfo) String() string {
 func (*VariableInfo) ProtoMessage() {}
 
 func (x *VariableInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[36]
+	mi := &file_farm_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2959,7 +3069,7 @@ func (x *VariableInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VariableInfo.ProtoReflect.Descriptor instead.
 func (*VariableInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{36}
+	return file_farm_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *VariableInfo) GetName() string {
@@ -3001,7 +3111,7 @@ type Declaration struct {
 
 func (x *Declaration) Reset() {
 	*x = Declaration{}
-	mi := &file_farm_proto_msgTypes[37]
+	mi := &file_farm_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3013,7 +3123,7 @@ func (x *Declaration) String() string {
 func (*Declaration) ProtoMessage() {}
 
 func (x *Declaration) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[37]
+	mi := &file_farm_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3026,7 +3136,7 @@ func (x *Declaration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Declaration.ProtoReflect.Descriptor instead.
 func (*Declaration) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{37}
+	return file_farm_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Declaration) GetName() string {
@@ -3070,7 +3180,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_farm_proto_msgTypes[38]
+	mi := &file_farm_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3082,7 +3192,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[38]
+	mi := &file_farm_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3095,7 +3205,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{38}
+	return file_farm_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Job) GetId() string {
@@ -3182,6 +3292,50 @@ func (x *Job) GetFinished() int64 {
 	return 0
 }
 
+type JobList struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Jobs          []*Job                 `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"` // the newest first
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JobList) Reset() {
+	*x = JobList{}
+	mi := &file_farm_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JobList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JobList) ProtoMessage() {}
+
+func (x *JobList) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JobList.ProtoReflect.Descriptor instead.
+func (*JobList) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *JobList) GetJobs() []*Job {
+	if x != nil {
+		return x.Jobs
+	}
+	return nil
+}
+
 type Status struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Leader        string                 `protobuf:"bytes,1,opt,name=leader,proto3" json:"leader,omitempty"`
@@ -3193,13 +3347,14 @@ type Status struct {
 	Succeeded     uint64                 `protobuf:"varint,7,opt,name=succeeded,proto3" json:"succeeded,omitempty"`
 	Failed        uint64                 `protobuf:"varint,8,opt,name=failed,proto3" json:"failed,omitempty"`
 	Cancelled     uint64                 `protobuf:"varint,9,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
+	Cluster       string                 `protobuf:"bytes,10,opt,name=cluster,proto3" json:"cluster,omitempty"` // its id
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_farm_proto_msgTypes[39]
+	mi := &file_farm_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3211,7 +3366,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[39]
+	mi := &file_farm_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3224,7 +3379,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{39}
+	return file_farm_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Status) GetLeader() string {
@@ -3290,6 +3445,13 @@ func (x *Status) GetCancelled() uint64 {
 	return 0
 }
 
+func (x *Status) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
 type NodeInfo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -3306,14 +3468,18 @@ type NodeInfo struct {
 	Cluster       string                 `protobuf:"bytes,12,opt,name=cluster,proto3" json:"cluster,omitempty"`                // id of the cluster, empty before there is one
 	LogHash       string                 `protobuf:"bytes,13,opt,name=log_hash,json=logHash,proto3" json:"log_hash,omitempty"` // rolling hash of the log up to applied
 	Version       string                 `protobuf:"bytes,14,opt,name=version,proto3" json:"version,omitempty"`
-	Marks         []*Mark                `protobuf:"bytes,15,rep,name=marks,proto3" json:"marks,omitempty"` // of the newest entries, the oldest first
+	Marks         []*Mark                `protobuf:"bytes,15,rep,name=marks,proto3" json:"marks,omitempty"`       // of the newest entries, the oldest first
+	Instance      string                 `protobuf:"bytes,16,opt,name=instance,proto3" json:"instance,omitempty"` // tells the node from every other there ever was
+	Refused       uint64                 `protobuf:"varint,30,opt,name=refused,proto3" json:"refused,omitempty"`  // reports of superseded attempts that it saw refused since it started
+	Goroutines    uint64                 `protobuf:"varint,31,opt,name=goroutines,proto3" json:"goroutines,omitempty"`
+	Withdrawn     uint64                 `protobuf:"varint,32,opt,name=withdrawn,proto3" json:"withdrawn,omitempty"` // attempts that workers came back with and that were not theirs any more
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_farm_proto_msgTypes[40]
+	mi := &file_farm_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3325,7 +3491,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[40]
+	mi := &file_farm_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3338,7 +3504,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{40}
+	return file_farm_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -3446,6 +3612,34 @@ func (x *NodeInfo) GetMarks() []*Mark {
 	return nil
 }
 
+func (x *NodeInfo) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *NodeInfo) GetRefused() uint64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *NodeInfo) GetGoroutines() uint64 {
+	if x != nil {
+		return x.Goroutines
+	}
+	return 0
+}
+
+func (x *NodeInfo) GetWithdrawn() uint64 {
+	if x != nil {
+		return x.Withdrawn
+	}
+	return 0
+}
+
 // Mark is a hash of the log up to an entry and of what was decided on it: equal
 // on all nodes that have applied the entry.
 type Mark struct {
@@ -3458,7 +3652,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3470,7 +3664,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3483,7 +3677,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{41}
+	return file_farm_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Mark) GetIndex() uint64 {
@@ -3517,7 +3711,7 @@ type WorkerInfo struct {
 
 func (x *WorkerInfo) Reset() {
 	*x = WorkerInfo{}
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3529,7 +3723,7 @@ func (x *WorkerInfo) String() string {
 func (*WorkerInfo) ProtoMessage() {}
 
 func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3542,7 +3736,7 @@ func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerInfo.ProtoReflect.Descriptor instead.
 func (*WorkerInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{42}
+	return file_farm_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *WorkerInfo) GetId() string {
@@ -3603,7 +3797,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3615,7 +3809,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3628,7 +3822,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{43}
+	return file_farm_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *WatchRequest) GetId() string {
@@ -3653,7 +3847,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3665,7 +3859,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3678,7 +3872,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{44}
+	return file_farm_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Event) GetEvent() isEvent_Event {
@@ -3764,7 +3958,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3776,7 +3970,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3789,7 +3983,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{45}
+	return file_farm_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Output) GetTask() string {
@@ -3832,7 +4026,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3844,7 +4038,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3857,7 +4051,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{46}
+	return file_farm_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Progress) GetTask() string {
@@ -3906,7 +4100,7 @@ type FromWorker struct {
 
 func (x *FromWorker) Reset() {
 	*x = FromWorker{}
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3918,7 +4112,7 @@ func (x *FromWorker) String() string {
 func (*FromWorker) ProtoMessage() {}
 
 func (x *FromWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3931,7 +4125,7 @@ func (x *FromWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromWorker.ProtoReflect.Descriptor instead.
 func (*FromWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{47}
+	return file_farm_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *FromWorker) GetHello() *Hello {
@@ -4003,14 +4197,15 @@ type Hello struct {
 	Incarnation   uint64                 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"` // grows with each start of the worker
 	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
 	Slots         uint32                 `protobuf:"varint,4,opt,name=slots,proto3" json:"slots,omitempty"`
-	Holds         []*AttemptRef          `protobuf:"bytes,5,rep,name=holds,proto3" json:"holds,omitempty"` // attempts it has and has not reported
+	Holds         []*AttemptRef          `protobuf:"bytes,5,rep,name=holds,proto3" json:"holds,omitempty"` // attempts it has and the leader has not answered
+	Began         []*AttemptRef          `protobuf:"bytes,6,rep,name=began,proto3" json:"began,omitempty"` // of them, those that run or ran
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4022,7 +4217,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4035,7 +4230,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{48}
+	return file_farm_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Hello) GetWorker() string {
@@ -4073,6 +4268,13 @@ func (x *Hello) GetHolds() []*AttemptRef {
 	return nil
 }
 
+func (x *Hello) GetBegan() []*AttemptRef {
+	if x != nil {
+		return x.Began
+	}
+	return nil
+}
+
 type AttemptRef struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Task          string                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
@@ -4083,7 +4285,7 @@ type AttemptRef struct {
 
 func (x *AttemptRef) Reset() {
 	*x = AttemptRef{}
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4095,7 +4297,7 @@ func (x *AttemptRef) String() string {
 func (*AttemptRef) ProtoMessage() {}
 
 func (x *AttemptRef) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4108,7 +4310,7 @@ func (x *AttemptRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptRef.ProtoReflect.Descriptor instead.
 func (*AttemptRef) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{49}
+	return file_farm_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *AttemptRef) GetTask() string {
@@ -4143,7 +4345,7 @@ type Complete struct {
 
 func (x *Complete) Reset() {
 	*x = Complete{}
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4155,7 +4357,7 @@ func (x *Complete) String() string {
 func (*Complete) ProtoMessage() {}
 
 func (x *Complete) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4168,7 +4370,7 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{50}
+	return file_farm_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Complete) GetTask() string {
@@ -4244,15 +4446,16 @@ func (x *Complete) GetTook() int64 {
 type Item struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
-	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"` // with parts, when read: how the value begins, all before a variable's data
 	Version       uint64                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	Parts         *Manifest              `protobuf:"bytes,4,opt,name=parts,proto3" json:"parts,omitempty"` // the value is large: what it is made of
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4264,7 +4467,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4277,7 +4480,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{51}
+	return file_farm_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Item) GetKey() string {
@@ -4301,6 +4504,378 @@ func (x *Item) GetVersion() uint64 {
 	return 0
 }
 
+func (x *Item) GetParts() *Manifest {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+// Manifest says what a large value is made of.
+type Manifest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Size          uint64                 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"`    // bytes of the value
+	Hashes        []byte                 `protobuf:"bytes,2,opt,name=hashes,proto3" json:"hashes,omitempty"` // SHA-256 of its parts, one behind the other
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Manifest) Reset() {
+	*x = Manifest{}
+	mi := &file_farm_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Manifest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Manifest) ProtoMessage() {}
+
+func (x *Manifest) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
+func (*Manifest) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *Manifest) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *Manifest) GetHashes() []byte {
+	if x != nil {
+		return x.Hashes
+	}
+	return nil
+}
+
+type OfferParts struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Hashes        []byte                 `protobuf:"bytes,1,opt,name=hashes,proto3" json:"hashes,omitempty"`        // one behind the other, at most 8192
+	Forwarded     bool                   `protobuf:"varint,2,opt,name=forwarded,proto3" json:"forwarded,omitempty"` // set by a node that passes the call on
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OfferParts) Reset() {
+	*x = OfferParts{}
+	mi := &file_farm_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OfferParts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OfferParts) ProtoMessage() {}
+
+func (x *OfferParts) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OfferParts.ProtoReflect.Descriptor instead.
+func (*OfferParts) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *OfferParts) GetHashes() []byte {
+	if x != nil {
+		return x.Hashes
+	}
+	return nil
+}
+
+func (x *OfferParts) GetForwarded() bool {
+	if x != nil {
+		return x.Forwarded
+	}
+	return false
+}
+
+type PartsNeeded struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Error         *Error                 `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
+	Hashes        []byte                 `protobuf:"bytes,2,opt,name=hashes,proto3" json:"hashes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PartsNeeded) Reset() {
+	*x = PartsNeeded{}
+	mi := &file_farm_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartsNeeded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartsNeeded) ProtoMessage() {}
+
+func (x *PartsNeeded) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartsNeeded.ProtoReflect.Descriptor instead.
+func (*PartsNeeded) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *PartsNeeded) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *PartsNeeded) GetHashes() []byte {
+	if x != nil {
+		return x.Hashes
+	}
+	return nil
+}
+
+type PutParts struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Owner         string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"` // the worker that sends them; empty: a client
+	Parts         [][]byte               `protobuf:"bytes,2,rep,name=parts,proto3" json:"parts,omitempty"` // 1 byte to 512 KiB each
+	Forwarded     bool                   `protobuf:"varint,3,opt,name=forwarded,proto3" json:"forwarded,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutParts) Reset() {
+	*x = PutParts{}
+	mi := &file_farm_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutParts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutParts) ProtoMessage() {}
+
+func (x *PutParts) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutParts.ProtoReflect.Descriptor instead.
+func (*PutParts) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *PutParts) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *PutParts) GetParts() [][]byte {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *PutParts) GetForwarded() bool {
+	if x != nil {
+		return x.Forwarded
+	}
+	return false
+}
+
+type PartsKept struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Error         *Error                 `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PartsKept) Reset() {
+	*x = PartsKept{}
+	mi := &file_farm_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartsKept) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartsKept) ProtoMessage() {}
+
+func (x *PartsKept) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartsKept.ProtoReflect.Descriptor instead.
+func (*PartsKept) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *PartsKept) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+type GetParts struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Hashes        []byte                 `protobuf:"bytes,1,opt,name=hashes,proto3" json:"hashes,omitempty"` // one behind the other, at most 8192
+	Forwarded     bool                   `protobuf:"varint,2,opt,name=forwarded,proto3" json:"forwarded,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetParts) Reset() {
+	*x = GetParts{}
+	mi := &file_farm_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetParts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetParts) ProtoMessage() {}
+
+func (x *GetParts) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetParts.ProtoReflect.Descriptor instead.
+func (*GetParts) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *GetParts) GetHashes() []byte {
+	if x != nil {
+		return x.Hashes
+	}
+	return nil
+}
+
+func (x *GetParts) GetForwarded() bool {
+	if x != nil {
+		return x.Forwarded
+	}
+	return false
+}
+
+type PartsFound struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Error         *Error                 `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
+	Parts         [][]byte               `protobuf:"bytes,2,rep,name=parts,proto3" json:"parts,omitempty"` // empty: the farm has no such part
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PartsFound) Reset() {
+	*x = PartsFound{}
+	mi := &file_farm_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartsFound) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartsFound) ProtoMessage() {}
+
+func (x *PartsFound) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartsFound.ProtoReflect.Descriptor instead.
+func (*PartsFound) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *PartsFound) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *PartsFound) GetParts() [][]byte {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
 // ToWorker is obeyed in order.
 type ToWorker struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -4311,7 +4886,7 @@ type ToWorker struct {
 
 func (x *ToWorker) Reset() {
 	*x = ToWorker{}
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4323,7 +4898,7 @@ func (x *ToWorker) String() string {
 func (*ToWorker) ProtoMessage() {}
 
 func (x *ToWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4336,7 +4911,7 @@ func (x *ToWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToWorker.ProtoReflect.Descriptor instead.
 func (*ToWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{52}
+	return file_farm_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ToWorker) GetInstructions() []*Instruction {
@@ -4356,6 +4931,7 @@ type Instruction struct {
 	//	*Instruction_Voided
 	//	*Instruction_Stop
 	//	*Instruction_Forget
+	//	*Instruction_Missing
 	Do            isInstruction_Do `protobuf_oneof:"do"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4363,7 +4939,7 @@ type Instruction struct {
 
 func (x *Instruction) Reset() {
 	*x = Instruction{}
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4375,7 +4951,7 @@ func (x *Instruction) String() string {
 func (*Instruction) ProtoMessage() {}
 
 func (x *Instruction) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4388,7 +4964,7 @@ func (x *Instruction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instruction.ProtoReflect.Descriptor instead.
 func (*Instruction) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{53}
+	return file_farm_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Instruction) GetDo() isInstruction_Do {
@@ -4452,6 +5028,15 @@ func (x *Instruction) GetForget() string {
 	return ""
 }
 
+func (x *Instruction) GetMissing() *AttemptRef {
+	if x != nil {
+		if x, ok := x.Do.(*Instruction_Missing); ok {
+			return x.Missing
+		}
+	}
+	return nil
+}
+
 type isInstruction_Do interface {
 	isInstruction_Do()
 }
@@ -4480,6 +5065,10 @@ type Instruction_Forget struct {
 	Forget string `protobuf:"bytes,6,opt,name=forget,proto3,oneof"` // the namespace was removed
 }
 
+type Instruction_Missing struct {
+	Missing *AttemptRef `protobuf:"bytes,7,opt,name=missing,proto3,oneof"` // parts that the report of this attempt refers to are gone: send them and report again
+}
+
 func (*Instruction_Welcome) isInstruction_Do() {}
 
 func (*Instruction_Assign) isInstruction_Do() {}
@@ -4492,6 +5081,8 @@ func (*Instruction_Stop) isInstruction_Do() {}
 
 func (*Instruction_Forget) isInstruction_Do() {}
 
+func (*Instruction_Missing) isInstruction_Do() {}
+
 type Welcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Lease         int64                  `protobuf:"varint,1,opt,name=lease,proto3" json:"lease,omitempty"` // a worker that is not heard of for this long is given up
@@ -4502,7 +5093,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4514,7 +5105,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4527,7 +5118,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{54}
+	return file_farm_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Welcome) GetLease() int64 {
@@ -4564,7 +5155,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4576,7 +5167,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4589,7 +5180,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{55}
+	return file_farm_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Assign) GetTask() string {
@@ -4689,7 +5280,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4701,7 +5292,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4714,7 +5305,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{56}
+	return file_farm_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Load) GetVersion() uint64 {
@@ -4747,7 +5338,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4759,7 +5350,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4772,7 +5363,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{57}
+	return file_farm_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *InfoRequest) GetHash() bool {
@@ -4793,7 +5384,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4805,7 +5396,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4818,7 +5409,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{58}
+	return file_farm_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *JoinRequest) GetId() string {
@@ -4842,6 +5433,43 @@ func (x *JoinRequest) GetCluster() string {
 	return ""
 }
 
+// HandOverRequest asks the leader to let another node lead.
+type HandOverRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOverRequest) Reset() {
+	*x = HandOverRequest{}
+	mi := &file_farm_proto_msgTypes[68]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOverRequest) ProtoMessage() {}
+
+func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[68]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOverRequest.ProtoReflect.Descriptor instead.
+func (*HandOverRequest) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{68}
+}
+
 type RemoveRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -4851,7 +5479,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4863,7 +5491,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4876,7 +5504,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{59}
+	return file_farm_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -4896,7 +5524,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4908,7 +5536,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4921,7 +5549,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{60}
+	return file_farm_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *JoinReply) GetError() *Error {
@@ -4947,7 +5575,7 @@ const file_farm_proto_rawDesc = "" +
 	"\x05Calls\x12#\n" +
 	"\x05calls\x18\x01 \x03(\v2\r.farm.v1.CallR\x05calls\"3\n" +
 	"\aReplies\x12(\n" +
-	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\x97\b\n" +
+	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\xc9\b\n" +
 	"\x04Call\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1c\n" +
 	"\tforwarded\x18\x02 \x01(\bR\tforwarded\x12\x14\n" +
@@ -4974,9 +5602,10 @@ const file_farm_proto_rawDesc = "" +
 	"\bseal_job\x18\x1f \x01(\v2\x10.farm.v1.SealJobH\x00R\asealJob\x12*\n" +
 	"\aget_job\x18  \x01(\v2\x0f.farm.v1.GetJobH\x00R\x06getJob\x123\n" +
 	"\n" +
-	"cancel_job\x18! \x01(\v2\x12.farm.v1.CancelJobH\x00R\tcancelJob\x12,\n" +
+	"cancel_job\x18! \x01(\v2\x12.farm.v1.CancelJobH\x00R\tcancelJob\x120\n" +
+	"\tlist_jobs\x18\" \x01(\v2\x11.farm.v1.ListJobsH\x00R\blistJobs\x12,\n" +
 	"\x06status\x18( \x01(\v2\x12.farm.v1.GetStatusH\x00R\x06statusB\x04\n" +
-	"\x02op\"\xc5\x03\n" +
+	"\x02op\"\xed\x03\n" +
 	"\x05Reply\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12$\n" +
 	"\x05error\x18\x02 \x01(\v2\x0e.farm.v1.ErrorR\x05error\x12\x10\n" +
@@ -4990,22 +5619,28 @@ const file_farm_proto_rawDesc = "" +
 	"namespaces\x122\n" +
 	"\tnamespace\x18\x18 \x01(\v2\x12.farm.v1.NamespaceH\x00R\tnamespace\x12,\n" +
 	"\ahistory\x18\x1a \x01(\v2\x10.farm.v1.HistoryH\x00R\ahistory\x12 \n" +
-	"\x03job\x18\x1e \x01(\v2\f.farm.v1.JobH\x00R\x03job\x12)\n" +
+	"\x03job\x18\x1e \x01(\v2\f.farm.v1.JobH\x00R\x03job\x12&\n" +
+	"\x04jobs\x18\" \x01(\v2\x10.farm.v1.JobListH\x00R\x04jobs\x12)\n" +
 	"\x06status\x18( \x01(\v2\x0f.farm.v1.StatusH\x00R\x06statusB\b\n" +
 	"\x06result\"D\n" +
 	"\x05Error\x12!\n" +
 	"\x04code\x18\x01 \x01(\x0e2\r.farm.v1.CodeR\x04code\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\xe9\x01\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\xd3\x02\n" +
 	"\x04Work\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12\x16\n" +
 	"\x06inputs\x18\x03 \x03(\fR\x06inputs\x12+\n" +
 	"\x04args\x18\x04 \x03(\v2\x17.farm.v1.Work.ArgsEntryR\x04args\x12\x14\n" +
 	"\x05first\x18\x05 \x01(\x04R\x05first\x12!\n" +
-	"\x03set\x18\x06 \x01(\v2\x0f.farm.v1.SetKeyR\x03set\x1a7\n" +
+	"\x03set\x18\x06 \x01(\v2\x0f.farm.v1.SetKeyR\x03set\x12.\n" +
+	"\x05files\x18\a \x03(\v2\x18.farm.v1.Work.FilesEntryR\x05files\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe5\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a8\n" +
+	"\n" +
+	"FilesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\xe5\x01\n" +
 	"\x06Submit\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
@@ -5030,12 +5665,13 @@ const file_farm_proto_rawDesc = "" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\"8\n" +
 	"\x06GetKey\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
-	"\x03key\x18\x02 \x01(\tR\x03key\"\\\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\"\x85\x01\n" +
 	"\x06SetKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x12\n" +
-	"\x04json\x18\x04 \x01(\fR\x04json\"K\n" +
+	"\x04json\x18\x04 \x01(\fR\x04json\x12'\n" +
+	"\x05parts\x18\x05 \x01(\v2\x11.farm.v1.ManifestR\x05parts\"K\n" +
 	"\tDeleteKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
@@ -5067,12 +5703,17 @@ const file_farm_proto_rawDesc = "" +
 	"\x05items\x18\x03 \x03(\v2\r.farm.v1.ItemR\x05items\"?\n" +
 	"\aOpenJob\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12$\n" +
-	"\x04spec\x18\x02 \x01(\v2\x10.farm.v1.JobSpecR\x04spec\"y\n" +
+	"\x04spec\x18\x02 \x01(\v2\x10.farm.v1.JobSpecR\x04spec\"\xe6\x01\n" +
 	"\aJobSpec\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12%\n" +
 	"\x0efold_namespace\x18\x03 \x01(\tR\rfoldNamespace\x12\x1b\n" +
-	"\tfold_call\x18\x04 \x01(\tR\bfoldCall\"/\n" +
+	"\tfold_call\x18\x04 \x01(\tR\bfoldCall\x121\n" +
+	"\x05files\x18\x05 \x03(\v2\x1b.farm.v1.JobSpec.FilesEntryR\x05files\x1a8\n" +
+	"\n" +
+	"FilesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"/\n" +
 	"\aSealJob\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\x04R\x05total\",\n" +
@@ -5080,7 +5721,10 @@ const file_farm_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04wait\x18\x02 \x01(\bR\x04wait\"\x1b\n" +
 	"\tCancelJob\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\v\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"6\n" +
+	"\bListJobs\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\"\v\n" +
 	"\tGetStatus\"\xec\x03\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
@@ -5179,7 +5823,9 @@ const file_farm_proto_rawDesc = "" +
 	" \x01(\tR\n" +
 	"firstError\x12\x18\n" +
 	"\acreated\x18\v \x01(\x03R\acreated\x12\x1a\n" +
-	"\bfinished\x18\f \x01(\x03R\bfinished\"\x92\x02\n" +
+	"\bfinished\x18\f \x01(\x03R\bfinished\"+\n" +
+	"\aJobList\x12 \n" +
+	"\x04jobs\x18\x01 \x03(\v2\f.farm.v1.JobR\x04jobs\"\xac\x02\n" +
 	"\x06Status\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\tR\x06leader\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12'\n" +
@@ -5189,7 +5835,9 @@ const file_farm_proto_rawDesc = "" +
 	"\arunning\x18\x06 \x01(\x04R\arunning\x12\x1c\n" +
 	"\tsucceeded\x18\a \x01(\x04R\tsucceeded\x12\x16\n" +
 	"\x06failed\x18\b \x01(\x04R\x06failed\x12\x1c\n" +
-	"\tcancelled\x18\t \x01(\x04R\tcancelled\"\xe8\x02\n" +
+	"\tcancelled\x18\t \x01(\x04R\tcancelled\x12\x18\n" +
+	"\acluster\x18\n" +
+	" \x01(\tR\acluster\"\xdc\x03\n" +
 	"\bNodeInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04raft\x18\x02 \x01(\tR\x04raft\x12\x10\n" +
@@ -5206,7 +5854,13 @@ const file_farm_proto_rawDesc = "" +
 	"\acluster\x18\f \x01(\tR\acluster\x12\x19\n" +
 	"\blog_hash\x18\r \x01(\tR\alogHash\x12\x18\n" +
 	"\aversion\x18\x0e \x01(\tR\aversion\x12#\n" +
-	"\x05marks\x18\x0f \x03(\v2\r.farm.v1.MarkR\x05marks\".\n" +
+	"\x05marks\x18\x0f \x03(\v2\r.farm.v1.MarkR\x05marks\x12\x1a\n" +
+	"\binstance\x18\x10 \x01(\tR\binstance\x12\x18\n" +
+	"\arefused\x18\x1e \x01(\x04R\arefused\x12\x1e\n" +
+	"\n" +
+	"goroutines\x18\x1f \x01(\x04R\n" +
+	"goroutines\x12\x1c\n" +
+	"\twithdrawn\x18  \x01(\x04R\twithdrawn\".\n" +
 	"\x04Mark\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\fR\x03sum\"\xaa\x01\n" +
@@ -5247,13 +5901,14 @@ const file_farm_proto_rawDesc = "" +
 	"\aoutputs\x18\x06 \x03(\v2\x0f.farm.v1.OutputR\aoutputs\x12-\n" +
 	"\bprogress\x18\a \x03(\v2\x11.farm.v1.ProgressR\bprogress\x12\x1a\n" +
 	"\bdraining\x18\b \x01(\bR\bdraining\x12\x1c\n" +
-	"\tisolation\x18\t \x01(\tR\tisolation\"\x96\x01\n" +
+	"\tisolation\x18\t \x01(\tR\tisolation\"\xc1\x01\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x14\n" +
 	"\x05slots\x18\x04 \x01(\rR\x05slots\x12)\n" +
-	"\x05holds\x18\x05 \x03(\v2\x13.farm.v1.AttemptRefR\x05holds\":\n" +
+	"\x05holds\x18\x05 \x03(\v2\x13.farm.v1.AttemptRefR\x05holds\x12)\n" +
+	"\x05began\x18\x06 \x03(\v2\x13.farm.v1.AttemptRefR\x05began\":\n" +
 	"\n" +
 	"AttemptRef\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
@@ -5269,20 +5924,45 @@ const file_farm_proto_rawDesc = "" +
 	"\x06delete\x18\b \x03(\tR\x06delete\x12*\n" +
 	"\aoutcome\x18\t \x01(\v2\x10.farm.v1.OutcomeR\aoutcome\x12\x12\n" +
 	"\x04took\x18\n" +
-	" \x01(\x03R\x04took\"H\n" +
+	" \x01(\x03R\x04took\"q\n" +
 	"\x04Item\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\x04R\aversion\"D\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\x12'\n" +
+	"\x05parts\x18\x04 \x01(\v2\x11.farm.v1.ManifestR\x05parts\"6\n" +
+	"\bManifest\x12\x12\n" +
+	"\x04size\x18\x01 \x01(\x04R\x04size\x12\x16\n" +
+	"\x06hashes\x18\x02 \x01(\fR\x06hashes\"B\n" +
+	"\n" +
+	"OfferParts\x12\x16\n" +
+	"\x06hashes\x18\x01 \x01(\fR\x06hashes\x12\x1c\n" +
+	"\tforwarded\x18\x02 \x01(\bR\tforwarded\"K\n" +
+	"\vPartsNeeded\x12$\n" +
+	"\x05error\x18\x01 \x01(\v2\x0e.farm.v1.ErrorR\x05error\x12\x16\n" +
+	"\x06hashes\x18\x02 \x01(\fR\x06hashes\"T\n" +
+	"\bPutParts\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x14\n" +
+	"\x05parts\x18\x02 \x03(\fR\x05parts\x12\x1c\n" +
+	"\tforwarded\x18\x03 \x01(\bR\tforwarded\"1\n" +
+	"\tPartsKept\x12$\n" +
+	"\x05error\x18\x01 \x01(\v2\x0e.farm.v1.ErrorR\x05error\"@\n" +
+	"\bGetParts\x12\x16\n" +
+	"\x06hashes\x18\x01 \x01(\fR\x06hashes\x12\x1c\n" +
+	"\tforwarded\x18\x02 \x01(\bR\tforwarded\"H\n" +
+	"\n" +
+	"PartsFound\x12$\n" +
+	"\x05error\x18\x01 \x01(\v2\x0e.farm.v1.ErrorR\x05error\x12\x14\n" +
+	"\x05parts\x18\x02 \x03(\fR\x05parts\"D\n" +
 	"\bToWorker\x128\n" +
-	"\finstructions\x18\x01 \x03(\v2\x14.farm.v1.InstructionR\finstructions\"\x91\x02\n" +
+	"\finstructions\x18\x01 \x03(\v2\x14.farm.v1.InstructionR\finstructions\"\xc2\x02\n" +
 	"\vInstruction\x12,\n" +
 	"\awelcome\x18\x01 \x01(\v2\x10.farm.v1.WelcomeH\x00R\awelcome\x12)\n" +
 	"\x06assign\x18\x02 \x01(\v2\x0f.farm.v1.AssignH\x00R\x06assign\x12/\n" +
 	"\asettled\x18\x03 \x01(\v2\x13.farm.v1.AttemptRefH\x00R\asettled\x12-\n" +
 	"\x06voided\x18\x04 \x01(\v2\x13.farm.v1.AttemptRefH\x00R\x06voided\x12)\n" +
 	"\x04stop\x18\x05 \x01(\v2\x13.farm.v1.AttemptRefH\x00R\x04stop\x12\x18\n" +
-	"\x06forget\x18\x06 \x01(\tH\x00R\x06forgetB\x04\n" +
+	"\x06forget\x18\x06 \x01(\tH\x00R\x06forget\x12/\n" +
+	"\amissing\x18\a \x01(\v2\x13.farm.v1.AttemptRefH\x00R\amissingB\x04\n" +
 	"\x02do\"3\n" +
 	"\aWelcome\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x03R\x05lease\x12\x12\n" +
@@ -5310,7 +5990,8 @@ const file_farm_proto_rawDesc = "" +
 	"\vJoinRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x18\n" +
-	"\acluster\x18\x03 \x01(\tR\acluster\"\x1f\n" +
+	"\acluster\x18\x03 \x01(\tR\acluster\"\x11\n" +
+	"\x0fHandOverRequest\"\x1f\n" +
 	"\rRemoveRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"K\n" +
 	"\tJoinReply\x12$\n" +
@@ -5337,11 +6018,16 @@ const file_farm_proto_rawDesc = "" +
 	"\x03One\x12\r.farm.v1.Call\x1a\x0e.farm.v1.Reply\x120\n" +
 	"\x05Watch\x12\x15.farm.v1.WatchRequest\x1a\x0e.farm.v1.Event0\x012?\n" +
 	"\aWorkers\x124\n" +
-	"\x06Attach\x12\x13.farm.v1.FromWorker\x1a\x11.farm.v1.ToWorker(\x010\x012\xa0\x01\n" +
+	"\x06Attach\x12\x13.farm.v1.FromWorker\x1a\x11.farm.v1.ToWorker(\x010\x012\x98\x01\n" +
+	"\x05Parts\x122\n" +
+	"\x05Offer\x12\x13.farm.v1.OfferParts\x1a\x14.farm.v1.PartsNeeded\x12,\n" +
+	"\x03Put\x12\x11.farm.v1.PutParts\x1a\x12.farm.v1.PartsKept\x12-\n" +
+	"\x03Get\x12\x11.farm.v1.GetParts\x1a\x13.farm.v1.PartsFound2\xda\x01\n" +
 	"\x05Peers\x12/\n" +
 	"\x04Info\x12\x14.farm.v1.InfoRequest\x1a\x11.farm.v1.NodeInfo\x120\n" +
 	"\x04Join\x12\x14.farm.v1.JoinRequest\x1a\x12.farm.v1.JoinReply\x124\n" +
-	"\x06Remove\x12\x16.farm.v1.RemoveRequest\x1a\x12.farm.v1.JoinReplyB\n" +
+	"\x06Remove\x12\x16.farm.v1.RemoveRequest\x1a\x12.farm.v1.JoinReply\x128\n" +
+	"\bHandOver\x12\x18.farm.v1.HandOverRequest\x1a\x12.farm.v1.JoinReplyB\n" +
 	"Z\bfarm/apib\x06proto3"
 
 var (
@@ -5357,7 +6043,7 @@ func file_farm_proto_rawDescGZIP() []byte {
 }
 
 var file_farm_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
+var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 74)
 var file_farm_proto_goTypes = []any{
 	(Code)(0),                // 0: farm.v1.Code
 	(Ending)(0),              // 1: farm.v1.Ending
@@ -5387,42 +6073,54 @@ var file_farm_proto_goTypes = []any{
 	(*SealJob)(nil),          // 25: farm.v1.SealJob
 	(*GetJob)(nil),           // 26: farm.v1.GetJob
 	(*CancelJob)(nil),        // 27: farm.v1.CancelJob
-	(*GetStatus)(nil),        // 28: farm.v1.GetStatus
-	(*Task)(nil),             // 29: farm.v1.Task
-	(*TaskError)(nil),        // 30: farm.v1.TaskError
-	(*Outcome)(nil),          // 31: farm.v1.Outcome
-	(*TaskList)(nil),         // 32: farm.v1.TaskList
-	(*Variable)(nil),         // 33: farm.v1.Variable
-	(*NamespaceList)(nil),    // 34: farm.v1.NamespaceList
-	(*Namespace)(nil),        // 35: farm.v1.Namespace
-	(*History)(nil),          // 36: farm.v1.History
-	(*Version)(nil),          // 37: farm.v1.Version
-	(*VariableInfo)(nil),     // 38: farm.v1.VariableInfo
-	(*Declaration)(nil),      // 39: farm.v1.Declaration
-	(*Job)(nil),              // 40: farm.v1.Job
-	(*Status)(nil),           // 41: farm.v1.Status
-	(*NodeInfo)(nil),         // 42: farm.v1.NodeInfo
-	(*Mark)(nil),             // 43: farm.v1.Mark
-	(*WorkerInfo)(nil),       // 44: farm.v1.WorkerInfo
-	(*WatchRequest)(nil),     // 45: farm.v1.WatchRequest
-	(*Event)(nil),            // 46: farm.v1.Event
-	(*Output)(nil),           // 47: farm.v1.Output
-	(*Progress)(nil),         // 48: farm.v1.Progress
-	(*FromWorker)(nil),       // 49: farm.v1.FromWorker
-	(*Hello)(nil),            // 50: farm.v1.Hello
-	(*AttemptRef)(nil),       // 51: farm.v1.AttemptRef
-	(*Complete)(nil),         // 52: farm.v1.Complete
-	(*Item)(nil),             // 53: farm.v1.Item
-	(*ToWorker)(nil),         // 54: farm.v1.ToWorker
-	(*Instruction)(nil),      // 55: farm.v1.Instruction
-	(*Welcome)(nil),          // 56: farm.v1.Welcome
-	(*Assign)(nil),           // 57: farm.v1.Assign
-	(*Load)(nil),             // 58: farm.v1.Load
-	(*InfoRequest)(nil),      // 59: farm.v1.InfoRequest
-	(*JoinRequest)(nil),      // 60: farm.v1.JoinRequest
-	(*RemoveRequest)(nil),    // 61: farm.v1.RemoveRequest
-	(*JoinReply)(nil),        // 62: farm.v1.JoinReply
-	nil,                      // 63: farm.v1.Work.ArgsEntry
+	(*ListJobs)(nil),         // 28: farm.v1.ListJobs
+	(*GetStatus)(nil),        // 29: farm.v1.GetStatus
+	(*Task)(nil),             // 30: farm.v1.Task
+	(*TaskError)(nil),        // 31: farm.v1.TaskError
+	(*Outcome)(nil),          // 32: farm.v1.Outcome
+	(*TaskList)(nil),         // 33: farm.v1.TaskList
+	(*Variable)(nil),         // 34: farm.v1.Variable
+	(*NamespaceList)(nil),    // 35: farm.v1.NamespaceList
+	(*Namespace)(nil),        // 36: farm.v1.Namespace
+	(*History)(nil),          // 37: farm.v1.History
+	(*Version)(nil),          // 38: farm.v1.Version
+	(*VariableInfo)(nil),     // 39: farm.v1.VariableInfo
+	(*Declaration)(nil),      // 40: farm.v1.Declaration
+	(*Job)(nil),              // 41: farm.v1.Job
+	(*JobList)(nil),          // 42: farm.v1.JobList
+	(*Status)(nil),           // 43: farm.v1.Status
+	(*NodeInfo)(nil),         // 44: farm.v1.NodeInfo
+	(*Mark)(nil),             // 45: farm.v1.Mark
+	(*WorkerInfo)(nil),       // 46: farm.v1.WorkerInfo
+	(*WatchRequest)(nil),     // 47: farm.v1.WatchRequest
+	(*Event)(nil),            // 48: farm.v1.Event
+	(*Output)(nil),           // 49: farm.v1.Output
+	(*Progress)(nil),         // 50: farm.v1.Progress
+	(*FromWorker)(nil),       // 51: farm.v1.FromWorker
+	(*Hello)(nil),            // 52: farm.v1.Hello
+	(*AttemptRef)(nil),       // 53: farm.v1.AttemptRef
+	(*Complete)(nil),         // 54: farm.v1.Complete
+	(*Item)(nil),             // 55: farm.v1.Item
+	(*Manifest)(nil),         // 56: farm.v1.Manifest
+	(*OfferParts)(nil),       // 57: farm.v1.OfferParts
+	(*PartsNeeded)(nil),      // 58: farm.v1.PartsNeeded
+	(*PutParts)(nil),         // 59: farm.v1.PutParts
+	(*PartsKept)(nil),        // 60: farm.v1.PartsKept
+	(*GetParts)(nil),         // 61: farm.v1.GetParts
+	(*PartsFound)(nil),       // 62: farm.v1.PartsFound
+	(*ToWorker)(nil),         // 63: farm.v1.ToWorker
+	(*Instruction)(nil),      // 64: farm.v1.Instruction
+	(*Welcome)(nil),          // 65: farm.v1.Welcome
+	(*Assign)(nil),           // 66: farm.v1.Assign
+	(*Load)(nil),             // 67: farm.v1.Load
+	(*InfoRequest)(nil),      // 68: farm.v1.InfoRequest
+	(*JoinRequest)(nil),      // 69: farm.v1.JoinRequest
+	(*HandOverRequest)(nil),  // 70: farm.v1.HandOverRequest
+	(*RemoveRequest)(nil),    // 71: farm.v1.RemoveRequest
+	(*JoinReply)(nil),        // 72: farm.v1.JoinReply
+	nil,                      // 73: farm.v1.Work.ArgsEntry
+	nil,                      // 74: farm.v1.Work.FilesEntry
+	nil,                      // 75: farm.v1.JobSpec.FilesEntry
 }
 var file_farm_proto_depIdxs = []int32{
 	4,  // 0: farm.v1.Calls.calls:type_name -> farm.v1.Call
@@ -5446,75 +6144,95 @@ var file_farm_proto_depIdxs = []int32{
 	25, // 18: farm.v1.Call.seal_job:type_name -> farm.v1.SealJob
 	26, // 19: farm.v1.Call.get_job:type_name -> farm.v1.GetJob
 	27, // 20: farm.v1.Call.cancel_job:type_name -> farm.v1.CancelJob
-	28, // 21: farm.v1.Call.status:type_name -> farm.v1.GetStatus
-	6,  // 22: farm.v1.Reply.error:type_name -> farm.v1.Error
-	29, // 23: farm.v1.Reply.task:type_name -> farm.v1.Task
-	32, // 24: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
-	33, // 25: farm.v1.Reply.variable:type_name -> farm.v1.Variable
-	34, // 26: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
-	35, // 27: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
-	36, // 28: farm.v1.Reply.history:type_name -> farm.v1.History
-	40, // 29: farm.v1.Reply.job:type_name -> farm.v1.Job
-	41, // 30: farm.v1.Reply.status:type_name -> farm.v1.Status
-	0,  // 31: farm.v1.Error.code:type_name -> farm.v1.Code
-	63, // 32: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
-	14, // 33: farm.v1.Work.set:type_name -> farm.v1.SetKey
-	7,  // 34: farm.v1.Submit.work:type_name -> farm.v1.Work
-	53, // 35: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
-	24, // 36: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
-	30, // 37: farm.v1.Task.error:type_name -> farm.v1.TaskError
-	30, // 38: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
-	29, // 39: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
-	35, // 40: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
-	38, // 41: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
-	39, // 42: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
-	53, // 43: farm.v1.Namespace.stored:type_name -> farm.v1.Item
-	37, // 44: farm.v1.History.versions:type_name -> farm.v1.Version
-	42, // 45: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
-	44, // 46: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
-	43, // 47: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
-	47, // 48: farm.v1.Event.output:type_name -> farm.v1.Output
-	48, // 49: farm.v1.Event.progress:type_name -> farm.v1.Progress
-	29, // 50: farm.v1.Event.task:type_name -> farm.v1.Task
-	50, // 51: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
-	52, // 52: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
-	51, // 53: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
-	51, // 54: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
-	47, // 55: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
-	48, // 56: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
-	51, // 57: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
-	1,  // 58: farm.v1.Complete.ending:type_name -> farm.v1.Ending
-	53, // 59: farm.v1.Complete.put:type_name -> farm.v1.Item
-	31, // 60: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
-	55, // 61: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
-	56, // 62: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
-	57, // 63: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
-	51, // 64: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
-	51, // 65: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
-	51, // 66: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
-	24, // 67: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
-	58, // 68: farm.v1.Assign.load:type_name -> farm.v1.Load
-	53, // 69: farm.v1.Load.items:type_name -> farm.v1.Item
-	6,  // 70: farm.v1.JoinReply.error:type_name -> farm.v1.Error
-	2,  // 71: farm.v1.Farm.Do:input_type -> farm.v1.Calls
-	4,  // 72: farm.v1.Farm.One:input_type -> farm.v1.Call
-	45, // 73: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
-	49, // 74: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
-	59, // 75: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
-	60, // 76: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
-	61, // 77: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
-	3,  // 78: farm.v1.Farm.Do:output_type -> farm.v1.Replies
-	5,  // 79: farm.v1.Farm.One:output_type -> farm.v1.Reply
-	46, // 80: farm.v1.Farm.Watch:output_type -> farm.v1.Event
-	54, // 81: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
-	42, // 82: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
-	62, // 83: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
-	62, // 84: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
-	78, // [78:85] is the sub-list for method output_type
-	71, // [71:78] is the sub-list for method input_type
-	71, // [71:71] is the sub-list for extension type_name
-	71, // [71:71] is the sub-list for extension extendee
-	0,  // [0:71] is the sub-list for field type_name
+	28, // 21: farm.v1.Call.list_jobs:type_name -> farm.v1.ListJobs
+	29, // 22: farm.v1.Call.status:type_name -> farm.v1.GetStatus
+	6,  // 23: farm.v1.Reply.error:type_name -> farm.v1.Error
+	30, // 24: farm.v1.Reply.task:type_name -> farm.v1.Task
+	33, // 25: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
+	34, // 26: farm.v1.Reply.variable:type_name -> farm.v1.Variable
+	35, // 27: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
+	36, // 28: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
+	37, // 29: farm.v1.Reply.history:type_name -> farm.v1.History
+	41, // 30: farm.v1.Reply.job:type_name -> farm.v1.Job
+	42, // 31: farm.v1.Reply.jobs:type_name -> farm.v1.JobList
+	43, // 32: farm.v1.Reply.status:type_name -> farm.v1.Status
+	0,  // 33: farm.v1.Error.code:type_name -> farm.v1.Code
+	73, // 34: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
+	14, // 35: farm.v1.Work.set:type_name -> farm.v1.SetKey
+	74, // 36: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
+	7,  // 37: farm.v1.Submit.work:type_name -> farm.v1.Work
+	56, // 38: farm.v1.SetKey.parts:type_name -> farm.v1.Manifest
+	55, // 39: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
+	24, // 40: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
+	75, // 41: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
+	31, // 42: farm.v1.Task.error:type_name -> farm.v1.TaskError
+	31, // 43: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
+	30, // 44: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
+	36, // 45: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
+	39, // 46: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
+	40, // 47: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
+	55, // 48: farm.v1.Namespace.stored:type_name -> farm.v1.Item
+	38, // 49: farm.v1.History.versions:type_name -> farm.v1.Version
+	41, // 50: farm.v1.JobList.jobs:type_name -> farm.v1.Job
+	44, // 51: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
+	46, // 52: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
+	45, // 53: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
+	49, // 54: farm.v1.Event.output:type_name -> farm.v1.Output
+	50, // 55: farm.v1.Event.progress:type_name -> farm.v1.Progress
+	30, // 56: farm.v1.Event.task:type_name -> farm.v1.Task
+	52, // 57: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
+	54, // 58: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
+	53, // 59: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
+	53, // 60: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
+	49, // 61: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
+	50, // 62: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
+	53, // 63: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
+	53, // 64: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
+	1,  // 65: farm.v1.Complete.ending:type_name -> farm.v1.Ending
+	55, // 66: farm.v1.Complete.put:type_name -> farm.v1.Item
+	32, // 67: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
+	56, // 68: farm.v1.Item.parts:type_name -> farm.v1.Manifest
+	6,  // 69: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
+	6,  // 70: farm.v1.PartsKept.error:type_name -> farm.v1.Error
+	6,  // 71: farm.v1.PartsFound.error:type_name -> farm.v1.Error
+	64, // 72: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
+	65, // 73: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
+	66, // 74: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
+	53, // 75: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
+	53, // 76: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
+	53, // 77: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
+	53, // 78: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
+	24, // 79: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
+	67, // 80: farm.v1.Assign.load:type_name -> farm.v1.Load
+	55, // 81: farm.v1.Load.items:type_name -> farm.v1.Item
+	6,  // 82: farm.v1.JoinReply.error:type_name -> farm.v1.Error
+	2,  // 83: farm.v1.Farm.Do:input_type -> farm.v1.Calls
+	4,  // 84: farm.v1.Farm.One:input_type -> farm.v1.Call
+	47, // 85: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
+	51, // 86: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
+	57, // 87: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
+	59, // 88: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
+	61, // 89: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
+	68, // 90: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
+	69, // 91: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
+	71, // 92: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
+	70, // 93: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
+	3,  // 94: farm.v1.Farm.Do:output_type -> farm.v1.Replies
+	5,  // 95: farm.v1.Farm.One:output_type -> farm.v1.Reply
+	48, // 96: farm.v1.Farm.Watch:output_type -> farm.v1.Event
+	63, // 97: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
+	58, // 98: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
+	60, // 99: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
+	62, // 100: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
+	44, // 101: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
+	72, // 102: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
+	72, // 103: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
+	72, // 104: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
+	94, // [94:105] is the sub-list for method output_type
+	83, // [83:94] is the sub-list for method input_type
+	83, // [83:83] is the sub-list for extension type_name
+	83, // [83:83] is the sub-list for extension extendee
+	0,  // [0:83] is the sub-list for field type_name
 }
 
 func init() { file_farm_proto_init() }
@@ -5542,6 +6260,7 @@ func file_farm_proto_init() {
 		(*Call_SealJob)(nil),
 		(*Call_GetJob)(nil),
 		(*Call_CancelJob)(nil),
+		(*Call_ListJobs)(nil),
 		(*Call_Status)(nil),
 	}
 	file_farm_proto_msgTypes[3].OneofWrappers = []any{
@@ -5552,21 +6271,23 @@ func file_farm_proto_init() {
 		(*Reply_Namespace)(nil),
 		(*Reply_History)(nil),
 		(*Reply_Job)(nil),
+		(*Reply_Jobs)(nil),
 		(*Reply_Status)(nil),
 	}
-	file_farm_proto_msgTypes[44].OneofWrappers = []any{
+	file_farm_proto_msgTypes[46].OneofWrappers = []any{
 		(*Event_State)(nil),
 		(*Event_Output)(nil),
 		(*Event_Progress)(nil),
 		(*Event_Task)(nil),
 	}
-	file_farm_proto_msgTypes[53].OneofWrappers = []any{
+	file_farm_proto_msgTypes[62].OneofWrappers = []any{
 		(*Instruction_Welcome)(nil),
 		(*Instruction_Assign)(nil),
 		(*Instruction_Settled)(nil),
 		(*Instruction_Voided)(nil),
 		(*Instruction_Stop)(nil),
 		(*Instruction_Forget)(nil),
+		(*Instruction_Missing)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -5574,9 +6295,9 @@ func file_farm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_farm_proto_rawDesc), len(file_farm_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   62,
+			NumMessages:   74,
 			NumExtensions: 0,
-			NumServices:   3,
+			NumServices:   4,
 		},
 		GoTypes:           file_farm_proto_goTypes,
 		DependencyIndexes: file_farm_proto_depIdxs,

@@ -320,9 +320,206 @@ var Workers_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Peers_Info_FullMethodName   = "/farm.v1.Peers/Info"
-	Peers_Join_FullMethodName   = "/farm.v1.Peers/Join"
-	Peers_Remove_FullMethodName = "/farm.v1.Peers/Remove"
+	Parts_Offer_FullMethodName = "/farm.v1.Parts/Offer"
+	Parts_Put_FullMethodName   = "/farm.v1.Parts/Put"
+	Parts_Get_FullMethodName   = "/farm.v1.Parts/Get"
+)
+
+// PartsClient is the client API for Parts service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Parts moves the parts of large values (see docs/format.md): to the farm before
+// what refers to them, and from it. Any node answers; one that does not lead asks
+// the leader for what it cannot do.
+type PartsClient interface {
+	// Offer says which parts must be sent before something refers to them.
+	Offer(ctx context.Context, in *OfferParts, opts ...grpc.CallOption) (*PartsNeeded, error)
+	// Put keeps parts, durably, until something refers to them or their time is
+	// over. Putting one that is there keeps it for longer.
+	Put(ctx context.Context, in *PutParts, opts ...grpc.CallOption) (*PartsKept, error)
+	// Get returns the first of the parts asked for, at least one and as many as fit
+	// a message.
+	Get(ctx context.Context, in *GetParts, opts ...grpc.CallOption) (*PartsFound, error)
+}
+
+type partsClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewPartsClient(cc grpc.ClientConnInterface) PartsClient {
+	return &partsClient{cc}
+}
+
+func (c *partsClient) Offer(ctx context.Context, in *OfferParts, opts ...grpc.CallOption) (*PartsNeeded, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PartsNeeded)
+	err := c.cc.Invoke(ctx, Parts_Offer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *partsClient) Put(ctx context.Context, in *PutParts, opts ...grpc.CallOption) (*PartsKept, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PartsKept)
+	err := c.cc.Invoke(ctx, Parts_Put_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *partsClient) Get(ctx context.Context, in *GetParts, opts ...grpc.CallOption) (*PartsFound, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PartsFound)
+	err := c.cc.Invoke(ctx, Parts_Get_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// PartsServer is the server API for Parts service.
+// All implementations must embed UnimplementedPartsServer
+// for forward compatibility.
+//
+// Parts moves the parts of large values (see docs/format.md): to the farm before
+// what refers to them, and from it. Any node answers; one that does not lead asks
+// the leader for what it cannot do.
+type PartsServer interface {
+	// Offer says which parts must be sent before something refers to them.
+	Offer(context.Context, *OfferParts) (*PartsNeeded, error)
+	// Put keeps parts, durably, until something refers to them or their time is
+	// over. Putting one that is there keeps it for longer.
+	Put(context.Context, *PutParts) (*PartsKept, error)
+	// Get returns the first of the parts asked for, at least one and as many as fit
+	// a message.
+	Get(context.Context, *GetParts) (*PartsFound, error)
+	mustEmbedUnimplementedPartsServer()
+}
+
+// UnimplementedPartsServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedPartsServer struct{}
+
+func (UnimplementedPartsServer) Offer(context.Context, *OfferParts) (*PartsNeeded, error) {
+	return nil, status.Error(codes.Unimplemented, "method Offer not implemented")
+}
+func (UnimplementedPartsServer) Put(context.Context, *PutParts) (*PartsKept, error) {
+	return nil, status.Error(codes.Unimplemented, "method Put not implemented")
+}
+func (UnimplementedPartsServer) Get(context.Context, *GetParts) (*PartsFound, error) {
+	return nil, status.Error(codes.Unimplemented, "method Get not implemented")
+}
+func (UnimplementedPartsServer) mustEmbedUnimplementedPartsServer() {}
+func (UnimplementedPartsServer) testEmbeddedByValue()               {}
+
+// UnsafePartsServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to PartsServer will
+// result in compilation errors.
+type UnsafePartsServer interface {
+	mustEmbedUnimplementedPartsServer()
+}
+
+func RegisterPartsServer(s grpc.ServiceRegistrar, srv PartsServer) {
+	// If the following call panics, it indicates UnimplementedPartsServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Parts_ServiceDesc, srv)
+}
+
+func _Parts_Offer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(OfferParts)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PartsServer).Offer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Parts_Offer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PartsServer).Offer(ctx, req.(*OfferParts))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Parts_Put_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PutParts)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PartsServer).Put(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Parts_Put_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PartsServer).Put(ctx, req.(*PutParts))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Parts_Get_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetParts)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PartsServer).Get(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Parts_Get_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PartsServer).Get(ctx, req.(*GetParts))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Parts_ServiceDesc is the grpc.ServiceDesc for Parts service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Parts_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "farm.v1.Parts",
+	HandlerType: (*PartsServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Offer",
+			Handler:    _Parts_Offer_Handler,
+		},
+		{
+			MethodName: "Put",
+			Handler:    _Parts_Put_Handler,
+		},
+		{
+			MethodName: "Get",
+			Handler:    _Parts_Get_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "farm.proto",
+}
+
+const (
+	Peers_Info_FullMethodName     = "/farm.v1.Peers/Info"
+	Peers_Join_FullMethodName     = "/farm.v1.Peers/Join"
+	Peers_Remove_FullMethodName   = "/farm.v1.Peers/Remove"
+	Peers_HandOver_FullMethodName = "/farm.v1.Peers/HandOver"
 )
 
 // PeersClient is the client API for Peers service.
@@ -334,6 +531,7 @@ type PeersClient interface {
 	Info(ctx context.Context, in *InfoRequest, opts ...grpc.CallOption) (*NodeInfo, error)
 	Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinReply, error)
 	Remove(ctx context.Context, in *RemoveRequest, opts ...grpc.CallOption) (*JoinReply, error)
+	HandOver(ctx context.Context, in *HandOverRequest, opts ...grpc.CallOption) (*JoinReply, error)
 }
 
 type peersClient struct {
@@ -374,6 +572,16 @@ func (c *peersClient) Remove(ctx context.Context, in *RemoveRequest, opts ...grp
 	return out, nil
 }
 
+func (c *peersClient) HandOver(ctx context.Context, in *HandOverRequest, opts ...grpc.CallOption) (*JoinReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(JoinReply)
+	err := c.cc.Invoke(ctx, Peers_HandOver_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PeersServer is the server API for Peers service.
 // All implementations must embed UnimplementedPeersServer
 // for forward compatibility.
@@ -383,6 +591,7 @@ type PeersServer interface {
 	Info(context.Context, *InfoRequest) (*NodeInfo, error)
 	Join(context.Context, *JoinRequest) (*JoinReply, error)
 	Remove(context.Context, *RemoveRequest) (*JoinReply, error)
+	HandOver(context.Context, *HandOverRequest) (*JoinReply, error)
 	mustEmbedUnimplementedPeersServer()
 }
 
@@ -401,6 +610,9 @@ func (UnimplementedPeersServer) Join(context.Context, *JoinRequest) (*JoinReply,
 }
 func (UnimplementedPeersServer) Remove(context.Context, *RemoveRequest) (*JoinReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Remove not implemented")
+}
+func (UnimplementedPeersServer) HandOver(context.Context, *HandOverRequest) (*JoinReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method HandOver not implemented")
 }
 func (UnimplementedPeersServer) mustEmbedUnimplementedPeersServer() {}
 func (UnimplementedPeersServer) testEmbeddedByValue()               {}
@@ -477,6 +689,24 @@ func _Peers_Remove_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Peers_HandOver_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HandOverRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeersServer).HandOver(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peers_HandOver_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeersServer).HandOver(ctx, req.(*HandOverRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Peers_ServiceDesc is the grpc.ServiceDesc for Peers service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -495,6 +725,10 @@ var Peers_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Remove",
 			Handler:    _Peers_Remove_Handler,
+		},
+		{
+			MethodName: "HandOver",
+			Handler:    _Peers_HandOver_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -71,13 +72,40 @@ func TestHostileCells(t *testing.T) {
 	if i, err := bystander.Wait(ctx); err != nil || string(i.Value) != "300" || i.Attempt != 1 {
 		t.Errorf("the bystander: %v, %v", i, err)
 	}
-	s, err := cl.Status(ctx)
+	for _, n := range c.members() {
+		if i, err := c.info(ctx, n, false); err != nil || int(i.Pid) != n.proc.pid() {
+			t.Errorf("node %s did not survive: %v", n.id, err)
+		}
+	}
+}
+
+// start starts three real node processes, and shows their logs if the test fails.
+func start(t *testing.T) (*cluster, *tasks.Client) {
+	t.Helper()
+	c, err := startCluster(t.Context(), clusterOptions{dir: t.TempDir(), binary: farmBinary, nodes: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, n := range s.Nodes {
-		if n.PID != c.PID(i) && !n.Reachable {
-			t.Errorf("node %s did not survive", n.ID)
+	t.Cleanup(func() {
+		if err := c.stop(); err != nil {
+			t.Error(err)
 		}
+		for _, n := range c.members() {
+			if t.Failed() {
+				t.Logf("log of %s ends with:%s", n.id, c.tail(n))
+			}
+		}
+	})
+	cl, err := c.dial(t.Context(), time.Minute)
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(func() { cl.Close() })
+	return c, cl
+}
+
+func limited(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
 }

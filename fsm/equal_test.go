@@ -78,7 +78,7 @@ func (l *life) run() {
 		next += n
 		switch l.rnd.IntN(8) {
 		case 0:
-			crash(l.t, l.m)
+			abandonAndReopen(l.t, l.m)
 			l.reopen()
 			next = l.rnd.IntN(l.given() + 1) // raft replays from where it likes
 		case 1:
@@ -100,7 +100,7 @@ func (l *life) reopen() {
 func (l *life) install() {
 	b := mustStream(l.t, l.m)
 	l.dir = l.scratch()
-	crash(l.t, l.m)
+	abandonAndReopen(l.t, l.m)
 	l.reopen()
 	if err := l.m.Restore(closer(b)); err != nil {
 		l.t.Fatalf("restore: %v", err)

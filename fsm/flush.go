@@ -14,6 +14,9 @@ const (
 	// take over; commitLimitPerRecord is added for each record of it.
 	commitLimit          = 5 * time.Second
 	commitLimitPerRecord = 50 * time.Microsecond
+	// commitLimitPerMiB is added for each MiB: 10 MiB/s is a slow disk, not a
+	// stuck one.
+	commitLimitPerMiB = 100 * time.Millisecond
 )
 
 // flusher writes generation after generation until the machine is closed or
@@ -46,7 +49,7 @@ func (m *Machine) writeGeneration() error {
 	if number == 0 {
 		return nil
 	}
-	stop := m.watch(len(m.overlay.frozen.records))
+	stop := m.watch(len(m.overlay.frozen.records), m.overlay.frozen.bytes)
 	m.hook("flush: writing")
 	err := m.store.commit(p, m.overlay.frozen.records)
 	stop()
@@ -78,8 +81,8 @@ func (m *Machine) freeze() (uint64, position) {
 }
 
 // watch ends the process when the returned function is not called in time.
-func (m *Machine) watch(records int) (stop func()) {
-	limit := m.limit + time.Duration(records)*commitLimitPerRecord
+func (m *Machine) watch(records, bytes int) (stop func()) {
+	limit := m.limit + time.Duration(records)*commitLimitPerRecord + time.Duration(bytes>>20)*commitLimitPerMiB
 	return stall.Watch(limit, func() {
 		m.fail(fmt.Errorf("fsm: the disk is stuck: writing %d records of the state takes longer than %v", records, limit))
 	})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"farm/internal/part"
 	"farm/scheduler"
 )
 
@@ -52,7 +53,7 @@ func mustClose(t tb, m *Machine) {
 var errCrash = errors.New("crashed by the test")
 
 // crash lets a machine go as kill -9 would: what was not committed is lost.
-func crash(t tb, m *Machine) {
+func abandonAndReopen(t tb, m *Machine) {
 	t.Helper()
 	m.poison(errCrash)
 	if err := m.Close(); !errors.Is(err, errCrash) {
@@ -156,6 +157,9 @@ func (g *traffic) change() (c scheduler.Change) {
 		switch g.rnd.IntN(4) {
 		case 0:
 			c.Put = append(c.Put, scheduler.Item{Key: k, Value: g.bytes(30)})
+			if g.rnd.IntN(3) == 0 {
+				c.Put[len(c.Put)-1] = scheduler.Item{Key: k, Parts: g.manifest()}
+			}
 		case 1:
 			c.Delete = append(c.Delete, k)
 		}
@@ -163,14 +167,32 @@ func (g *traffic) change() (c scheduler.Change) {
 	return c
 }
 
+// pooled are the bytes of the i-th part that values are made of.
+func pooled(i int) []byte { return bytes.Repeat([]byte{byte(i)}, 1000+i) }
+
+func (g *traffic) manifest() *part.Manifest {
+	m := &part.Manifest{}
+	for range 1 + g.rnd.IntN(3) {
+		b := pooled(g.rnd.IntN(6))
+		m.Parts, m.Size = append(m.Parts, part.HashOf(b)), m.Size+uint64(len(b))
+	}
+	return m
+}
+
 func (g *traffic) command() scheduler.Command {
+	if g.rnd.IntN(6) == 0 {
+		b := pooled(g.rnd.IntN(6))
+		return &scheduler.Upload{Owner: "w0", Hash: part.HashOf(b), Bytes: b}
+	}
 	switch k := g.rnd.IntN(20); {
 	case k < 5:
 		return g.submit(scheduler.Run)
 	case k < 6:
 		x := g.submit(scheduler.Patch)
 		c := g.change()
-		x.Body = c.Encode()
+		if x.Body = c.Encode(); c.InParts() {
+			x.Kind = scheduler.PatchParts
+		}
 		return x
 	case k < 7 && g.rnd.IntN(4) == 0:
 		return g.submit(scheduler.Drop)

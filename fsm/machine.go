@@ -27,7 +27,7 @@ const (
 	defaultFlushEvery   = 500 * time.Millisecond
 	defaultFlushRecords = 1 << 18
 	// flushBytes of unflushed keys and values start a flush before its time.
-	flushBytes = 64 << 20
+	flushBytes = 32 << 20
 	// backlog times FlushRecords or flushBytes unflushed make an apply wait.
 	backlog = 4
 	// FatalExit is the exit code of the default Options.Fatal.

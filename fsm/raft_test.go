@@ -96,7 +96,7 @@ func (n *node) halt(kill bool) {
 		n.t.Fatal(err)
 	}
 	if kill {
-		crash(n.t, n.m)
+		abandonAndReopen(n.t, n.m)
 	} else {
 		mustClose(n.t, n.m)
 	}
@@ -313,7 +313,7 @@ func TestRecoverCluster(t *testing.T) {
 	if err := raft.RecoverCluster(c, m, log, log, m.Snapshots(), trans, conf); err != nil {
 		t.Fatal(err)
 	}
-	crash(t, m)
+	abandonAndReopen(t, m)
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 	"go.etcd.io/bbolt"
 
+	"farm/internal/crash"
 	"farm/scheduler"
 )
 
@@ -35,6 +36,7 @@ func (m *Machine) Restore(rc io.ReadCloser) error {
 	replaced := false
 	if err == nil {
 		m.hook("restore: built")
+		crash.Here("restore.built")
 		replaced, err = m.replace(st, ov, state)
 	}
 	if !replaced {
@@ -153,6 +155,7 @@ func (m *Machine) replace(st *store, ov *overlay, state *scheduler.State) (bool,
 	}
 	st.path = path
 	m.hook("restore: renamed")
+	crash.Here("restore.renamed")
 	if err := syncFolder(m.opts.Dir); err != nil {
 		m.fail(err) // which of the two a crash would leave is not known
 		return true, err

@@ -272,7 +272,7 @@ func TestReceivedSnapshot(t *testing.T) {
 	if f := files(t, dir); f != stateFile {
 		t.Errorf("files left: %s", f)
 	}
-	crash(t, m)
+	abandonAndReopen(t, m)
 
 	m = mustOpen(t, Options{Dir: dir, FlushEvery: never})
 	defer mustClose(t, m)

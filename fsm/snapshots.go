@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"github.com/hashicorp/raft"
+
+	"farm/internal/crash"
 )
 
 // Snapshot implements raft.FSM.
@@ -30,6 +32,7 @@ func (s *snapshot) Persist(to raft.SnapshotSink) error {
 	if err := s.m.flushes.wait(context.Background(), s.generation); err != nil {
 		return err
 	}
+	crash.Here("snapshot.write")
 	if own, ok := to.(*sink); ok {
 		own.local = true
 		return own.Close()
@@ -90,6 +93,15 @@ func (s *snapshots) List() ([]*raft.SnapshotMeta, error) {
 	return []*raft.SnapshotMeta{d.describe()}, nil
 }
 
+// Installed tells whether the state on disk is as it was when a snapshot was taken
+// or installed, with nothing applied since: only then may the log be behind it.
+func (s *snapshots) Installed() bool {
+	s.m.mu.RLock()
+	defer s.m.mu.RUnlock()
+	d := s.m.store.durable.Load()
+	return d.CoverIndex > 0 && d.CoverIndex >= d.Applied
+}
+
 // Open implements raft.SnapshotStore. What it returns for the state is what is
 // on disk then, which may be newer than what List said.
 func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
@@ -145,6 +157,7 @@ func (k *sink) Write(p []byte) (int, error) {
 		}
 		k.file, k.id = f, filepath.Base(f.Name())
 	}
+	crash.Here("snapshot.receive")
 	return k.file.Write(p)
 }
 

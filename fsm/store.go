@@ -17,6 +17,7 @@ import (
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 
+	"farm/internal/crash"
 	"farm/internal/wire"
 )
 
@@ -326,6 +327,9 @@ func (s *store) commit(p position, changed map[string][]byte) error {
 	}
 	slices.Sort(keys)
 	m := &meta{p, s.durable.Load().totals}
+	if err := crash.Err("state.before-commit"); err != nil {
+		return fmt.Errorf("fsm: write state: %w", err)
+	}
 	err := s.db.Update(func(tx *bbolt.Tx) error {
 		records := tx.Bucket(recordsBucket)
 		for _, k := range keys {
@@ -338,6 +342,7 @@ func (s *store) commit(p position, changed map[string][]byte) error {
 	if err != nil {
 		return fmt.Errorf("fsm: write state: %w", err)
 	}
+	crash.Here("state.after-commit")
 	s.durable.Store(m)
 	return nil
 }

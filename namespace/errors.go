@@ -35,11 +35,17 @@ func (e *PanicError) Error() string {
 	return "panic: " + e.Value + " (at " + strings.Join(e.Stack, ", ") + ")"
 }
 
-// ExitError is returned when the code ended its goroutine or asked the process to end instead of
-// returning (runtime.Goexit, log.Fatal and the like).
+// ExitError is returned when the code ended the cell with a code other than 0 (os.Exit, log.Fatal), or its
+// goroutine instead of returning (runtime.Goexit, code 0), or a call that was to give a result (os.Exit,
+// any code).
 type ExitError struct{ Code int }
 
-func (e *ExitError) Error() string { return fmt.Sprintf("the cell exited (code %d)", e.Code) }
+func (e *ExitError) Error() string {
+	if e.Code == 0 {
+		return "the cell ended before its end (os.Exit or runtime.Goexit)"
+	}
+	return fmt.Sprintf("the cell exited (code %d)", e.Code)
+}
 
 // LimitError is returned when a cell, a value or a result is larger than a limit allows.
 type LimitError struct {

@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
@@ -30,10 +31,10 @@ const (
 
 // Limits of an exported file.
 const (
-	MaxExportBytes = 64 << 20 // of the whole file
-	MaxExportItems = 100_000  // items, as many as a namespace can have
-	MaxItemKey     = 512      // bytes of the key of one item
-	maxExportName  = 128      // bytes of the name
+	MaxExportBytes = 1<<30 + 64<<20 // of the whole file: a namespace, with room for keys and lengths
+	MaxExportItems = 100_000        // items, as many as a namespace can have
+	MaxItemKey     = 512            // bytes of the key of one item
+	maxExportName  = 128            // bytes of the name
 )
 
 // Errors of ReadExport.
@@ -52,24 +53,48 @@ type Export struct {
 	Items   Items
 }
 
-// Write writes the file, in one call. Errors: *LimitError, that of w.
-func (e *Export) Write(w io.Writer) error {
+// size is the bytes of the file.
+func (e *Export) size() int64 {
+	n := int64(len(exportMagic) + 1 + len(appendBytes(nil, []byte(e.Name))) + sha256.Size)
+	n += int64(len(binary.AppendUvarint(nil, e.Version)) + len(binary.AppendUvarint(nil, uint64(len(e.Items)))))
+	for k, v := range e.Items {
+		n += int64(len(binary.AppendUvarint(nil, uint64(len(k)))) + len(k) + len(binary.AppendUvarint(nil, uint64(len(v)))) + len(v))
+	}
+	return n
+}
+
+// Write writes the file, in pieces. Errors: *LimitError before anything is
+// written, that of w.
+func (e *Export) Write(to io.Writer) error {
 	if len(e.Items) > MaxExportItems {
 		return &LimitError{What: "exported items", Limit: MaxExportItems, Got: int64(len(e.Items))}
 	}
+	if n := e.size(); n > MaxExportBytes {
+		return &LimitError{What: "exported bytes", Limit: MaxExportBytes, Got: n}
+	}
+	hash := sha256.New()
+	w := bufio.NewWriterSize(to, 64<<10)
+	both := io.MultiWriter(w, hash)
 	b := append([]byte(exportMagic), exportVersion)
 	b = appendBytes(b, []byte(e.Name))
 	b = binary.AppendUvarint(b, e.Version)
 	b = binary.AppendUvarint(b, uint64(len(e.Items)))
 	for _, k := range slices.Sorted(maps.Keys(e.Items)) {
-		b = appendBytes(appendBytes(b, []byte(k)), e.Items[k])
+		b = binary.AppendUvarint(appendBytes(b, []byte(k)), uint64(len(e.Items[k])))
+		for _, p := range [][]byte{b, e.Items[k]} {
+			if _, err := both.Write(p); err != nil {
+				return err
+			}
+		}
+		b = b[:0]
 	}
-	sum := sha256.Sum256(b)
-	if b = append(b, sum[:]...); len(b) > MaxExportBytes {
-		return &LimitError{What: "exported bytes", Limit: MaxExportBytes, Got: int64(len(b))}
+	if _, err := both.Write(b); err != nil { // of a namespace without items
+		return err
 	}
-	_, err := w.Write(b)
-	return err
+	if _, err := w.Write(hash.Sum(nil)); err != nil {
+		return err
+	}
+	return w.Flush()
 }
 
 func appendBytes(b, p []byte) []byte {

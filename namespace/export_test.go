@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -53,7 +54,12 @@ func TestExport(t *testing.T) {
 	if b := exported(t, &Export{Name: "a", Version: 2, Items: Items{"v/n": []byte("z")}}); string(b[:len(b)-sha256.Size]) != want {
 		t.Errorf("an export is now %q", b)
 	}
-	if err := (&Export{Items: Items{"v/n": make([]byte, MaxExportBytes)}}).Write(&bytes.Buffer{}); !isLimit(err) {
+	half := make([]byte, MaxExportBytes/64) // one piece of memory, many times over
+	many := Items{}
+	for i := range 64 {
+		many[fmt.Sprint("v/n", i)] = half
+	}
+	if err := (&Export{Items: many}).Write(&bytes.Buffer{}); !isLimit(err) {
 		t.Errorf("too much was written: %v", err)
 	}
 }
@@ -153,7 +159,11 @@ func TestImportedSource(t *testing.T) {
 	if _, ok := errors.AsType[*NotAllowedError](Check(items, "f()")); !ok {
 		t.Errorf("a member that is not allowed: %v", Check(items, "f()"))
 	}
-	items = Items{"i/os": item.Import("os"), "d/f": item.Decl{Ordinal: 1, Kind: 2, Source: `func f() { os.Exit(1) }`}.Encode()}
+	items = Items{"i/os": item.Import("os"), "d/f": item.Decl{Ordinal: 1, Kind: 2, Source: `func f() { os.Getpid() }`}.Encode()}
+	if _, ok := errors.AsType[*NotAllowedError](Check(items, "f()")); !ok {
+		t.Errorf("a member that is not in the part for cells: %v", Check(items, "f()"))
+	}
+	items = Items{"i/exec": item.Import("os/exec"), "d/f": item.Decl{Ordinal: 1, Kind: 2, Source: `func f() { exec.Command("ls") }`}.Encode()}
 	if err := Check(items, ""); err == nil {
 		t.Error("a package that is not allowed is allowed")
 	}

@@ -1,6 +1,10 @@
 package namespace
 
-import "farm/namespace/internal/item"
+import (
+	"strings"
+
+	"farm/namespace/internal/item"
+)
 
 // Header is the part of a variable's item that fixes its type and that it
 // shares no memory with another: any other value of the same type, in memory of
@@ -11,6 +15,20 @@ func Header(variable []byte) []byte {
 	v, err := item.ParseVar("", variable)
 	if err != nil || v.Owner != "" || len(v.Shares) > 0 {
 		return nil
+	}
+	return variable[:len(variable)-len(v.Data)]
+}
+
+// IsVariable tells whether the item of that key is a variable.
+func IsVariable(key string) bool { return strings.HasPrefix(key, item.VarPrefix) }
+
+// Head is how the item of a variable begins: all but its data. The functions of
+// this package that do not look at values take it for the whole. Of what is no
+// variable, or too little of one, it is all there is.
+func Head(variable []byte) []byte {
+	v, err := item.ParseVar("", variable)
+	if err != nil {
+		return variable
 	}
 	return variable[:len(variable)-len(v.Data)]
 }

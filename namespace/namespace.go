@@ -77,10 +77,16 @@ const (
 	DefaultMaxSource    = 256 << 10 // bytes of source of one cell
 	DefaultMaxVariables = 10_000    // variables of a namespace
 	DefaultMaxDecls     = 2_000     // declarations of a namespace
-	DefaultMaxValue     = 1 << 20   // encoded bytes of one unit of variables
-	DefaultMaxDelta     = 1 << 20   // encoded bytes of one delta
+	DefaultMaxValue     = 64 << 20  // encoded bytes of one unit of variables
+	DefaultMaxDelta     = 256 << 20 // encoded bytes of one delta
 	DefaultMaxResult    = 64 << 10  // bytes of a result, encoded or as JSON
 	DefaultMaxInputs    = 100_000   // inputs of one call
+)
+
+// Limits cannot be set beyond these.
+const (
+	MaxValueBytes = 256 << 20 // encoded bytes of one unit of variables
+	MaxDeltaBytes = 256 << 20 // encoded bytes of one delta
 )
 
 // Limits bounds what a cell may bring into a namespace. A zero field means the default.
@@ -108,6 +114,7 @@ func (l Limits) WithDefaults() Limits {
 	def(&l.Delta, DefaultMaxDelta)
 	def(&l.Result, DefaultMaxResult)
 	def(&l.Inputs, DefaultMaxInputs)
+	l.Value, l.Delta = min(l.Value, MaxValueBytes), min(l.Delta, MaxDeltaBytes)
 	return l
 }
 
@@ -117,6 +124,7 @@ type TaskInfo struct {
 	Namespace string            `json:"namespace,omitempty"` // empty in a private namespace
 	Attempt   int               `json:"attempt"`             // 1 for the first
 	Args      map[string]string `json:"args,omitempty"`
+	Files     map[string][]byte `json:"files,omitempty"` // by name; not changed by the code
 }
 
 // Run is one thing to run in a context.

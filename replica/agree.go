@@ -10,6 +10,7 @@ import (
 
 	"farm/api"
 	"farm/fsm"
+	"farm/replica/consensus"
 )
 
 // agreeEvery is how often a node compares its state with the others'.
@@ -55,7 +56,7 @@ func (n *Node) compare(ctx context.Context) error {
 			continue
 		}
 		wg.Go(func() {
-			_, addr := splitAddress(s.Address)
+			_, addr, _ := consensus.SplitAddress(s.Address)
 			if info, err := n.peers.info(ctx, addr, false); err == nil && info.Id == s.ID {
 				marks[i] = info.Marks
 			}

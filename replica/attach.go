@@ -114,41 +114,19 @@ func (n *Node) proposeWait(ctx context.Context, cmd scheduler.Command) (schedule
 func (d *dispatcher) replace(h *api.Hello) *scheduler.WorkerLost {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	x := d.sessions[h.Worker]
-	if x == nil {
-		return nil
-	}
-	x.end(errReplaced)
-	delete(d.sessions, h.Worker)
-	if x.incarnation >= h.Incarnation {
-		return nil
-	}
-	return x.lost("the worker was started again")
+	return d.roster.Replace(h)
 }
 
 // open makes the worker's session, with what it is to do in line.
 func (d *dispatcher) open(h *api.Hello, cancel context.CancelCauseFunc) (*session, error) {
-	x := &session{d: d, worker: h.Worker, incarnation: h.Incarnation, known: map[string]uint64{}, jobs: map[string]bool{}, began: map[string]uint32{},
-		heard: time.Now(), cancel: cancel, kick: make(chan struct{}, 1)}
+	x := &session{d: d, cancel: cancel, kick: make(chan struct{}, 1)}
 	var err error
 	d.n.fsm.View(func(s *scheduler.State) { // no entry is applied between looking and listening
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		w := s.Worker(h.Worker)
-		switch {
-		case !d.leading.Load():
-			err = errNotLeader
-			return
-		case w == nil || w.Incarnation != h.Incarnation:
-			err = errReplaced
-			return
+		if x.Session, err = d.roster.Open(s, h, x, time.Now()); err == nil {
+			d.n.withdrawn.Add(uint64(x.Withdrew()))
 		}
-		if old := d.sessions[h.Worker]; old != nil {
-			old.end(errReplaced)
-		}
-		x.push(&api.Instruction{Do: &api.Instruction_Welcome{Welcome: &api.Welcome{Lease: int64(LeaseTime), Beat: int64(BeatTime)}}})
-		x.resync(s, h.Holds)
-		d.sessions[h.Worker] = x
 	})
 	return x, err
 }
@@ -157,7 +135,7 @@ func (d *dispatcher) open(h *api.Hello, cancel context.CancelCauseFunc) (*sessio
 func (d *dispatcher) broke(x *session) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	x.broken = time.Now()
+	x.Broke(time.Now())
 }
 
 func (x *session) receive(g api.Workers_AttachServer) error {

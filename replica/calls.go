@@ -197,6 +197,8 @@ func (n *Node) run(c *call, cmd *scheduler.Submit, then func(*scheduler.Task)) {
 		case !n.waiters.drop(w):
 		case err != nil:
 			n.again(c, err)
+		case r.Code == scheduler.Missing:
+			n.pass(c) // its parts are gone: from the beginning
 		default:
 			c.refused(r)
 		}

@@ -9,6 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
 	"farm/api"
 	"farm/scheduler"
 )
@@ -234,5 +238,61 @@ func TestDivergedNodeEnds(t *testing.T) {
 	}
 	if _, against := contradiction(c.nodes[0].fsm.Marks(), [][]*api.Mark{markViews(c.nodes[1].fsm.Marks()), markViews(wrong)}); against != 1 {
 		t.Fatalf("%d against a node that is right, want the one that is wrong", against)
+	}
+}
+
+// A call that names another cluster is refused: the port was another farm's before.
+func TestCallForAnotherCluster(t *testing.T) {
+	n := startNode(t, t.TempDir())
+	c := dial(t, n.API())
+	ctx := metadata.AppendToOutgoingContext(testContext(t), api.ClusterKey, "c-of-others")
+	if _, err := c.One(ctx, &api.Call{Stale: true, Op: &api.Call_Status{Status: &api.GetStatus{}}}); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("a call for another cluster: %v", err)
+	}
+	g, err := c.Do(ctx)
+	if err == nil {
+		_, err = g.Recv()
+	}
+	if status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("a stream for another cluster: %v", err)
+	}
+	other := peers{cluster: func() string { return "c-of-others" }}
+	defer other.close()
+	if _, err := other.info(testContext(t), n.API(), false); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("a peer of another cluster: %v", err)
+	}
+	fresh := peers{cluster: func() string { return "" }}
+	defer fresh.close()
+	if i, err := fresh.info(testContext(t), n.API(), false); err != nil || i.Cluster != n.cluster() || i.Instance != n.instance {
+		t.Errorf("a node without a cluster asks: %v, %v", i, err)
+	}
+}
+
+// The folder of a node that is older than instances gets one, and its address in the
+// configuration with it.
+func TestFolderWithoutInstance(t *testing.T) {
+	c := startCluster(t)
+	at := (c.leader() + 1) % 3
+	c.stop(at)
+	path := filepath.Join(c.cfg[at].Data, "node.json")
+	if err := writeFile(path, map[string]any{"format": 1, "id": c.cfg[at].ID}); err != nil {
+		t.Fatal(err)
+	}
+	c.start(at)
+	n := c.nodes[at]
+	if n == nil || n.instance == "" {
+		t.Fatal("no instance")
+	}
+	leader := c.nodes[c.leader()]
+	eventually(t, "the new address in the configuration", func() bool {
+		for _, s := range leader.raft.Servers() {
+			if s.ID == n.id && s.Address == n.raft.Address() {
+				return true
+			}
+		}
+		return false
+	})
+	if r := dial(t, n.API()).set("s", "c0", "x", "1"); r.Error != nil {
+		t.Errorf("a set through it: %v", r.Error)
 	}
 }

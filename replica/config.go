@@ -43,11 +43,18 @@ type Config struct {
 	Data            string   // folder of the node, made when missing
 	Listen          string   // address of the API, host:port; port 0 picks one
 	Raft            string   // address of raft, host:port; port 0 picks one
+	Advertise       string   // where others reach the API; empty: where it listens
+	AdvertiseRaft   string   // where others reach raft; empty: where it listens
 	ID              string   // of the node; empty: the one in Data, or a new one
 	Join            []string // API addresses of nodes of the cluster, this one may be among them
 	BootstrapExpect int      // nodes that start a new cluster together; 0: 1 without Join
 	Slots           int      // attempts the node's worker runs at a time; 0: the number of CPUs
 	LogStore        string   // wal or boltdb; empty: the one in Data, or wal
+	// A snapshot is taken when SnapshotEntries entries, 0: 8192, were added to the
+	// log since the last, looked at every SnapshotEvery, 0: 20 s. Then the log is
+	// cut, but for its newest 10,240 entries.
+	SnapshotEntries int
+	SnapshotEvery   time.Duration
 	Logger          *slog.Logger
 	Version         string // of the build, shown in the status
 }
@@ -81,6 +88,14 @@ func (c *Config) Validate() error {
 		if _, _, err := net.SplitHostPort(*a); err != nil {
 			return bad("%q is not host:port", *a)
 		}
+	}
+	for _, a := range []string{c.Advertise, c.AdvertiseRaft} {
+		if host, port, err := net.SplitHostPort(a); a != "" && (err != nil || host == "" || port == "0") {
+			return bad("to advertise: %q is not host:port", a)
+		}
+	}
+	if c.SnapshotEntries < 0 || c.SnapshotEvery < 0 {
+		return bad("snapshots are taken after some entries and some time, not %d and %v", c.SnapshotEntries, c.SnapshotEvery)
 	}
 	if c.ID != "" && !scheduler.ValidName(c.ID) {
 		return bad("%q cannot be a node's id", c.ID)

@@ -3,16 +3,15 @@ package replica
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"farm/api"
 	"farm/fsm"
+	"farm/internal/crash"
 	"farm/replica/consensus"
+	"farm/replica/roster"
 	"farm/scheduler"
 )
 
@@ -23,14 +22,23 @@ type dispatcher struct {
 	leading  atomic.Bool
 	deadline atomic.Int64 // unix nanoseconds of the state's next one, 0: none
 
-	mu       sync.Mutex
-	since    time.Time // when this node began to lead
-	sessions map[string]*session
+	mu     sync.Mutex
+	roster *roster.Roster
+}
+
+func newDispatcher(n *Node) *dispatcher {
+	return &dispatcher{n: n, roster: roster.New(roster.Times{Lease: LeaseTime, Grace: Grace, Beat: BeatTime})}
 }
 
 // applied is called on the apply path, under the state's lock, for each entry.
 func (n *Node) applied(a fsm.Applied) {
+	n.stamps.saw(a.State.Clock)
 	n.dispatch.deadline.Store(a.State.NextDeadline())
+	for i, c := range a.Commands {
+		if _, report := c.(*scheduler.Complete); report && a.Results[i].Code == scheduler.Stale {
+			n.refused.Add(1)
+		}
+	}
 	if len(a.Effects) == 0 {
 		return
 	}
@@ -52,31 +60,7 @@ func (n *Node) applied(a fsm.Applied) {
 func (d *dispatcher) act(s *scheduler.State, effects []scheduler.Effect) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for i := range effects {
-		e := &effects[i]
-		if e.Kind == scheduler.Forgotten {
-			for _, x := range d.sessions {
-				x.forget(e.Space)
-			}
-			continue
-		}
-		x := d.sessions[e.Worker]
-		if x == nil || x.incarnation != e.Incarnation {
-			continue
-		}
-		switch e.Kind {
-		case scheduler.Assigned:
-			if e.Task.State == scheduler.Running && e.Task.Attempt == e.Attempt { // not taken back in the same entry
-				x.assign(s, e.Task)
-			}
-		case scheduler.Settled:
-			x.settled(e)
-		case scheduler.Voided:
-			x.voided(e.Task.ID, e.Attempt, e.Space)
-		case scheduler.Stop:
-			x.push(&api.Instruction{Do: &api.Instruction_Stop{Stop: &api.AttemptRef{Task: e.Task.ID, Attempt: e.Attempt}}})
-		}
-	}
+	d.roster.Act(s, effects)
 }
 
 // lead begins or ends this node's leadership of the workers.
@@ -84,11 +68,7 @@ func (d *dispatcher) lead(leader bool) {
 	d.n.fsm.View(func(*scheduler.State) { // no entry is being applied meanwhile
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		d.since = time.Now()
-		for _, x := range d.sessions {
-			x.end(errNotLeader)
-		}
-		d.sessions = map[string]*session{}
+		d.roster.Lead(leader, time.Now())
 		d.leading.Store(leader)
 	})
 }
@@ -115,7 +95,7 @@ func (d *dispatcher) run(ctx context.Context) {
 		if !d.leading.Load() {
 			continue
 		}
-		if at := d.deadline.Load(); at != 0 && at <= time.Now().UnixNano() && !ticking.Swap(true) {
+		if at := d.deadline.Load(); at != 0 && at <= d.n.stamps.now() && !ticking.Swap(true) {
 			d.n.propose(&scheduler.Tick{}, func(scheduler.Result, error) { ticking.Store(false) })
 		}
 		for _, c := range d.silent() {
@@ -125,24 +105,11 @@ func (d *dispatcher) run(ctx context.Context) {
 }
 
 // silent lists the workers whose lease is over.
-func (d *dispatcher) silent() []*scheduler.WorkerLost {
-	var out []*scheduler.WorkerLost
+func (d *dispatcher) silent() (out []*scheduler.WorkerLost) {
 	d.n.fsm.View(func(s *scheduler.State) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		for _, w := range s.Workers() {
-			x := d.sessions[w.ID]
-			if x == nil || x.incarnation != w.Incarnation {
-				if time.Since(d.since) > LeaseTime {
-					out = append(out, &scheduler.WorkerLost{Worker: w.ID, Incarnation: w.Incarnation, Guess: true, Cause: fmt.Sprintf("it did not attach within %v", LeaseTime)})
-				}
-				continue
-			}
-			if cause := x.silence(); cause != "" && !x.givenUp {
-				x.givenUp = true
-				out = append(out, x.lost(cause))
-			}
-		}
+		out = d.roster.Silent(s, time.Now())
 	})
 	return out
 }
@@ -154,189 +121,38 @@ func (d *dispatcher) giveUp(c *scheduler.WorkerLost) {
 	d.n.propose(c, func(_ scheduler.Result, err error) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		x := d.sessions[c.Worker]
-		if x == nil || x.incarnation != c.Incarnation {
-			return
-		}
-		if err != nil {
-			x.givenUp = false
-			return
-		}
-		x.end(errGivenUp)
-		delete(d.sessions, c.Worker)
+		d.roster.GivenUp(c, err)
 	})
 }
 
-// session is one worker's stream, and what the leader remembers of it. Its
-// fields are guarded by the dispatcher's mu, out and kick by its own.
+// session is one worker's stream. What the leader remembers of it is guarded by
+// the dispatcher's mu, out and kick by its own.
 type session struct {
-	d           *dispatcher
-	worker      string
-	incarnation uint64
-	known       map[string]uint64 // namespace → version of the items the worker has
-	jobs        map[string]bool   // whose description it was sent
-	began       map[string]uint32 // task → attempt it said it had begun
-	heard       time.Time
-	broken      time.Time // when its stream ended, zero before
-	givenUp     bool
-	isolation   string // of its children, as it said
-	cancel      context.CancelCauseFunc
+	*roster.Session
+	d      *dispatcher
+	cancel context.CancelCauseFunc
 
 	outMu sync.Mutex
 	out   []*api.Instruction
 	kick  chan struct{}
 }
 
-var (
-	errNotLeader = errors.New("this node does not lead any more")
-	errReplaced  = errors.New("the worker attached again")
-	errGivenUp   = errors.New("the worker was given up: it was silent for too long")
-)
-
-func (x *session) push(i *api.Instruction) {
+// Push implements roster.Link.
+func (x *session) Push(i *api.Instruction) {
 	x.outMu.Lock()
 	x.out = append(x.out, i)
 	x.outMu.Unlock()
 	signal(x.kick)
 }
 
-func (x *session) end(why error) { x.cancel(why) }
-
-// silence says why the worker counts as lost, or nothing.
-func (x *session) silence() string {
-	switch {
-	case !x.broken.IsZero() && time.Since(x.broken) > Grace:
-		return "its connection broke"
-	case time.Since(x.heard) > LeaseTime:
-		return fmt.Sprintf("nothing was heard of it for %v", LeaseTime)
-	}
-	return ""
-}
-
-// lost is the command that gives this worker up, blaming what it had begun.
-func (x *session) lost(cause string) *scheduler.WorkerLost {
-	c := &scheduler.WorkerLost{Worker: x.worker, Incarnation: x.incarnation, Cause: cause}
-	for id := range x.began { // the command is data: its order does not matter to Step
-		c.Began = append(c.Began, id)
-	}
-	return c
-}
-
-func (x *session) forget(space string) {
-	if _, ok := x.known[space]; ok {
-		delete(x.known, space)
-		x.push(&api.Instruction{Do: &api.Instruction_Forget{Forget: space}})
-	}
-}
-
-func (x *session) settled(e *scheduler.Effect) {
-	if e.Space != "" {
-		x.known[e.Space] = e.Version
-	}
-	delete(x.began, e.Task.ID)
-	x.push(&api.Instruction{Do: &api.Instruction_Settled{Settled: &api.AttemptRef{Task: e.Task.ID, Attempt: e.Attempt}}})
-}
-
-// voided tells the worker to drop an attempt; it drops the namespace with it.
-func (x *session) voided(task string, attempt uint32, space string) {
-	delete(x.known, space)
-	delete(x.began, task)
-	x.push(&api.Instruction{Do: &api.Instruction_Voided{Voided: &api.AttemptRef{Task: task, Attempt: attempt}}})
-}
-
-// assign sends a task with all the worker needs and does not have.
-func (x *session) assign(s *scheduler.State, t *scheduler.Task) {
-	a := &api.Assign{Task: t.ID, Attempt: t.Attempt, Namespace: t.Namespace, Epoch: t.Epoch, Work: t.Body, Timeout: t.Timeout, Job: t.Job, Order: t.Order}
-	if t.Job != "" && !x.jobs[t.Job] {
-		x.jobs[t.Job] = true
-		a.Spec = jobSpec(s, t.Job)
-	}
-	if t.FoldOf != "" {
-		a.Fold = true
-		var o api.Outcome
-		if from := s.Task(t.FoldOf); from != nil && proto.Unmarshal(from.Outcome, &o) == nil {
-			a.Results = o.Results
-		}
-	}
-	if t.Namespace != "" && s.Head(t.Namespace) == t {
-		a.Load = x.load(s, t.Namespace)
-	}
-	x.push(&api.Instruction{Do: &api.Instruction_Assign{Assign: a}})
-}
-
-func jobSpec(s *scheduler.State, id string) *api.JobSpec {
-	spec := &api.JobSpec{}
-	if j := s.Job(id); j != nil {
-		if err := proto.Unmarshal(j.Body, spec); err != nil {
-			return &api.JobSpec{}
-		}
-	}
-	return spec
-}
-
-// load is what brings the worker's copy of a namespace to the committed
-// version, nil when it is there.
-func (x *session) load(s *scheduler.State, space string) *api.Load {
-	n := s.Namespace(space)
-	have, ok := x.known[space]
-	if ok && have == n.Version {
-		return nil
-	}
-	x.known[space] = n.Version
-	l := &api.Load{Version: n.Version}
-	if ok && have < n.Version && have >= n.Cleared && have > 0 {
-		l.Since = have
-	}
-	s.Items(space, l.Since, func(k string, b []byte, v uint64) {
-		l.Items = append(l.Items, &api.Item{Key: k, Value: b, Version: v})
-	})
-	return l
-}
-
-// resync puts in line what a worker that has just attached should have and has
-// not, and withdraws what it has and should not have.
-func (x *session) resync(s *scheduler.State, holds []*api.AttemptRef) {
-	has := map[string]uint32{}
-	for _, h := range holds {
-		has[h.Task] = h.Attempt
-	}
-	for _, t := range s.Assigned(x.worker) {
-		if has[t.ID] != t.Attempt {
-			x.assign(s, t)
-			continue
-		}
-		delete(has, t.ID)
-		x.began[t.ID] = t.Attempt // it may have: blame is settled when it reports
-		if t.Namespace != "" && s.Head(t.Namespace) == t {
-			x.known[t.Namespace] = s.Namespace(t.Namespace).Version
-		}
-		if t.Cancelling {
-			x.push(&api.Instruction{Do: &api.Instruction_Stop{Stop: &api.AttemptRef{Task: t.ID, Attempt: t.Attempt}}})
-		}
-	}
-	for id, attempt := range has {
-		x.voided(id, attempt, "")
-	}
-}
-
-// maxIsolation is how many bytes a worker may take to say how its children are
-// confined; more is ignored.
-const maxIsolation = 256
+// End implements roster.Link.
+func (x *session) End(why error) { x.cancel(why) }
 
 // report handles one message of a worker.
 func (x *session) report(m *api.FromWorker) error {
 	d := x.d
 	d.mu.Lock()
-	x.heard = time.Now()
-	for _, b := range m.Began {
-		x.began[b.Task] = b.Attempt
-	}
-	for _, ns := range m.Forgot {
-		delete(x.known, ns)
-	}
-	if m.Isolation != "" && len(m.Isolation) <= maxIsolation {
-		x.isolation = m.Isolation
-	}
+	x.Heard(m, time.Now())
 	d.mu.Unlock()
 	for _, o := range m.Outputs {
 		d.n.hub.output(o)
@@ -344,44 +160,39 @@ func (x *session) report(m *api.FromWorker) error {
 	for _, p := range m.Progress {
 		d.n.hub.progress(p)
 	}
-	for _, c := range m.Completes {
-		if err := x.complete(c); err != nil {
-			return err
-		}
-	}
-	if m.Draining {
-		if err := x.propose(&scheduler.WorkerIdle{Worker: x.worker, Drain: true}, func(scheduler.Result, error) {}); err != nil {
-			return err
-		}
-	}
-	if len(m.Returns) == 0 {
-		return nil
-	}
-	r := &scheduler.Return{Worker: x.worker, Incarnation: x.incarnation, Lacking: len(m.Forgot) > 0}
-	for _, a := range m.Returns {
-		r.Attempts = append(r.Attempts, scheduler.Attempt{Task: a.Task, Number: a.Attempt})
-	}
-	return x.propose(r, func(scheduler.Result, error) {})
-}
-
-func (x *session) complete(c *api.Complete) error {
-	outcome, err := proto.Marshal(c.Outcome)
+	cmds, err := x.Commands(m)
 	if err != nil {
 		return err
 	}
-	cmd := &scheduler.Complete{Task: c.Task, Attempt: c.Attempt, Worker: x.worker, Incarnation: x.incarnation, Epoch: c.Epoch, Base: c.Base,
-		Status: scheduler.Status(c.Ending), Cause: c.Cause, Outcome: outcome, Took: c.Took, Change: scheduler.Change{Delete: c.Delete}}
-	for _, it := range c.Put {
-		cmd.Change.Put = append(cmd.Change.Put, scheduler.Item{Key: it.Key, Value: it.Value})
-	}
-	return x.propose(cmd, func(r scheduler.Result, err error) {
-		if err == nil && r.Code == scheduler.Stale {
-			x.d.n.log.Info("refused the report of a superseded attempt", "task", c.Task, "attempt", c.Attempt, "worker", x.worker, "reason", r.Detail)
-			x.d.mu.Lock()
-			x.voided(c.Task, c.Attempt, "")
-			x.d.mu.Unlock()
+	for _, cmd := range cmds {
+		done := func(scheduler.Result, error) {}
+		if c, ok := cmd.(*scheduler.Complete); ok {
+			done = func(r scheduler.Result, err error) { x.answered(c, r, err) }
+			crash.Here("complete.before-propose")
 		}
-	})
+		if err := x.propose(cmd, done); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answered tells the worker when its report was refused.
+func (x *session) answered(c *scheduler.Complete, r scheduler.Result, err error) {
+	if err == nil && r.Code == scheduler.Missing {
+		x.d.n.log.Info("parts of a report are not there", "task", c.Task, "attempt", c.Attempt, "worker", x.Worker(), "reason", r.Detail)
+		x.d.mu.Lock()
+		defer x.d.mu.Unlock()
+		x.Lacks(c)
+		return
+	}
+	if err != nil || r.Code != scheduler.Stale {
+		return
+	}
+	x.d.n.log.Info("refused the report of a superseded attempt", "task", c.Task, "attempt", c.Attempt, "worker", x.Worker(), "reason", r.Detail)
+	x.d.mu.Lock()
+	defer x.d.mu.Unlock()
+	x.Refused(c)
 }
 
 // propose waits while the log is overloaded: the worker is read no further.

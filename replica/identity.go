@@ -10,17 +10,22 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"farm/scheduler"
 )
 
 // identity is Data/node.json: who the node is. It is written once.
 type identity struct {
-	Format int    `json:"format"`
-	ID     string `json:"id"`
+	Format   int    `json:"format"`
+	ID       string `json:"id"`
+	Instance string `json:"instance"` // random: tells it from nodes of that id in other clusters
 }
 
-const identityFormat = 1
+const (
+	identityFormat = 1
+	instanceSize   = 16 // bytes
+)
 
 // loadIdentity reads the node's identity, or makes one with the id asked for.
 func loadIdentity(dir, id string) (identity, error) {
@@ -30,7 +35,7 @@ func loadIdentity(dir, id string) (identity, error) {
 		if id == "" {
 			id = "n-" + randomHex(4)
 		}
-		me := identity{identityFormat, id}
+		me := identity{identityFormat, id, randomHex(instanceSize)}
 		return me, writeFile(path, me)
 	}
 	if err != nil {
@@ -45,6 +50,10 @@ func loadIdentity(dir, id string) (identity, error) {
 		return me, fmt.Errorf("%w: %s has format %d, this farm knows up to %d", ErrNewerFormat, path, me.Format, identityFormat)
 	case id != "" && id != me.ID:
 		return me, fmt.Errorf("%w: %s is the folder of node %s, not %s", ErrNodeID, dir, me.ID, id)
+	}
+	if me.Instance == "" { // the folder is older than instances
+		me.Instance = randomHex(instanceSize)
+		return me, writeFile(path, me)
 	}
 	return me, nil
 }
@@ -80,12 +89,21 @@ func lockDir(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = f.Close() // nothing was written
-		return nil, fmt.Errorf("%w: %s", ErrDataInUse, dir)
+	for end := time.Now().Add(lockWait); syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil; time.Sleep(lockRetry) {
+		if time.Now().After(end) {
+			_ = f.Close() // nothing was written
+			return nil, fmt.Errorf("%w: %s", ErrDataInUse, dir)
+		}
 	}
 	return f, nil
 }
+
+// A node that was killed leaves its folder locked for a moment when it was just
+// starting a child: until that has become another program, it holds what is open.
+const (
+	lockWait  = 2 * time.Second
+	lockRetry = 10 * time.Millisecond
+)
 
 func randomHex(n int) string {
 	b := make([]byte, n)

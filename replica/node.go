@@ -9,9 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/netutil"
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/health"
@@ -21,6 +23,7 @@ import (
 
 	"farm/api"
 	"farm/fsm"
+	"farm/internal/clock"
 	"farm/replica/consensus"
 	"farm/scheduler"
 	"farm/worker"
@@ -31,10 +34,12 @@ type Node struct {
 	api.UnimplementedFarmServer
 	api.UnimplementedWorkersServer
 	api.UnimplementedPeersServer
+	api.UnimplementedPartsServer
 
 	cfg      Config
 	log      *slog.Logger
 	id       string
+	instance string
 	raftAddr string
 	apiAddr  string
 	lock     *os.File
@@ -50,6 +55,12 @@ type Node struct {
 	hub      *hub
 	held     *held
 	dispatch *dispatcher
+	refused  atomic.Uint64 // late reports, since the process started
+	// withdrawn are attempts that workers came back with and that were others' then.
+	withdrawn atomic.Uint64
+	stamps    stamps
+	window    *semaphore.Weighted // bytes of parts on their way into the log
+	large     *semaphore.Weighted // bytes of large values held for reads and changes
 
 	ctx    context.Context // ends when the node stops
 	cancel context.CancelFunc
@@ -77,10 +88,11 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, hub: newHub(), done: make(chan struct{}), workerDone: make(chan struct{})}
+	n := &Node{cfg: cfg, hub: newHub(), window: semaphore.NewWeighted(UploadWindow), large: semaphore.NewWeighted(BulkBytes), done: make(chan struct{}), workerDone: make(chan struct{})}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.peers.cluster = n.cluster
 	n.held = &held{n: n, wake: make(chan struct{}, 1), back: make(chan struct{}, 1)}
-	n.dispatch = &dispatcher{n: n, sessions: map[string]*session{}}
+	n.dispatch = newDispatcher(n)
 	if err := n.start(ctx); err != nil {
 		close(n.workerDone)
 		return nil, errors.Join(err, n.Stop(context.WithoutCancel(ctx)))
@@ -128,10 +140,13 @@ func (n *Node) openData() error {
 	if err != nil {
 		return err
 	}
-	n.id = me.ID
+	n.id, n.instance = me.ID, me.Instance
 	n.log = n.cfg.Logger.With("node", n.id)
-	n.fsm, err = fsm.Open(fsm.Options{Dir: n.cfg.Data, OnApply: n.applied, Logger: n.log})
-	return err
+	if n.fsm, err = fsm.Open(fsm.Options{Dir: n.cfg.Data, OnApply: n.applied, Logger: n.log}); err != nil {
+		return err
+	}
+	n.fsm.View(func(s *scheduler.State) { n.stamps.saw(s.Clock) })
+	return nil
 }
 
 func (n *Node) listen() error {
@@ -140,7 +155,10 @@ func (n *Node) listen() error {
 		return err
 	}
 	n.listener = netutil.LimitListener(n.listener, MaxConnections)
-	n.apiAddr = n.listener.Addr().String()
+	n.apiAddr = n.cfg.Advertise
+	if n.apiAddr == "" {
+		n.apiAddr = n.listener.Addr().String()
+	}
 	for _, a := range []string{n.cfg.Listen, n.cfg.Raft} {
 		host, _, _ := net.SplitHostPort(a)
 		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
@@ -160,10 +178,16 @@ func (n *Node) openRaft() error {
 		ID:        n.id,
 		Dir:       filepath.Join(n.cfg.Data, "raft"),
 		Bind:      n.cfg.Raft,
+		Address:   n.cfg.AdvertiseRaft,
 		API:       n.apiAddr,
+		Instance:  n.instance,
 		FSM:       n.fsm,
 		Snapshots: n.fsm.Snapshots(),
 		LogStore:  n.cfg.LogStore,
+		Now:       n.stamps.now,
+
+		SnapshotThreshold: uint64(n.cfg.SnapshotEntries),
+		SnapshotInterval:  n.cfg.SnapshotEvery,
 
 		MaxEntryBytes: maxEntry,
 		NewEntry:      fsm.NewEntry,
@@ -176,7 +200,7 @@ func (n *Node) openRaft() error {
 	if err != nil {
 		return err
 	}
-	n.raftAddr, _ = splitAddress(n.raft.Address())
+	n.raftAddr, _, _ = consensus.SplitAddress(n.raft.Address())
 	return nil
 }
 
@@ -198,12 +222,15 @@ func (n *Node) serve() {
 		grpc.MaxRecvMsgSize(api.MaxMessage),
 		grpc.MaxSendMsgSize(api.MaxWorkerMessage),
 		grpc.MaxConcurrentStreams(MaxStreams),
+		grpc.ChainUnaryInterceptor(n.meantUnary),
+		grpc.ChainStreamInterceptor(n.meantStream),
 		grpc.ConnectionTimeout(5*time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: ConnectionIdle, Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}))
 	api.RegisterFarmServer(n.server, n)
 	api.RegisterWorkersServer(n.server, n)
 	api.RegisterPeersServer(n.server, n)
+	api.RegisterPartsServer(n.server, n)
 	n.health = health.NewServer()
 	n.health.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
 	healthpb.RegisterHealthServer(n.server, n.health)
@@ -246,14 +273,14 @@ func (n *Node) followLeadership() {
 // startWorker runs the node's own worker, which takes its work from the
 // leader as any other does.
 func (n *Node) startWorker() error {
-	incarnation := uint64(time.Now().UnixNano())
+	incarnation := uint64(clock.Now())
 	n.fsm.View(func(s *scheduler.State) {
 		if w := s.Worker(n.id); w != nil && w.Incarnation >= incarnation {
 			incarnation = w.Incarnation + 1 // the clock went back since
 		}
 	})
 	var err error
-	n.worker, err = worker.New(worker.Config{ID: n.id, Node: n.id, Incarnation: incarnation, Slots: n.cfg.Slots, Dial: n.dialLeader, Logger: n.log})
+	n.worker, err = worker.New(worker.Config{ID: n.id, Node: n.id, Incarnation: incarnation, Slots: n.cfg.Slots, Dial: n.dialLeader, Parts: partsOf{n}, Logger: n.log})
 	if err != nil {
 		return err
 	}
@@ -285,7 +312,7 @@ func (n *Node) leads() bool { return n.dispatch.leading.Load() }
 // leaderAPI is where the leader takes calls, empty when it is not known.
 func (n *Node) leaderAPI() string {
 	_, addr, _ := n.raft.Leader()
-	_, a := splitAddress(addr)
+	_, a, _ := consensus.SplitAddress(addr)
 	return a
 }
 
@@ -297,10 +324,10 @@ func (n *Node) cluster() (id string) {
 // ID is the node's id.
 func (n *Node) ID() string { return n.id }
 
-// API is the address at which the node takes calls.
+// API is the address at which others reach the node with calls.
 func (n *Node) API() string { return n.apiAddr }
 
-// RaftAddr is the address at which raft is listening.
+// RaftAddr is the address at which other nodes reach raft.
 func (n *Node) RaftAddr() string { return n.raftAddr }
 
 // Done is closed when the node has stopped.

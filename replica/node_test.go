@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"farm/api"
+	"farm/internal/part"
 	"farm/worker"
 )
 
@@ -211,7 +212,7 @@ func TestLimitsAreTold(t *testing.T) {
 	c := dial(t, n.API())
 	big := strings.Repeat("x", 2<<20)
 	for name, x := range map[string]*api.Call{
-		"value":  {Op: &api.Call_Set{Set: &api.SetKey{Id: "a", Namespace: "c0", Key: "x", Json: []byte(`"` + big + `"`)}}},
+		"value":  {Op: &api.Call_Set{Set: &api.SetKey{Id: "a", Namespace: "c0", Key: "x", Parts: &api.Manifest{Size: MaxSetBytes + 1, Hashes: make([]byte, part.HashBytes)}}}},
 		"source": {Op: &api.Call_Submit{Submit: &api.Submit{Id: "b", Work: &api.Work{Source: big}}}},
 		"list":   {Op: &api.Call_ListTasks{ListTasks: &api.ListTasks{Limit: MaxListed + 1}}},
 	} {

@@ -1,9 +1,12 @@
 package replica
 
 import (
+	"errors"
 	"fmt"
 
 	"farm/api"
+	"farm/internal/carry"
+	"farm/internal/part"
 	"farm/namespace"
 	"farm/scheduler"
 )
@@ -21,25 +24,82 @@ func (n *Node) set(c *call, q *api.SetKey, try int) {
 		n.pass(c)
 		return
 	}
-	var change scheduler.Change
-	var err error
-	n.fsm.View(func(s *scheduler.State) {
-		items, _ := variable(s, q.Namespace, q.Key)
-		old, known := items["v/"+q.Key]
-		definitions(s, q.Namespace, items)
-		var d namespace.Delta
-		if d, err = namespace.SetJSON(items, q.Key, q.Json); err != nil {
+	var p setPlan
+	n.fsm.View(func(s *scheduler.State) { p = planSet(s, q) })
+	if q.Parts == nil && p.items.inParts() == 0 && len(q.Json) < part.LargeBytes {
+		n.setWhole(c, q, try, &p, q.Json, nil)
+		return
+	}
+	n.tasks.Go(func() { n.setLarge(c, q, try, &p) })
+}
+
+// setPlan is what a set is worked out from, at one version.
+type setPlan struct {
+	items   stored // that say what the variable is, and what names mean
+	known   bool   // the variable exists
+	version uint64
+	whole   uint64
+}
+
+func planSet(s *scheduler.State, q *api.SetKey) setPlan {
+	p := setPlan{version: versionOf(s, q.Namespace), whole: wholeBytes(s, q.Namespace)}
+	p.items, _ = variable(s, q.Namespace, q.Key)
+	p.known = len(p.items) > 0
+	p.items = append(p.items, definitions(s, q.Namespace)...)
+	return p
+}
+
+// setLarge is the rest of set where large values are at hand.
+func (n *Node) setLarge(c *call, q *api.SetKey, try int, p *setPlan) {
+	text := q.Json
+	if q.Parts != nil {
+		m, err := carry.ReadManifest(q.Parts)
+		switch {
+		case err != nil:
+			c.fail(api.Code_INVALID, "%v", err)
+			return
+		case m.Size > MaxSetBytes:
+			c.fail(api.Code_LIMIT, "the JSON text has %d bytes, the limit is %d", m.Size, MaxSetBytes)
 			return
 		}
-		change = changeOf(d)
-		if known {
-			// Any value of the same type may have come in between.
-			change.Require = []scheduler.Item{{Key: "v/" + q.Key, Value: namespace.Header(old)}}
-		} else {
-			change.At = versionOf(s, q.Namespace) + 1
+		release, err := n.bulk(int64(m.Size))
+		if err != nil {
+			n.pass(c)
+			return
 		}
-	})
-	n.patch(c, q.Id, q.Namespace, q.Key, change, err, try, func(try int) { n.set(c, q, try) })
+		defer release()
+		if text, err = n.assemble(scheduler.Item{Parts: m}); err != nil {
+			n.unplanned(c, q.Id, q.Namespace, q.Key, fmt.Errorf("the JSON text was not sent, or too long ago: %w", err), try, func(try int) { n.set(c, q, try) })
+			return
+		}
+	}
+	items, release, err := n.whole(p.items)
+	if err != nil {
+		n.pass(c) // it changed: plan anew
+		return
+	}
+	defer release()
+	n.setWhole(c, q, try, p, text, items)
+}
+
+// setWhole works out the change of a set and submits it. items is nil when none
+// of the plan's is in parts.
+func (n *Node) setWhole(c *call, q *api.SetKey, try int, p *setPlan, text []byte, items namespace.Items) {
+	if items == nil {
+		items = namespace.Items{}
+		for _, it := range p.items {
+			items[it.Key] = it.Value
+		}
+	}
+	d, err := namespace.SetJSON(items, q.Key, text)
+	change := changeOf(d)
+	if p.known {
+		// Any value of the same type may have come in between.
+		change.Require = []scheduler.Item{{Key: "v/" + q.Key, Value: namespace.Header(items["v/"+q.Key])}}
+	} else {
+		change.At = p.version + 1
+	}
+	n.patch(c, q.Id, q.Namespace, q.Key, change, err, try, func(try int) { n.set(c, q, try) }, p.whole)
 }
 
 // remove removes a variable or declaration, if nothing else mentions it.
@@ -48,29 +108,76 @@ func (n *Node) remove(c *call, q *api.DeleteKey, try int) {
 		n.pass(c)
 		return
 	}
-	var change scheduler.Change
-	var err error
+	var list stored
+	var version uint64
 	n.fsm.View(func(s *scheduler.State) {
-		items := namespace.Items{}
-		s.Items(q.Namespace, 0, func(k string, b []byte, _ uint64) { items[k] = b })
-		var d namespace.Delta
-		if d, err = namespace.Delete(items, q.Key); err == nil {
-			change = changeOf(d)
-			change.At = versionOf(s, q.Namespace) + 1
-		}
+		s.StoredItems(q.Namespace, 0, func(it scheduler.Item, _ uint64) { list = append(list, it) })
+		version = versionOf(s, q.Namespace)
 	})
-	n.patch(c, q.Id, q.Namespace, q.Key, change, err, try, func(try int) { n.remove(c, q, try) })
+	rest := func() {
+		items := namespace.Items{}
+		for _, it := range list {
+			b, err := n.begin(it) // names are all that matters of values
+			if err != nil {
+				n.pass(c)
+				return
+			}
+			items[it.Key] = b
+		}
+		d, err := namespace.Delete(items, q.Key)
+		change := changeOf(d)
+		change.At = version + 1
+		n.patch(c, q.Id, q.Namespace, q.Key, change, err, try, func(try int) { n.remove(c, q, try) }, 0)
+	}
+	if list.inParts() > 0 {
+		n.tasks.Go(rest)
+		return
+	}
+	rest()
 }
 
 // patch submits a change as a task and answers the call with it, or tries
-// again when the change no longer fits. planErr is why there is no change.
-func (n *Node) patch(c *call, id, ns, key string, change scheduler.Change, planErr error, try int, again func(try int)) {
+// again when the change no longer fits. planErr is why there is no change; whole
+// is what the namespace holds of values that are not in parts.
+func (n *Node) patch(c *call, id, ns, key string, change scheduler.Change, planErr error, try int, again func(try int), whole uint64) {
 	if planErr != nil {
 		n.unplanned(c, id, ns, key, planErr, try, again)
 		return
 	}
-	cmd := &scheduler.Submit{ID: tryID(id, try), Namespace: ns, Kind: scheduler.Patch, Body: change.Encode()}
-	n.run(c, cmd, func(t *scheduler.Task) { n.patched(c, id, t, try, again) })
+	submit := func() {
+		cmd := &scheduler.Submit{ID: tryID(id, try), Namespace: ns, Kind: patchKind(&change), Body: change.Encode()}
+		n.run(c, cmd, func(t *scheduler.Task) { n.patched(c, id, t, try, again) })
+	}
+	if change.Total() < part.LargeBytes && whole < part.CrowdedBytes/2 {
+		submit()
+		return
+	}
+	n.tasks.Go(func() {
+		if n.carried(c, &change, whole) {
+			submit()
+		}
+	})
+}
+
+// carried brings the large values of a change into the log, and answers the call
+// when that cannot be done.
+func (n *Node) carried(c *call, change *scheduler.Change, whole uint64) bool {
+	for i := range change.Put {
+		if size := len(change.Put[i].Value); size > scheduler.MaxValueBytes {
+			c.fail(api.Code_LIMIT, "item %s has %d bytes, the limit is %d", change.Put[i].Key, size, scheduler.MaxValueBytes)
+			return false
+		}
+	}
+	err := n.carryChange(n.ctx, change, whole)
+	if r := (*carry.Refused)(nil); errors.As(err, &r) {
+		c.fail(r.Err.Code, "%s", r.Err.Message)
+		return false
+	}
+	if err != nil {
+		n.pass(c)
+		return false
+	}
+	return true
 }
 
 // patched looks at how a try ended. It may run on the apply path: the next try

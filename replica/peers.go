@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +22,8 @@ import (
 
 // peers holds the connections to other nodes, one for each address.
 type peers struct {
+	cluster func() string // this node's, empty while it has none
+
 	mu    sync.Mutex
 	conns map[string]*grpc.ClientConn
 }
@@ -34,11 +37,12 @@ func (p *peers) conn(addr string) (*grpc.ClientConn, error) {
 	if c := p.conns[addr]; c != nil {
 		return c, nil
 	}
-	c, err := grpc.NewClient("passthrough:///"+addr,
+	options := append(naming(p.cluster),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(api.MaxWorkerMessage), grpc.MaxCallSendMsgSize(api.MaxMessage)),
 		grpc.WithConnectParams(reconnect),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}))
+	c, err := grpc.NewClient("passthrough:///"+addr, options...)
 	if err == nil {
 		if p.conns == nil {
 			p.conns = map[string]*grpc.ClientConn{}
@@ -67,20 +71,12 @@ func (p *peers) info(ctx context.Context, addr string, hash bool) (*api.NodeInfo
 	return api.NewPeersClient(c).Info(ctx, &api.InfoRequest{Hash: hash})
 }
 
-// A node's address in raft's configuration is that of raft and of the API, so
-// that whoever knows the members knows where to call them.
-func joinAddress(raft, api string) string { return raft + "|" + api }
-
-func splitAddress(a string) (raft, api string) {
-	raft, api, _ = strings.Cut(a, "|")
-	return raft, api
-}
-
 // Info implements api.PeersServer.
 func (n *Node) Info(ctx context.Context, q *api.InfoRequest) (*api.NodeInfo, error) {
 	leader, _, term := n.raft.Leader()
-	v := &api.NodeInfo{Id: n.id, Raft: n.raftAddr, Api: n.apiAddr, Pid: int64(os.Getpid()), Role: strings.ToLower(n.raft.Stats().State), Applied: n.fsm.Applied(),
-		Reachable: true, Term: term, Leader: leader, Version: n.cfg.Version}
+	v := &api.NodeInfo{Id: n.id, Instance: n.instance, Raft: n.raftAddr, Api: n.apiAddr, Pid: int64(os.Getpid()), Role: strings.ToLower(n.raft.Stats().State), Applied: n.fsm.Applied(),
+		Reachable: true, Term: term, Leader: leader, Version: n.cfg.Version,
+		Refused: n.refused.Load(), Withdrawn: n.withdrawn.Load(), Goroutines: uint64(runtime.NumGoroutine())}
 	n.fsm.View(func(s *scheduler.State) { v.Cluster = s.Cluster() })
 	_, chain := n.fsm.Chain()
 	v.LogHash = fmt.Sprintf("%x", chain[:8])
@@ -112,7 +108,7 @@ func (n *Node) Join(ctx context.Context, q *api.JoinRequest) (*api.JoinReply, er
 		switch {
 		case s.ID == q.Id && s.Address == q.Address:
 			return &api.JoinReply{Cluster: cluster}, nil
-		case s.ID == q.Id && n.answers(ctx, s):
+		case s.ID == q.Id && n.answers(ctx, s, q.Address):
 			return refuseMember(api.Code_CONFLICT, "a node %s is running at %s", s.ID, s.Address)
 		}
 	}
@@ -128,11 +124,13 @@ func refuseMember(code api.Code, format string, args ...any) (*api.JoinReply, er
 	return &api.JoinReply{Error: &api.Error{Code: code, Message: fmt.Sprintf(format, args...)}}, nil
 }
 
-// answers tells whether a member with that id is running at its address.
-func (n *Node) answers(ctx context.Context, s consensus.Server) bool {
-	_, addr := splitAddress(s.Address)
+// answers tells whether the member is running at its address and is not the node that
+// asks to join, which may come back with only its instance new to the cluster.
+func (n *Node) answers(ctx context.Context, s consensus.Server, joining string) bool {
+	_, addr, _ := consensus.SplitAddress(s.Address)
+	_, _, instance := consensus.SplitAddress(joining)
 	i, err := n.peers.info(ctx, addr, false)
-	return err == nil && i.Id == s.ID
+	return err == nil && i.Id == s.ID && i.Instance != instance
 }
 
 func (n *Node) joinElsewhere(ctx context.Context, q *api.JoinRequest) (*api.JoinReply, error) {
@@ -155,6 +153,17 @@ func (n *Node) Remove(ctx context.Context, q *api.RemoveRequest) (*api.JoinReply
 		return refuseMember(api.Code_NOT_LEADER, "the leader is at %s", n.leaderAPI())
 	}
 	if err := n.raft.Remove(ctx, q.Id); err != nil {
+		return refuseMember(api.Code_UNAVAILABLE, "%v", err)
+	}
+	return &api.JoinReply{Cluster: n.cluster()}, nil
+}
+
+// HandOver implements api.PeersServer: the leader lets another node lead.
+func (n *Node) HandOver(ctx context.Context, _ *api.HandOverRequest) (*api.JoinReply, error) {
+	if !n.leads() {
+		return refuseMember(api.Code_NOT_LEADER, "the leader is at %s", n.leaderAPI())
+	}
+	if err := n.raft.Transfer(ctx); err != nil {
 		return refuseMember(api.Code_UNAVAILABLE, "%v", err)
 	}
 	return &api.JoinReply{Cluster: n.cluster()}, nil
@@ -185,7 +194,7 @@ func (n *Node) enter(ctx context.Context) error {
 }
 
 func (n *Node) tryEnter(ctx context.Context) (bool, error) {
-	me := consensus.Server{ID: n.id, Address: joinAddress(n.raftAddr, n.apiAddr)}
+	me := consensus.Server{ID: n.id, Address: n.raft.Address()}
 	if n.raft.Bootstrapped() {
 		return n.announce(ctx, me)
 	}
@@ -201,7 +210,7 @@ func (n *Node) tryEnter(ctx context.Context) (bool, error) {
 		if i.Cluster != "" || i.Leader != "" {
 			return n.join(ctx, addr, me)
 		}
-		others[i.Id] = joinAddress(i.Raft, i.Api)
+		others[i.Id] = consensus.JoinAddress(i.Raft, i.Api, i.Instance)
 	}
 	if n.cfg.BootstrapExpect == 0 || len(others)+1 < n.cfg.BootstrapExpect {
 		return false, fmt.Errorf("%d of %d nodes are there", len(others)+1, max(n.cfg.BootstrapExpect, 1))
@@ -257,7 +266,7 @@ func (n *Node) announce(ctx context.Context, me consensus.Server) (bool, error) 
 	}
 	err := errors.New("no other member answers")
 	for _, s := range servers {
-		if _, addr := splitAddress(s.Address); s.ID != n.id {
+		if _, addr, _ := consensus.SplitAddress(s.Address); s.ID != n.id {
 			var done bool
 			if done, err = n.join(ctx, addr, me); done || errors.Is(err, ErrJoin) {
 				return done, err

@@ -1,12 +1,14 @@
 package replica
 
 import (
+	"cmp"
 	"errors"
 	"path"
-	"strings"
+	"slices"
 	"time"
 
 	"farm/api"
+	"farm/internal/carry"
 	"farm/namespace"
 	"farm/scheduler"
 )
@@ -14,7 +16,7 @@ import (
 func isRead(c *api.Call) bool {
 	switch c.Op.(type) {
 	case *api.Call_Wait, *api.Call_GetTask, *api.Call_ListTasks, *api.Call_Get, *api.Call_ListNamespaces, *api.Call_GetNamespace,
-		*api.Call_GetHistory, *api.Call_GetJob, *api.Call_Status:
+		*api.Call_GetHistory, *api.Call_GetJob, *api.Call_ListJobs, *api.Call_Status:
 		return true
 	}
 	return false
@@ -40,6 +42,8 @@ func (n *Node) answer(c *call) {
 		n.getHistory(c, op.GetHistory)
 	case *api.Call_GetJob:
 		n.getJob(c, op.GetJob)
+	case *api.Call_ListJobs:
+		n.listJobs(c, op.ListJobs)
 	case *api.Call_Status:
 		n.tasks.Go(func() {
 			c.reply(&api.Reply{Seq: c.Seq, Result: &api.Reply_Status{Status: n.status(n.ctx, !c.Stale)}})
@@ -112,10 +116,64 @@ func (n *Node) listTasks(c *call, q *api.ListTasks) {
 	c.reply(&api.Reply{Seq: c.Seq, Result: &api.Reply_Tasks{Tasks: list}})
 }
 
+// listJobs finds jobs by their tasks: the state has no list of finished jobs.
+func (n *Node) listJobs(c *call, q *api.ListJobs) {
+	limit := int(q.Limit)
+	if limit == 0 {
+		limit = 100
+	}
+	if limit > MaxListed {
+		c.fail(api.Code_LIMIT, "a list has at most %d jobs", MaxListed)
+		return
+	}
+	var jobs []*api.Job
+	n.fsm.View(func(s *scheduler.State) {
+		seen := map[string]bool{"": true}
+		for _, tasks := range [][]*scheduler.Task{s.Live("", "", scheduler.MaxLive), s.Finished("", "", MaxListed)} {
+			for _, t := range tasks {
+				if seen[t.Job] {
+					continue
+				}
+				seen[t.Job] = true
+				if j := s.Job(t.Job); j != nil {
+					jobs = append(jobs, jobView(j))
+				}
+			}
+		}
+	})
+	jobs = slices.DeleteFunc(jobs, func(j *api.Job) bool { return q.State != "" && q.State != j.State })
+	slices.SortFunc(jobs, func(a, b *api.Job) int {
+		return cmp.Or(cmp.Compare(b.Created, a.Created), cmp.Compare(a.Id, b.Id))
+	})
+	list := &api.JobList{Jobs: jobs[:min(limit, len(jobs))]}
+	c.reply(&api.Reply{Seq: c.Seq, Result: &api.Reply_Jobs{Jobs: list}})
+}
+
 func (n *Node) get(c *call, q *api.GetKey) {
-	var items namespace.Items
+	var list stored
 	var version uint64
-	n.fsm.View(func(s *scheduler.State) { items, version = variable(s, q.Namespace, q.Key) })
+	n.fsm.View(func(s *scheduler.State) { list, version = variable(s, q.Namespace, q.Key) })
+	if list.inParts() == 0 {
+		n.showVariable(c, q, list, version)
+		return
+	}
+	n.tasks.Go(func() { n.showVariable(c, q, list, version) })
+}
+
+// showVariable answers a get from the items of a variable.
+func (n *Node) showVariable(c *call, q *api.GetKey, list stored, version uint64) {
+	items, release, err := n.whole(list)
+	if errors.Is(err, errGone) {
+		items, release, err = n.readWhole(func(s *scheduler.State) stored {
+			list, version = variable(s, q.Namespace, q.Key)
+			return list
+		})
+	}
+	if err != nil {
+		c.fail(api.Code_UNAVAILABLE, "%s.%s: %v", q.Namespace, q.Key, err)
+		return
+	}
+	defer release()
 	j, typ, err := namespace.GetJSON(items, q.Key)
 	if err != nil {
 		c.namespaceError(q.Namespace, q.Key, err)
@@ -170,31 +228,52 @@ func (n *Node) listNamespaces(c *call, q *api.ListNamespaces) {
 
 func (n *Node) getNamespace(c *call, q *api.GetNamespace) {
 	var v *api.Namespace
-	var tooLarge bool
-	items, versions := namespace.Items{}, map[string]uint64{}
+	var list stored
+	var versions []uint64
+	whole := uint64(0)
 	n.fsm.View(func(s *scheduler.State) {
 		sp := s.Namespace(q.Name)
 		if sp == nil || !sp.Exists() {
 			return
 		}
 		v = spaceView(sp)
-		if tooLarge = q.Items && sp.Bytes > MaxStoredBytes; tooLarge {
+		if whole = sp.Bytes - sp.InParts; q.Items && whole > MaxStoredBytes {
 			return
 		}
-		s.Items(q.Name, 0, func(k string, b []byte, version uint64) { items[k], versions[k] = b, version })
+		s.StoredItems(q.Name, 0, func(it scheduler.Item, version uint64) { list, versions = append(list, it), append(versions, version) })
 	})
-	if v == nil {
+	switch {
+	case v == nil:
 		c.fail(api.Code_NOT_FOUND, "there is no namespace %s", q.Name)
-		return
+	case q.Items && whole > MaxStoredBytes:
+		c.fail(api.Code_LIMIT, "namespace %s holds %d bytes besides its large values, the limit of reading them at once is %d", q.Name, whole, MaxStoredBytes)
+	case list.inParts() > 0:
+		n.tasks.Go(func() { n.showNamespace(c, q, v, list, versions) })
+	default:
+		n.showNamespace(c, q, v, list, versions)
 	}
-	if tooLarge {
-		c.fail(api.Code_LIMIT, "namespace %s holds %d bytes, the limit of reading them at once is %d", q.Name, v.Bytes, MaxStoredBytes)
-		return
+}
+
+// showNamespace answers with a namespace's items as they are stored, or with
+// what they mean. Of a large variable only the beginning is looked at.
+func (n *Node) showNamespace(c *call, q *api.GetNamespace, v *api.Namespace, list stored, versions []uint64) {
+	items, version := namespace.Items{}, map[string]uint64{}
+	inParts := map[string]uint64{}
+	for i, it := range list {
+		b, err := n.begin(it)
+		if err != nil {
+			n.again(c, err) // it changed meanwhile
+			return
+		}
+		items[it.Key], version[it.Key] = b, versions[i]
+		if it.Parts != nil && namespace.IsVariable(it.Key) {
+			inParts[it.Key] = it.Parts.Size - uint64(len(b))
+		}
+		if q.Items {
+			v.Stored = append(v.Stored, &api.Item{Key: it.Key, Value: b, Version: versions[i], Parts: carry.Manifest(it.Parts)})
+		}
 	}
 	if q.Items {
-		for k, b := range items { // a map on the wire would be in any order too
-			v.Stored = append(v.Stored, &api.Item{Key: k, Value: b, Version: versions[k]})
-		}
 		c.reply(&api.Reply{Seq: c.Seq, Result: &api.Reply_Namespace{Namespace: v}})
 		return
 	}
@@ -205,7 +284,8 @@ func (n *Node) getNamespace(c *call, q *api.GetNamespace) {
 		return
 	}
 	for _, x := range vars {
-		v.Variables = append(v.Variables, &api.VariableInfo{Name: x.Name, Type: x.Type, Bytes: uint64(x.Bytes), Version: versions["v/"+x.Name]})
+		key := "v/" + x.Name
+		v.Variables = append(v.Variables, &api.VariableInfo{Name: x.Name, Type: x.Type, Bytes: uint64(x.Bytes) + inParts[key], Version: version[key]})
 	}
 	for _, d := range decls {
 		v.Declarations = append(v.Declarations, &api.Declaration{Name: d.Key, Kind: d.Kind, Source: d.Source})
@@ -225,26 +305,29 @@ func (n *Node) getHistory(c *call, q *api.GetHistory) {
 
 // variable collects the items that say what a variable is: its own, and that
 // of the variable it shares memory with.
-func variable(s *scheduler.State, ns, key string) (namespace.Items, uint64) {
-	items := namespace.Items{}
-	b, version := s.Item(ns, "v/"+key)
-	if b == nil {
-		return items, 0
+func variable(s *scheduler.State, ns, key string) (list stored, version uint64) {
+	it, version, there := s.Stored(ns, "v/"+key)
+	if !there {
+		return nil, 0
 	}
-	items["v/"+key] = b
-	if owner := namespace.Owner(b); owner != "" {
-		ob, v := s.Item(ns, "v/"+owner)
-		items["v/"+owner] = ob
-		version = max(version, v)
+	list = append(list, it)
+	if it.Parts != nil {
+		return list, version // it has its own value
 	}
-	return items, version
+	if owner := namespace.Owner(it.Value); owner != "" {
+		if o, v, there := s.Stored(ns, "v/"+owner); there {
+			list, version = append(list, o), max(version, v)
+		}
+	}
+	return list, version
 }
 
 // definitions collects everything but the variables: what names mean.
-func definitions(s *scheduler.State, ns string, items namespace.Items) {
-	s.Items(ns, 0, func(k string, b []byte, _ uint64) {
-		if !strings.HasPrefix(k, "v/") {
-			items[k] = b
+func definitions(s *scheduler.State, ns string) (list stored) {
+	s.StoredItems(ns, 0, func(it scheduler.Item, _ uint64) {
+		if !namespace.IsVariable(it.Key) {
+			list = append(list, it)
 		}
 	})
+	return list
 }

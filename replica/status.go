@@ -5,19 +5,21 @@ import (
 	"sync"
 
 	"farm/api"
+	"farm/replica/consensus"
+	"farm/replica/roster"
 	"farm/scheduler"
 )
 
 // status adds to what the state knows what every member says of itself, with
 // the hash of its state, or with ask false only where they are.
 func (n *Node) status(ctx context.Context, ask bool) *api.Status {
-	v := &api.Status{}
+	v := &api.Status{Cluster: n.cluster()}
 	v.Leader, _, v.Term = n.raft.Leader()
 	servers := n.raft.Servers()
 	v.Nodes = make([]*api.NodeInfo, len(servers))
 	var wg sync.WaitGroup
 	for i, s := range servers {
-		raft, addr := splitAddress(s.Address)
+		raft, addr, _ := consensus.SplitAddress(s.Address)
 		v.Nodes[i] = &api.NodeInfo{Id: s.ID, Raft: raft, Api: addr, Role: "unknown", Voter: s.Voter}
 		if !ask {
 			continue
@@ -39,28 +41,18 @@ func (n *Node) status(ctx context.Context, ask bool) *api.Status {
 			switch {
 			case w.Drain:
 				state = "draining"
-			case attached[w.ID].up:
+			case attached[w.ID].Up:
 				state = "ready"
 			}
-			v.Workers = append(v.Workers, &api.WorkerInfo{Id: w.ID, Node: w.Node, Slots: w.Slots, Busy: uint32(w.Busy()), State: state, Assigned: uint32(w.Assigned()), Isolation: attached[w.ID].isolation})
+			v.Workers = append(v.Workers, &api.WorkerInfo{Id: w.ID, Node: w.Node, Slots: w.Slots, Busy: uint32(w.Busy()), State: state, Assigned: uint32(w.Assigned()), Isolation: attached[w.ID].Isolation})
 		}
 	})
 	return v
 }
 
-// attachment is what the leader knows of a worker beside the state.
-type attachment struct {
-	up        bool   // its stream
-	isolation string // of its children, as it said
-}
-
 // attached lists the workers that have a session.
-func (d *dispatcher) attached() map[string]attachment {
+func (d *dispatcher) attached() map[string]roster.Attachment {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	out := map[string]attachment{}
-	for id, x := range d.sessions {
-		out[id] = attachment{x.broken.IsZero(), x.isolation}
-	}
-	return out
+	return d.roster.Attached()
 }

@@ -24,7 +24,7 @@ func BenchmarkStep(b *testing.B) {
 				s.Step(&Submit{ID: id, Namespace: ns, Kind: Run, Body: body})
 				c := &Complete{Task: id, Attempt: 1, Worker: "w", Incarnation: 1, Status: Success, Outcome: body, Took: 1e6}
 				if n := s.namespaces[ns]; n != nil {
-					c.Epoch, c.Base, c.Change.Put = n.Epoch, n.Version, []Item{{"x", body}}
+					c.Epoch, c.Base, c.Change.Put = n.Epoch, n.Version, []Item{{Key: "x", Value: body}}
 				}
 				s.Step(c)
 				s.Effects()

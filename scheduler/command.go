@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"farm/internal/part"
 	"farm/internal/wire"
 )
 
@@ -19,13 +20,16 @@ const (
 	cmdComplete   = 3
 	cmdReturn     = 4
 	cmdWorkerUp   = 5
-	cmdWorkerLost = 6
+	cmdWorkerGone = 6 // WorkerLost without the numbers of attempts
 	cmdOpenJob    = 7
 	cmdSealJob    = 8
 	cmdCancelJob  = 9
 	cmdTick       = 10
 	cmdWorkerIdle = 11
 	cmdFound      = 12
+	cmdWorkerLost = 13
+	cmdUpload     = 14
+	cmdCompleteIn = 15 // Complete with items in parts
 )
 
 // Submit asks for a task. The client makes ID, so a repeat is recognised: the
@@ -99,14 +103,16 @@ type WorkerUp struct {
 }
 
 // WorkerLost says that the leader gave up on an incarnation of a worker. Its
-// tasks are queued again. Those in Began lose an attempt; with Guess set the
+// tasks are queued again. Those in Began lose an attempt, if it is the current
+// one: by the time of this command the log may have given the worker another,
+// which has not begun. A number of 0 is any attempt. With Guess set the
 // leader did not watch long enough to know which had begun, and the first
 // Slots assigned are taken to have.
 type WorkerLost struct {
 	Worker      string
 	Incarnation uint64
 	Guess       bool
-	Began       []string
+	Began       []Attempt
 	Cause       string
 }
 
@@ -137,6 +143,23 @@ type CancelJob struct{ ID string }
 // Tick moves the state's clock when nothing else does.
 type Tick struct{}
 
+// Upload brings a part of a value, before the change that refers to it. The
+// leader has made sure that Hash is that of Bytes. A part that is there is kept
+// for longer; one that nothing comes to refer to is removed when UploadLease is
+// over.
+type Upload struct {
+	Owner string // who sends it, a worker; empty: a client
+	Hash  part.Hash
+	Bytes []byte
+}
+
+// AppendTo implements Command.
+func (c *Upload) AppendTo(b []byte) []byte {
+	b = wire.AppendString(append(b, cmdUpload), c.Owner)
+	b = append(b, c.Hash[:]...)
+	return wire.AppendBytes(b, c.Bytes)
+}
+
 // Found gives the cluster its id, once.
 type Found struct{ Cluster string }
 
@@ -162,7 +185,12 @@ func (c *Cancel) AppendTo(b []byte) []byte { return wire.AppendString(append(b, 
 
 // AppendTo implements Command.
 func (c *Complete) AppendTo(b []byte) []byte {
-	b = append(b, cmdComplete)
+	inParts := c.Change.InParts()
+	if inParts {
+		b = append(b, cmdCompleteIn)
+	} else {
+		b = append(b, cmdComplete)
+	}
 	b = wire.AppendString(b, c.Task)
 	b = wire.AppendUint(b, uint64(c.Attempt))
 	b = wire.AppendString(b, c.Worker)
@@ -172,6 +200,9 @@ func (c *Complete) AppendTo(b []byte) []byte {
 	b = append(b, byte(c.Status))
 	b = wire.AppendString(b, c.Cause)
 	b = c.Change.append(b)
+	if inParts {
+		b = c.Change.appendParts(b)
+	}
 	b = wire.AppendBytes(b, c.Outcome)
 	return wire.AppendInt(b, c.Took)
 }
@@ -206,8 +237,9 @@ func (c *WorkerLost) AppendTo(b []byte) []byte {
 	b = wire.AppendUint(b, c.Incarnation)
 	b = wire.AppendBool(b, c.Guess)
 	b = wire.AppendUint(b, uint64(len(c.Began)))
-	for _, id := range c.Began {
-		b = wire.AppendString(b, id)
+	for _, a := range c.Began {
+		b = wire.AppendString(b, a.Task)
+		b = wire.AppendUint(b, uint64(a.Number))
 	}
 	return wire.AppendString(b, c.Cause)
 }
@@ -248,9 +280,14 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 			Timeout: r.Int(), Retries: uint32(r.Uint()), Priority: int32(r.Int()), Delay: r.Int()}
 	case cmdCancel:
 		c = &Cancel{ID: r.String()}
-	case cmdComplete:
-		c = &Complete{Task: r.String(), Attempt: uint32(r.Uint()), Worker: r.String(), Incarnation: r.Uint(), Epoch: r.Uint(), Base: r.Uint(),
-			Status: Status(r.Byte()), Cause: r.String(), Change: readChange(r), Outcome: r.Bytes(), Took: r.Int()}
+	case cmdComplete, cmdCompleteIn:
+		x := &Complete{Task: r.String(), Attempt: uint32(r.Uint()), Worker: r.String(), Incarnation: r.Uint(), Epoch: r.Uint(), Base: r.Uint(),
+			Status: Status(r.Byte()), Cause: r.String(), Change: readChange(r)}
+		if t == cmdCompleteIn {
+			x.Change.readParts(r)
+		}
+		x.Outcome, x.Took = r.Bytes(), r.Int()
+		c = x
 	case cmdReturn:
 		x := &Return{Worker: r.String(), Incarnation: r.Uint(), Lacking: r.Bool()}
 		for range r.Count() {
@@ -259,10 +296,14 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		c = x
 	case cmdWorkerUp:
 		c = &WorkerUp{Worker: r.String(), Incarnation: r.Uint(), Node: r.String(), Slots: uint32(r.Uint())}
-	case cmdWorkerLost:
+	case cmdWorkerLost, cmdWorkerGone:
 		x := &WorkerLost{Worker: r.String(), Incarnation: r.Uint(), Guess: r.Bool()}
 		for range r.Count() {
-			x.Began = append(x.Began, r.String())
+			a := Attempt{Task: r.String()}
+			if t == cmdWorkerLost {
+				a.Number = uint32(r.Uint())
+			}
+			x.Began = append(x.Began, a)
 		}
 		x.Cause = r.String()
 		c = x
@@ -276,11 +317,13 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		c = &CancelJob{ID: r.String()}
 	case cmdTick:
 		c = &Tick{}
+	case cmdUpload:
+		c = &Upload{Owner: r.String(), Hash: part.Hash(r.Fixed(part.HashBytes)), Bytes: r.Bytes()}
 	case cmdFound:
 		c = &Found{Cluster: r.String()}
 	default:
 		if r.Err() == nil {
-			return nil, &VersionError{What: "command type", Got: t, Want: cmdFound}
+			return nil, &VersionError{What: "command type", Got: t, Want: cmdCompleteIn}
 		}
 	}
 	if err := r.Err(); err != nil {

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+
+	"farm/internal/part"
 )
 
 // plainRecords is the simplest Records.
@@ -120,11 +122,57 @@ func (g *traffic) advance() int64 {
 func (g *traffic) worker() string { return fmt.Sprint("w", g.rnd.IntN(3)) }
 func (g *traffic) task() string   { return fmt.Sprint("t", g.rnd.IntN(g.ids+1)) }
 
+// partPool is the parts that random values are made of.
+var partPool = func() (pool [6]part.Part) {
+	for i := range pool {
+		b := []byte(strings.Repeat(string(rune('A'+i)), i+1))
+		pool[i] = part.Part{Hash: part.HashOf(b), Bytes: b}
+	}
+	return pool
+}()
+
+// fromPool returns a part of the pool.
+func fromPool(h part.Hash) []byte {
+	for _, p := range partPool {
+		if p.Hash == h {
+			return p.Bytes
+		}
+	}
+	return nil
+}
+
+// valueOf is the value of an item, whose parts are of the pool.
+func valueOf(it Item) string {
+	if it.Parts == nil {
+		return string(it.Value)
+	}
+	b, err := part.Join(*it.Parts, it.Parts.Size, fromPool)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+// manifest is of one to three parts, which may or may not be there.
+func (g *traffic) manifest() *part.Manifest {
+	m := &part.Manifest{}
+	for range 1 + g.rnd.IntN(3) {
+		p := partPool[g.rnd.IntN(len(partPool))]
+		m.Parts, m.Size = append(m.Parts, p.Hash), m.Size+uint64(len(p.Bytes))
+	}
+	return m
+}
+
+func (g *traffic) upload() Command {
+	p := partPool[g.rnd.IntN(len(partPool))]
+	return &Upload{Owner: []string{"", "w0", "w1"}[g.rnd.IntN(3)], Hash: p.Hash, Bytes: p.Bytes}
+}
+
 func (g *traffic) command() Command {
 	if len(g.s.workers) == 0 && !g.one(4) {
 		return g.workerUp()
 	}
-	switch k := g.rnd.IntN(40); {
+	switch k := g.rnd.IntN(48); {
 	case k < 14:
 		return g.submit()
 	case k < 28:
@@ -141,6 +189,9 @@ func (g *traffic) command() Command {
 		return &WorkerIdle{Worker: g.worker(), Drain: g.one(3)}
 	case k < 39:
 		return g.job()
+	}
+	if !g.one(3) {
+		return g.upload()
 	}
 	if g.one(4) {
 		return &Found{Cluster: fmt.Sprint("c", g.ids)}
@@ -171,6 +222,9 @@ func (g *traffic) submit() Command {
 			x.Require = []Item{{Key: "a", Value: [][]byte{nil, {}, {1}}[g.rnd.IntN(3)]}}
 		}
 		c.Body = x.Encode()
+		if x.InParts() {
+			c.Kind = PatchParts
+		}
 		switch g.rnd.IntN(12) {
 		case 0, 1:
 			c.Kind, c.Body = Drop, nil
@@ -196,12 +250,14 @@ func (g *traffic) change() (c Change) {
 	for _, k := range []string{"a", "b", "c"} {
 		switch n := g.rnd.IntN(9); {
 		case n < 2:
-			c.Put = append(c.Put, Item{k, []byte{byte(g.rnd.IntN(3))}})
+			c.Put = append(c.Put, Item{Key: k, Value: []byte{byte(g.rnd.IntN(3))}})
 		case n < 4:
 			c.Delete = append(c.Delete, k)
-		case n < 5: // as one that puts
+		case n < 5:
+			c.Put = append(c.Put, Item{Key: k, Parts: g.manifest()})
+		case n < 6: // as one that puts
 			c.Delete = append(c.Delete, k)
-			c.Put = append(c.Put, Item{k, nil})
+			c.Put = append(c.Put, Item{Key: k})
 		}
 	}
 	return c
@@ -280,7 +336,7 @@ func (g *traffic) lost() Command {
 		c.Incarnation = w.Incarnation
 		for _, t := range g.s.assignedTo(w) {
 			if !c.Guess && g.one(2) {
-				c.Began = append(c.Began, t.ID)
+				c.Began = append(c.Began, Attempt{t.ID, t.Attempt - g.rnd.Uint32N(2)})
 			}
 		}
 	}

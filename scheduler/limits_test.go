@@ -27,7 +27,7 @@ func TestSubmitLimits(t *testing.T) {
 			submitted(t, s, Submit{ID: "a", Namespace: id}, Invalid, "not a name")
 		}
 	}
-	submitted(t, s, Submit{ID: "a", Kind: Fork + 1}, Invalid, "out of range")
+	submitted(t, s, Submit{ID: "a", Kind: PatchParts + 1}, Invalid, "out of range")
 	submitted(t, s, Submit{ID: "a", Timeout: -1}, Invalid, "out of range")
 	submitted(t, s, Submit{ID: "a", Delay: -1}, Invalid, "out of range")
 	submitted(t, s, Submit{ID: "a", Delay: 367 * 24 * 3600 * second}, Invalid, "out of range")
@@ -110,7 +110,7 @@ func TestChangeLimits(t *testing.T) {
 			t.Errorf("patch %d failed and changed the namespace", n)
 		}
 	}
-	put := func(k string, size int) Change { return Change{Put: []Item{{k, make([]byte, size)}}} }
+	put := func(k string, size int) Change { return Change{Put: []Item{{Key: k, Value: make([]byte, size)}}} }
 	complete := func(c Change, want TaskState) {
 		t.Helper()
 		n++
@@ -160,7 +160,7 @@ func TestUndoLimit(t *testing.T) {
 			t.Fatal(x.Causes)
 		}
 	}
-	put := func(k string, size int) Change { return Change{Put: []Item{{k, make([]byte, size)}}} }
+	put := func(k string, size int) Change { return Change{Put: []Item{{Key: k, Value: make([]byte, size)}}} }
 	restorable := func(want ...bool) {
 		t.Helper()
 		var is []bool
@@ -201,7 +201,7 @@ func TestUndoLimit(t *testing.T) {
 // TestForkLimit: a namespace that is too large to be copied is not.
 func TestForkLimit(t *testing.T) {
 	s := mustLoad(plainRecords{})
-	s.Step(&Submit{ID: "p", Namespace: "a", Kind: Patch, Body: (&Change{Put: []Item{{"k", []byte("v")}}}).Encode()})
+	s.Step(&Submit{ID: "p", Namespace: "a", Kind: Patch, Body: (&Change{Put: []Item{{Key: "k", Value: []byte("v")}}}).Encode()})
 	for size, want := range map[uint64]TaskState{MaxForkBytes: Succeeded, MaxForkBytes + 1: Failed} {
 		s.Namespace("a").Bytes = size
 		id := fmt.Sprint("f", size)
@@ -236,9 +236,13 @@ func TestRetentionByBytes(t *testing.T) {
 
 // TestNewerRecords: records of a newer farm are refused by what they are.
 func TestNewerRecords(t *testing.T) {
-	for _, key := range []string{"m", "w/x", "n/x", "j/x", "q/x"} {
-		_, err := Load(plainRecords{key: {recordVersion + 1}})
-		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", key)) || !strings.Contains(err.Error(), "format 2, this farm knows up to 1") {
+	for _, key := range []string{"m", "w/x", "n/x", "j/x", "q/x", "l/x"} {
+		known := byte(recordVersion)
+		if key == "n/x" {
+			known = partsVersion
+		}
+		_, err := Load(plainRecords{key: {known + 1}})
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", key)) || !strings.Contains(err.Error(), fmt.Sprintf("format %d, this farm knows up to %d", known+1, known)) {
 			t.Errorf("record %s: %v", key, err)
 		}
 		if _, err := Load(plainRecords{key: {recordVersion, 0xff}}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", key)) {

@@ -190,10 +190,11 @@ func (s *State) workerIdle(c *WorkerIdle) Result {
 
 // lose takes everything from a worker. Only tasks that had begun lose an
 // attempt: those in began, or, when nobody knows, the first Slots assigned.
-func (s *State) lose(w *Worker, began []string, guess bool, cause string) {
+func (s *State) lose(w *Worker, began []Attempt, guess bool, cause string) {
 	tasks := s.assignedTo(w)
 	for i, t := range tasks {
-		blamed := slices.Contains(began, t.ID) || (guess && i < int(w.Slots))
+		begun := slices.ContainsFunc(began, func(a Attempt) bool { return a.Task == t.ID && (a.Number == t.Attempt || a.Number == 0) })
+		blamed := begun || (guess && i < int(w.Slots))
 		if !blamed {
 			continue
 		}

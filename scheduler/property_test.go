@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"farm/internal/part"
 	"farm/internal/wire"
 )
 
@@ -48,7 +49,7 @@ func (sp *space) change(c *Change) {
 		delete(items, k)
 	}
 	for _, it := range c.Put {
-		items[it.Key] = string(it.Value)
+		items[it.Key] = valueOf(it)
 	}
 	sp.now(items)
 }
@@ -94,7 +95,7 @@ func (h *history) follow(t *Task, c Command) error {
 	switch t.Kind {
 	case Drop:
 		delete(h.spaces, t.Namespace)
-	case Patch:
+	case Patch, PatchParts:
 		p, err := DecodeChange(t.Body)
 		if err != nil {
 			return err
@@ -124,7 +125,7 @@ func (h *history) follow(t *Task, c Command) error {
 
 // check recounts everything the state keeps twice.
 func (h *history) check(s *State) error {
-	for _, fn := range []func(*State) error{checkTasks, checkWorkers, checkReady, h.checkSpaces, checkJobs, checkRetained} {
+	for _, fn := range []func(*State) error{checkTasks, checkWorkers, checkReady, h.checkSpaces, checkParts, checkJobs, checkRetained} {
 		if err := fn(s); err != nil {
 			return err
 		}
@@ -254,13 +255,21 @@ func (h *history) checkSpaces(s *State) error {
 		if n.Version != uint64(len(sp.versions)) {
 			return fmt.Errorf("namespace %s has version %d after %d changes", name, n.Version, len(sp.versions))
 		}
-		var items, size uint64
+		var items, size, inParts uint64
 		are := map[string]string{}
 		s.Items(name, 0, func(k string, v []byte, _ uint64) {
 			items++
 			size += uint64(len(k) + len(v))
 			are[k] = string(v)
 		})
+		s.StoredItems(name, 0, func(it Item, _ uint64) {
+			if it.Parts != nil {
+				inParts += it.Parts.Size
+			}
+		})
+		if inParts != n.InParts {
+			return fmt.Errorf("namespace %s has %d bytes in parts, counted as %d", name, inParts, n.InParts)
+		}
 		if !maps.Equal(are, sp.items) {
 			return fmt.Errorf("namespace %s holds %q, it should hold %q", name, are, sp.items)
 		}
@@ -284,6 +293,62 @@ func (h *history) checkSpaces(s *State) error {
 		return orphan == nil
 	})
 	return orphan
+}
+
+// checkParts: each part is there exactly as long as something refers to it or it
+// has a lease, and every count is that of a recount.
+func checkParts(s *State) error {
+	refs := map[part.Hash]uint64{}
+	add := func(m *part.Manifest) {
+		if m != nil {
+			for _, h := range m.Parts {
+				refs[h]++
+			}
+		}
+	}
+	for name := range s.namespaces {
+		s.StoredItems(name, 0, func(it Item, _ uint64) { add(it.Parts) })
+	}
+	s.rec.Scan("u/", "", func(_ string, rec []byte) bool {
+		for _, it := range mustUndo(rec).former {
+			add(it.Parts)
+		}
+		return true
+	})
+	for _, t := range s.tasks {
+		if t.Kind == PatchParts {
+			eachPart(t.Body, add)
+		}
+	}
+	there, stored, size := 0, 0, uint64(0)
+	owners := map[string]uint64{}
+	for _, p := range partPool {
+		c, ok := s.counted(p.Hash)
+		l := s.leases[p.Hash]
+		wanted := refs[p.Hash] > 0 || l != nil
+		if ok != wanted || c.refs != refs[p.Hash] || (s.Part(p.Hash) != nil) != wanted || s.rec.Get(leaseKey(p.Hash)) != nil != (l != nil) {
+			return fmt.Errorf("part %q: %d references, counted %d, there %v, leased %v", p.Bytes, refs[p.Hash], c.refs, ok, l != nil)
+		}
+		if ok {
+			there++
+			if c.size != uint64(len(p.Bytes)) || !bytes.Equal(s.Part(p.Hash), p.Bytes) {
+				return fmt.Errorf("part %q is %q of %d bytes", p.Bytes, s.Part(p.Hash), c.size)
+			}
+		}
+		if l != nil {
+			if c.refs > 0 || l.until <= s.Clock {
+				return fmt.Errorf("part %q has %d references and a lease until %d at %d", p.Bytes, c.refs, l.until, s.Clock)
+			}
+			size += l.size
+			owners[l.owner] += l.size
+		}
+	}
+	s.rec.Scan("p/", "", func(string, []byte) bool { stored++; return true })
+	s.rec.Scan("c/", "", func(string, []byte) bool { stored++; return true })
+	if n, bytes := s.Uploads(); stored != 2*there || n != s.leased.len() || bytes != size || !maps.Equal(owners, s.uploaders) {
+		return fmt.Errorf("%d records of %d parts; %d leases of %d bytes, counted %d %v of %d", stored, there, s.leased.len(), size, n, s.uploaders, bytes)
+	}
+	return nil
 }
 
 func checkJobs(s *State) error {
@@ -455,6 +520,12 @@ func TestRestore(t *testing.T) {
 		for i := range rapid.IntRange(1, 60).Draw(t, "changes") {
 			x := g.change()
 			c := &Submit{ID: fmt.Sprint("t", i), Namespace: "n0", Kind: Patch, Body: x.Encode()}
+			if x.InParts() {
+				c.Kind = PatchParts
+				for _, p := range partPool {
+					s.Step(&Upload{Hash: p.Hash, Bytes: p.Bytes})
+				}
+			}
 			if g.one(3) {
 				c.Kind, c.Body = Restore, RestoreBody(g.version("n0"))
 			}
@@ -463,6 +534,9 @@ func TestRestore(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := h.checkSpaces(s); err != nil {
+				t.Fatal(err)
+			}
+			if err := checkParts(s); err != nil {
 				t.Fatal(err)
 			}
 			if g.one(10) {

@@ -65,30 +65,21 @@ func (s *State) Workers() []*Worker { return s.workers }
 // Worker returns a worker, or nil.
 func (s *State) Worker(id string) *Worker { return s.worker(id) }
 
-// Item returns the bytes of a namespace's item and the version that last
-// changed it; nil when there is none.
+// Item returns the bytes of a namespace's item, put together if it is in parts,
+// and the version that last changed it; nil when there is none.
 func (s *State) Item(ns, key string) (value []byte, version uint64) {
-	rec := s.rec.Get(itemKey(ns, key))
-	if rec == nil {
+	it, version, there := s.item(ns, key)
+	if !there {
 		return nil, 0
 	}
-	version, value = splitItem(rec)
-	if value == nil {
-		value = []byte{}
-	}
-	return value, version
+	return s.whole(&it), version
 }
 
 // Items calls fn for the items of a namespace that were changed after version
-// since, by key.
+// since, by key, each put together if it is in parts: see StoredItems for the
+// items as they are.
 func (s *State) Items(ns string, since uint64, fn func(key string, value []byte, version uint64)) {
-	prefix := itemKey(ns, "")
-	s.rec.Scan(prefix, "", func(k string, rec []byte) bool {
-		if v, value := splitItem(rec); v > since {
-			fn(k[len(prefix):], value, v)
-		}
-		return true
-	})
+	s.StoredItems(ns, since, func(it Item, v uint64) { fn(it.Key, s.whole(&it), v) })
 }
 
 // Counts is how many tasks are in each state: live ones now, final ones ever.

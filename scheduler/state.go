@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"farm/internal/part"
 	"farm/internal/wire"
 )
 
@@ -47,8 +48,9 @@ const (
 	MaxNamespaces     = 100_000   // namespaces
 	MaxItems          = 100_000   // items of one namespace
 	MaxItemKey        = 512       // bytes of one item's key
-	MaxChangeBytes    = 1 << 20   // keys and values one task puts
+	MaxChangeBytes    = 1 << 20   // keys and values one task puts, but for those in parts
 	MaxNamespaceBytes = 1 << 30   // keys and values of one namespace, without its past
+	MaxWholeBytes     = 32 << 20  // of them, those that are not in parts
 	MaxWorkers        = 1_000     // workers known at a time
 	MaxSlots          = 4_096     // of one worker
 	MaxJobs           = 10_000    // open jobs
@@ -88,6 +90,7 @@ type Namespace struct {
 	Incarnation uint64
 	Items       uint64
 	Bytes       uint64 // of keys and values
+	InParts     uint64 // of them, of values in parts
 	Cleared     uint64 // version in which an item was last removed
 	Created     int64  // unix nanoseconds
 	Changed     int64
@@ -156,6 +159,11 @@ type State struct {
 	ready      heap[unit]
 	delayed    heap[*Task]
 	inline     []*Namespace // with a task at the head that needs no worker
+	leases     map[part.Hash]*lease
+	leased     heap[*lease]
+	uploaded   uint64            // bytes of leases
+	uploaders  map[string]uint64 // of them, by who sent them
+	orphans    []part.Hash       // parts that may have to go
 	running    int
 
 	effects []Effect
@@ -169,7 +177,8 @@ type State struct {
 // Load builds the state from its records. Errors: *VersionError, or
 // wire.ErrCorrupt wrapped with the record's key.
 func Load(rec Records) (*State, error) {
-	s := &State{rec: rec, tasks: map[string]*Task{}, namespaces: map[string]*Namespace{}, jobs: map[string]*Job{}}
+	s := &State{rec: rec, tasks: map[string]*Task{}, namespaces: map[string]*Namespace{}, jobs: map[string]*Job{},
+		leases: map[part.Hash]*lease{}, uploaders: map[string]uint64{}}
 	s.Policy = PolicyVersion
 	var err error
 	each := func(prefix string, fn func([]byte) error) {
@@ -191,6 +200,7 @@ func Load(rec Records) (*State, error) {
 	each("w/", s.loadWorker)
 	each("n/", s.loadNamespace)
 	each("j/", s.loadJob)
+	each("l/", s.loadLease)
 	var live []*Task
 	each("q/", func(b []byte) error {
 		t, e := decodeTask(b)
@@ -231,17 +241,25 @@ func (w *Worker) append(b []byte) []byte {
 
 func (s *State) loadNamespace(b []byte) error {
 	r := wire.NewReader(b)
-	if v := r.Byte(); v != recordVersion {
-		return &VersionError{"namespace record", v, recordVersion}
+	v := r.Byte()
+	if v != recordVersion && v != partsVersion {
+		return &VersionError{"namespace record", v, partsVersion}
 	}
 	n := &Namespace{Name: r.String(), Version: r.Uint(), Epoch: r.Uint(), Worker: r.String(), Incarnation: r.Uint(),
 		Items: r.Uint(), Bytes: r.Uint(), Cleared: r.Uint(), Created: r.Int(), Changed: r.Int(), ready: -1}
+	if v == partsVersion {
+		n.InParts = r.Uint()
+	}
 	s.namespaces[n.Name] = n
 	return r.Done()
 }
 
 func (n *Namespace) append(b []byte) []byte {
-	b = append(b, recordVersion)
+	if n.InParts > 0 {
+		b = append(b, partsVersion)
+	} else {
+		b = append(b, recordVersion)
+	}
 	b = wire.AppendString(b, n.Name)
 	b = wire.AppendUint(b, n.Version)
 	b = wire.AppendUint(b, n.Epoch)
@@ -251,7 +269,11 @@ func (n *Namespace) append(b []byte) []byte {
 	b = wire.AppendUint(b, n.Bytes)
 	b = wire.AppendUint(b, n.Cleared)
 	b = wire.AppendInt(b, n.Created)
-	return wire.AppendInt(b, n.Changed)
+	b = wire.AppendInt(b, n.Changed)
+	if n.InParts > 0 {
+		b = wire.AppendUint(b, n.InParts)
+	}
+	return b
 }
 
 func (s *State) loadJob(b []byte) error {

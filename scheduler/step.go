@@ -3,7 +3,9 @@ package scheduler
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
+	"farm/internal/part"
 	"farm/internal/wire"
 )
 
@@ -19,9 +21,10 @@ const (
 	Conflict       // the command contradicts what is there, such as a sealed job
 	Limit          // a limit of the state is reached
 	Invalid        // the command breaks a rule a client should have kept
+	Missing        // a part that the command refers to is not there: send it and repeat the command
 )
 
-var codeNames = [...]string{"", "ok", "duplicate", "not found", "stale", "conflict", "limit", "invalid"}
+var codeNames = [...]string{"", "ok", "duplicate", "not found", "stale", "conflict", "limit", "invalid", "missing"}
 
 // String is the code in words.
 func (c Code) String() string {
@@ -81,16 +84,21 @@ func (s *State) Advance(now int64) {
 		s.touch(t)
 		s.enqueue(t)
 	}
+	s.expireLeases()
 	s.place()
+	s.sweep()
 }
 
 // NextDeadline is the time (unix nanoseconds) at which the state changes with
 // no command but a Tick, 0 when there is none.
-func (s *State) NextDeadline() int64 {
-	if s.delayed.len() == 0 {
-		return 0
+func (s *State) NextDeadline() (at int64) {
+	if s.delayed.len() > 0 {
+		at = s.delayed.min().NotBefore
 	}
-	return s.delayed.min().NotBefore
+	if s.leased.len() > 0 && (at == 0 || s.leased.min().until < at) {
+		at = s.leased.min().until
+	}
+	return at
 }
 
 // Step applies one command. It never fails: a command that cannot be done is
@@ -123,10 +131,13 @@ func (s *State) Step(c Command) Result {
 		r = Result{Code: OK}
 	case *Found:
 		r = s.found(c)
+	case *Upload:
+		r = s.upload(c)
 	default:
 		panic(fmt.Sprintf("scheduler: Step of %T", c))
 	}
 	s.place()
+	s.sweep()
 	return r
 }
 
@@ -158,6 +169,9 @@ func (s *State) submit(c *Submit) Result {
 	if c.Delay > 0 {
 		t.NotBefore = s.Clock + c.Delay
 	}
+	if c.Kind == PatchParts {
+		s.pinBody(t.Body)
+	}
 	if c.Job != "" {
 		j := s.jobs[c.Job]
 		j.Total++
@@ -171,7 +185,7 @@ func (s *State) submitAllowed(c *Submit) Result {
 	switch {
 	case !ValidName(c.ID) || (c.Namespace != "" && !ValidName(c.Namespace)):
 		return refuse(Invalid, "a task id or namespace is not a name: %q, %q", c.ID, c.Namespace)
-	case c.Kind < Run || c.Kind > Fork || c.Timeout < 0 || c.Delay < 0 || c.Delay > 366*24*3600*second || c.Retries > MaxRetries:
+	case c.Kind < Run || c.Kind > PatchParts || c.Timeout < 0 || c.Delay < 0 || c.Delay > 366*24*3600*second || c.Retries > MaxRetries:
 		return refuse(Invalid, "a field of the task is out of range")
 	case c.Kind != Run && c.Namespace == "":
 		return refuse(Invalid, "this kind of task needs a namespace")
@@ -197,7 +211,38 @@ func (s *State) submitAllowed(c *Submit) Result {
 			return refuse(Conflict, "job %s is sealed", c.Job)
 		}
 	}
+	if c.Kind == PatchParts {
+		return s.patchAllowed(c)
+	}
 	return Result{Code: OK}
+}
+
+// patchAllowed looks at a patch with items in parts when it is submitted: from
+// then on it holds them.
+func (s *State) patchAllowed(c *Submit) Result {
+	x, err := DecodeChange(c.Body)
+	if err != nil {
+		return refuse(Invalid, "the patch is malformed")
+	}
+	if r := x.check(MaxImportBytes); r.Code != OK {
+		return r
+	}
+	return s.partsThere(&x)
+}
+
+// pinBody refers to the parts of a PatchParts task, unpinBody ends that.
+func (s *State) pinBody(body []byte) { eachPart(body, s.pin) }
+
+func (s *State) unpinBody(body []byte) { eachPart(body, s.unpin) }
+
+func eachPart(body []byte, do func(*part.Manifest)) {
+	x, err := DecodeChange(body)
+	if err != nil {
+		panic("scheduler: a patch that was accepted: " + err.Error())
+	}
+	for i := range x.Put {
+		do(x.Put[i].Parts)
+	}
 }
 
 // admit makes a new task live.
@@ -252,7 +297,11 @@ func (s *State) complete(c *Complete) Result {
 		s.release(n)
 		return refuse(Stale, "namespace %s is at epoch %d version %d, the attempt began from epoch %d version %d", n.Name, n.Epoch, n.Version, c.Epoch, c.Base)
 	}
-	if r := s.completeAllowed(c, n); r.Code != OK {
+	r := s.completeAllowed(c, n)
+	if r.Code == Missing {
+		return r // it is still the current attempt and will be reported again
+	}
+	if r.Code != OK {
 		c = &Complete{Status: Permanent, Cause: r.Detail, Outcome: c.Outcome, Took: c.Took}
 	}
 	s.measure(s.worker(t.Worker), c.Took)
@@ -294,23 +343,54 @@ func (s *State) completeAllowed(c *Complete, n *Namespace) Result {
 		return Result{Code: OK}
 	case n == nil && !c.Change.Empty():
 		return refuse(Invalid, "a private task reported a change of a namespace")
-	case !c.Change.valid():
-		return refuse(Limit, "the change of the namespace is malformed or over the limit of %d bytes", MaxChangeBytes)
-	}
-	if n == nil {
+	case n == nil:
 		return Result{Code: OK}
 	}
-	return s.changeFits(n, &c.Change)
+	if r := c.Change.check(MaxDeltaBytes); r.Code != OK {
+		return r
+	}
+	if r := s.changeFits(n, &c.Change); r.Code != OK {
+		return r
+	}
+	return s.partsThere(&c.Change)
 }
 
 func (s *State) changeFits(n *Namespace, c *Change) Result {
 	if n.Items+uint64(len(c.Put)) > MaxItems && n.Items+s.newItems(n, c) > MaxItems {
 		return refuse(Limit, "namespace %s has %d items, the limit is %d", n.Name, n.Items, MaxItems)
 	}
-	if n.Bytes+uint64(c.Size()) > MaxNamespaceBytes {
-		return refuse(Limit, "namespace %s holds %d bytes, the limit is %d", n.Name, n.Bytes, MaxNamespaceBytes)
+	after, whole := n.Bytes+c.Total(), n.Bytes-n.InParts+uint64(c.Size())
+	if after <= MaxNamespaceBytes && whole <= MaxWholeBytes {
+		return Result{Code: OK}
+	}
+	less, lessWhole := s.replaced(n, c)
+	if after -= less; after > MaxNamespaceBytes {
+		return refuse(Limit, "namespace %s holds %d bytes and would hold %d, the limit is %d", n.Name, n.Bytes, after, MaxNamespaceBytes)
+	}
+	if whole -= lessWhole; whole > MaxWholeBytes && whole > n.Bytes-n.InParts {
+		return refuse(Limit, "namespace %s would hold %d bytes of values that are not in parts, the limit is %d", n.Name, whole, MaxWholeBytes)
 	}
 	return Result{Code: OK}
+}
+
+// replaced is the bytes of items that a change removes or puts others for, and
+// those of them that are not in parts.
+func (s *State) replaced(n *Namespace, c *Change) (bytes, whole uint64) {
+	count := func(key string) {
+		if it, _, there := s.item(n.Name, key); there {
+			bytes += uint64(len(key)) + it.size()
+			whole += uint64(len(key) + len(it.Value))
+		}
+	}
+	for _, k := range c.Delete {
+		count(k)
+	}
+	for i := range c.Put {
+		if k := c.Put[i].Key; !slices.Contains(c.Delete, k) {
+			count(k)
+		}
+	}
+	return bytes, whole
 }
 
 // newItems is how many of a change's items the namespace does not have.
@@ -333,45 +413,39 @@ func (s *State) change(n *Namespace, task string, c *Change) {
 	n.Changed = s.Clock
 	u := &undo{made: s.Clock, task: task, complete: true}
 	for _, k := range c.Delete {
-		if old := s.rec.Get(itemKey(n.Name, k)); old != nil {
-			u.note(k, old)
+		if old, _, there := s.item(n.Name, k); there {
+			u.note(old)
 			s.rec.Delete(itemKey(n.Name, k))
-			n.Items--
-			n.Bytes -= uint64(len(k) + len(itemValue(old)))
+			s.weigh(n, &old, -1)
+			s.unpin(old.Parts)
 			n.Cleared = n.Version
 		}
 	}
-	for _, it := range c.Put {
-		key := itemKey(n.Name, it.Key)
-		old := s.rec.Get(key)
-		u.note(it.Key, old)
-		if old != nil {
-			n.Bytes -= uint64(len(it.Key) + len(itemValue(old)))
+	for i := range c.Put {
+		it := &c.Put[i]
+		s.pin(it.Parts)
+		old, _, there := s.item(n.Name, it.Key)
+		if there {
+			s.weigh(n, &old, -1)
+			s.unpin(old.Parts)
 		} else {
-			n.Items++
+			old = Item{Key: it.Key}
 		}
-		n.Bytes += uint64(len(it.Key) + len(it.Value))
-		s.rec.Put(key, append(wire.AppendUint([]byte{recordVersion}, n.Version), it.Value...))
+		u.note(old)
+		s.weigh(n, it, 1)
+		s.rec.Put(itemKey(n.Name, it.Key), it.record(n.Version))
 	}
 	s.keep(n, u)
 	s.touchSpace(n)
 }
 
-func itemValue(rec []byte) []byte {
-	if rec == nil {
-		return nil
+// weigh counts an item in (1) or out (-1) of a namespace.
+func (s *State) weigh(n *Namespace, it *Item, sign int64) {
+	n.Items += uint64(sign)
+	n.Bytes += uint64(sign * int64(uint64(len(it.Key))+it.size()))
+	if it.Parts != nil {
+		n.InParts += uint64(sign * int64(it.Parts.Size))
 	}
-	_, v := splitItem(rec)
-	return v
-}
-
-func splitItem(rec []byte) (version uint64, value []byte) {
-	r := wire.NewReader(rec)
-	if r.Byte() != recordVersion {
-		panic(&VersionError{"item record", rec[0], recordVersion})
-	}
-	version = r.Uint()
-	return version, r.Rest()
 }
 
 // unassign takes a running task from its worker. It leaves the namespace's
@@ -437,6 +511,9 @@ func (s *State) finish(t *Task, st TaskState, outcome []byte) {
 		s.unassign(t)
 	}
 	s.leave(t)
+	if t.Kind == PatchParts {
+		s.unpinBody(t.Body)
+	}
 	t.State, t.Outcome, t.Finished = st, outcome, s.Clock
 	switch st {
 	case Succeeded:
@@ -726,8 +803,11 @@ func (s *State) carryOut(n *Namespace) {
 // patch applies an encoded Change if its conditions hold.
 func (s *State) patch(n *Namespace, t *Task) Result {
 	c, err := DecodeChange(t.Body)
-	if err != nil || !c.valid() {
-		return refuse(Invalid, "the patch is malformed or over the limits")
+	if err != nil || c.InParts() != (t.Kind == PatchParts) {
+		return refuse(Invalid, "the patch is malformed")
+	}
+	if r := c.check(MaxImportBytes); r.Code != OK {
+		return r
 	}
 	if r := s.changeFits(n, &c); r.Code != OK {
 		return r
@@ -739,8 +819,8 @@ func (s *State) patch(n *Namespace, t *Task) Result {
 		return refuse(Conflict, "the namespace was changed meanwhile")
 	}
 	for _, it := range c.Require {
-		rec := s.rec.Get(itemKey(n.Name, it.Key))
-		if (rec == nil) != (it.Value == nil) || !bytes.HasPrefix(itemValue(rec), it.Value) {
+		is, _, there := s.item(n.Name, it.Key)
+		if there != (it.Value != nil) || there && !s.begins(&is, it.Value) {
 			return refuse(Conflict, "the namespace was changed meanwhile")
 		}
 	}
@@ -752,16 +832,29 @@ func (s *State) patch(n *Namespace, t *Task) Result {
 // task leaves.
 func (s *State) clear(n *Namespace) {
 	var keys []string
-	for _, prefix := range []string{itemKey(n.Name, ""), "u/" + n.Name + "/"} {
-		s.rec.Scan(prefix, "", func(k string, _ []byte) bool {
-			keys = append(keys, k)
-			return true
-		})
-	}
+	var held []Item
+	s.rec.Scan(itemKey(n.Name, ""), "", func(k string, rec []byte) bool {
+		keys = append(keys, k)
+		if rec[0] == partsVersion {
+			it, _ := readItem(rec)
+			held = append(held, it)
+		}
+		return true
+	})
+	s.rec.Scan("u/"+n.Name+"/", "", func(k string, rec []byte) bool {
+		keys = append(keys, k)
+		if rec[0] == partsVersion {
+			held = append(held, mustUndo(rec).former...)
+		}
+		return true
+	})
 	for _, k := range keys {
 		s.rec.Delete(k)
 	}
-	n.Version, n.Items, n.Bytes, n.Cleared = 0, 0, 0, 0
+	for i := range held {
+		s.unpin(held[i].Parts)
+	}
+	n.Version, n.Items, n.Bytes, n.InParts, n.Cleared = 0, 0, 0, 0, 0
 	n.Worker, n.Incarnation = "", 0
 	s.touchSpace(n)
 	s.emit(Effect{Kind: Forgotten, Space: n.Name})

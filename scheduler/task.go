@@ -39,11 +39,12 @@ type Kind uint8
 
 // The kinds of task.
 const (
-	Run     Kind = iota + 1 // by a worker: a cell or a call, described by Body
-	Patch                   // by Step itself: Body is an encoded Change of the namespace's items
-	Drop                    // by Step itself: the namespace is removed
-	Restore                 // by Step itself: the items are those of an earlier version again, see RestoreBody
-	Fork                    // by Step itself: a new namespace gets the items of another, see ForkBody
+	Run        Kind = iota + 1 // by a worker: a cell or a call, described by Body
+	Patch                      // by Step itself: Body is an encoded Change of the namespace's items
+	Drop                       // by Step itself: the namespace is removed
+	Restore                    // by Step itself: the items are those of an earlier version again, see RestoreBody
+	Fork                       // by Step itself: a new namespace gets the items of another, see ForkBody
+	PatchParts                 // a Patch with items in parts, which it refers to while it waits for its turn
 )
 
 // Task is one execution asked for. Fields up to Submitted are fixed when it is

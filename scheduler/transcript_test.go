@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"farm/internal/part"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the transcripts as the state makes them")
@@ -20,10 +23,11 @@ var rewrite = flag.Bool("rewrite", false, "write the transcripts as the state ma
 //	up WORKER [inc=N] [slots=N]         a worker, or a new incarnation
 //	lost WORKER [inc=N] [began=ID,ID] [guess]
 //	drain WORKER / undrain WORKER
-//	submit ID [ns=N] [patch|drop] [put=K:V,K:V] [del=K] [require=K:V,K] [when=VERSION]
+//	upload PART,PART [owner=W]          parts, each of the bytes of its name
+//	submit ID [ns=N] [patch|drop] [put=K:V,K:V] [parts=K:PART+PART,K:PART] [del=K] [require=K:V,K] [when=VERSION]
 //	       [job=J] [retries=N] [prio=N] [delay=SECONDS] [body=BYTES] [restore=VERSION] [fork=NS]
 //	complete ID [attempt=N] [worker=W] [inc=N] [epoch=N] [base=N] [took=MILLISECONDS]
-//	       [put=K:V] [del=K] [fail=CAUSE] [wrong=CAUSE] [stopped] [out=BYTES]
+//	       [put=K:V] [parts=K:PART+PART] [del=K] [fail=CAUSE] [wrong=CAUSE] [stopped] [out=BYTES]
 //	       what is not given is as the state has it: a report of the current attempt
 //	return WORKER ID[/ATTEMPT] ...
 //	cancel ID
@@ -31,6 +35,7 @@ var rewrite = flag.Bool("rewrite", false, "write the transcripts as the state ma
 //	tick
 //	show ID or NAMESPACE ...            tasks, namespaces, workers, jobs
 //	history NAMESPACE                   the versions that are kept
+//	parts                               the parts that are there, and what waits to be used
 //	reload                              go on from the records
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -110,6 +115,16 @@ func (f fields) list(key string) []string {
 	return nil
 }
 
+// attempts are a task and number each, as a/2; without a number it is any.
+func (f fields) attempts(key string) (out []Attempt) {
+	for _, w := range f.list(key) {
+		task, number, _ := strings.Cut(w, "/")
+		n, _ := strconv.ParseUint(number, 10, 32)
+		out = append(out, Attempt{task, uint32(n)})
+	}
+	return out
+}
+
 func (f fields) items(key string) (items []Item) {
 	for _, w := range f.list(key) {
 		k, v, has := strings.Cut(w, ":")
@@ -160,6 +175,14 @@ func (p *player) do() (out []string) {
 			out = append(out, fmt.Sprintf("version %d at %v by %s, %d changed, restorable %v", v.Number, float64(v.Made)/float64(second), v.Task, v.Changed, v.Restorable))
 		}
 		return out
+	case "parts":
+		return p.parts()
+	case "upload":
+		for _, text := range strings.Split(p.f.words[1], ",") {
+			r := p.s.Step(&Upload{Owner: p.f.text("owner", ""), Hash: part.HashOf([]byte(text)), Bytes: []byte(text)})
+			out = append(out, fmt.Sprintf("%s %s", text, r.Code))
+		}
+		return append(out, p.s.take()...)
 	case "reload":
 		p.s = mustLoad(p.s.settled())
 		return nil
@@ -187,7 +210,7 @@ func (p *player) command() Command {
 	case "up":
 		return &WorkerUp{Worker: name, Incarnation: inc, Slots: uint32(f.number("slots", 1))}
 	case "lost":
-		return &WorkerLost{Worker: name, Incarnation: inc, Began: f.list("began"), Guess: f.has("guess"), Cause: "no heartbeat"}
+		return &WorkerLost{Worker: name, Incarnation: inc, Began: f.attempts("began"), Guess: f.has("guess"), Cause: "no heartbeat"}
 	case "drain", "undrain":
 		return &WorkerIdle{Worker: name, Drain: f.words[0] == "drain"}
 	case "submit":
@@ -216,8 +239,33 @@ func (p *player) change() Change {
 	if v := p.f.number("when", -1); v >= 0 {
 		c.At = uint64(v) + 1
 	}
+	for _, w := range p.f.list("parts") {
+		k, list, _ := strings.Cut(w, ":")
+		m := &part.Manifest{}
+		for _, text := range strings.Split(list, "+") {
+			m.Parts, m.Size = append(m.Parts, part.HashOf([]byte(text))), m.Size+uint64(len(text))
+		}
+		c.Put = append(c.Put, Item{Key: k, Parts: m})
+	}
 	c.Sort()
 	return c
+}
+
+// parts lists what is there of parts, by their bytes.
+func (p *player) parts() (out []string) {
+	p.s.rec.Scan("p/", "", func(k string, rec []byte) bool {
+		h := part.Hash([]byte(k[2:]))
+		c, _ := p.s.counted(h)
+		text := fmt.Sprintf("%s: %d references", rec[1:], c.refs)
+		if l := p.s.leases[h]; l != nil {
+			text += fmt.Sprintf(", kept until %v for %q", float64(l.until)/float64(second), l.owner)
+		}
+		out = append(out, text)
+		return true
+	})
+	slices.Sort(out)
+	n, bytes := p.s.Uploads()
+	return append(out, fmt.Sprintf("%d of %d bytes wait to be used", n, bytes))
 }
 
 func (p *player) submit(id string) Command {
@@ -228,6 +276,9 @@ func (p *player) submit(id string) Command {
 	case f.has("patch"):
 		x := p.change()
 		c.Kind, c.Body = Patch, x.Encode()
+		if x.InParts() {
+			c.Kind = PatchParts
+		}
 	case f.has("drop"):
 		c.Kind = Drop
 	case f.text("restore", "") != "":

@@ -1,18 +1,18 @@
 package scheduler
 
 import (
-	"bytes"
 	"encoding/binary"
 	"slices"
 
+	"farm/internal/part"
 	"farm/internal/wire"
 )
 
 // Limits of what is kept of a namespace's past, and of copying one.
 const (
 	HistoryVersions = 10       // versions of a namespace that are kept, the current one among them
-	MaxUndoBytes    = 1 << 20  // keys and former values kept to undo one change; a larger change cannot be undone
-	MaxForkBytes    = 32 << 20 // keys and values of a namespace that can be forked
+	MaxUndoBytes    = 1 << 20  // keys and former values kept to undo one change, see also MaxPastBytes; a larger change cannot be undone
+	MaxForkBytes    = 32 << 20 // keys and values of a namespace that can be forked, but for those in parts
 )
 
 // RestoreBody is the Body of a Restore task: the version whose items are to be
@@ -58,38 +58,52 @@ type undo struct {
 	task     string
 	changed  int
 	complete bool   // former has all that changed; otherwise nothing, for its size
-	former   []Item // each item as it was; Value nil: it was not there
-	size     int
+	former   []Item // each item as it was; neither Value nor Parts: it was not there
+	size     int    // bytes of former in the record
+	inParts  uint64 // bytes of former values in parts
 }
 
-// note remembers an item, as rec stores it, that is about to change.
-func (u *undo) note(key string, rec []byte) {
+// note remembers an item as it was before the change.
+func (u *undo) note(old Item) {
 	u.changed++
-	old := Item{Key: key}
-	if rec != nil {
-		if old.Value = itemValue(rec); old.Value == nil {
-			old.Value = []byte{}
-		}
+	u.size += len(old.Key) + len(old.Value)
+	if old.Parts != nil {
+		u.size += part.HashBytes * len(old.Parts.Parts)
+		u.inParts += old.Parts.Size
 	}
-	u.size += len(key) + len(old.Value)
-	if u.complete = u.complete && u.size <= MaxUndoBytes; !u.complete {
-		u.former = nil
+	if u.complete = u.complete && u.size <= MaxUndoBytes && u.inParts <= MaxPastBytes; !u.complete {
+		u.former, u.inParts = nil, 0
 		return
 	}
 	u.former = append(u.former, old)
 }
 
+// Marks of what an item was, in an undo record.
+const (
+	wasAbsent = 0
+	wasWhole  = 1
+	wasParts  = 2 // only in records of partsVersion
+)
+
 func (u *undo) record() []byte {
 	b := make([]byte, 0, 64+u.size+4*len(u.former))
-	b = wire.AppendInt(append(b, recordVersion), u.made)
+	version := byte(recordVersion)
+	if u.inParts > 0 {
+		version = partsVersion
+	}
+	b = wire.AppendInt(append(b, version), u.made)
 	b = wire.AppendString(b, u.task)
 	b = wire.AppendUint(b, uint64(u.changed))
 	b = wire.AppendBool(b, u.complete)
 	for _, it := range u.former {
 		b = wire.AppendString(b, it.Key)
-		b = wire.AppendBool(b, it.Value != nil)
-		if it.Value != nil {
-			b = wire.AppendBytes(b, it.Value)
+		switch {
+		case it.Parts != nil:
+			b = it.Parts.AppendTo(append(b, wasParts))
+		case it.Value != nil:
+			b = wire.AppendBytes(append(b, wasWhole), it.Value)
+		default:
+			b = append(b, wasAbsent)
 		}
 	}
 	return b
@@ -98,16 +112,24 @@ func (u *undo) record() []byte {
 // decodeUndo reads what record made. Values are parts of b.
 func decodeUndo(b []byte) (*undo, error) {
 	r := wire.NewReader(b)
-	if v := r.Byte(); v != recordVersion {
-		return nil, &VersionError{What: "undo record", Got: v, Want: recordVersion}
+	if v := r.Byte(); v != recordVersion && v != partsVersion {
+		return nil, &VersionError{What: "undo record", Got: v, Want: partsVersion}
 	}
 	u := &undo{made: r.Int(), task: r.String(), changed: int(r.Uint()), complete: r.Bool()}
 	for len(r.Rest()) > 0 {
 		it := Item{Key: r.String()}
-		if r.Bool() {
+		switch r.Byte() {
+		case wasAbsent:
+		case wasWhole:
 			if it.Value = r.Bytes(); it.Value == nil {
 				it.Value = []byte{}
 			}
+		case wasParts:
+			m := part.ReadManifest(r)
+			it.Parts = &m
+			u.inParts += m.Size
+		default:
+			return nil, wire.ErrCorrupt
 		}
 		u.former = append(u.former, it)
 	}
@@ -121,6 +143,10 @@ func (s *State) undoOf(ns string, version uint64) *undo {
 	if rec == nil {
 		return nil
 	}
+	return mustUndo(rec)
+}
+
+func mustUndo(rec []byte) *undo {
 	u, err := decodeUndo(rec)
 	if err != nil {
 		panic("scheduler: undo record: " + err.Error())
@@ -134,9 +160,47 @@ func undoKey(ns string, version uint64) string {
 
 // keep stores how a namespace's newest version is undone, and lets the oldest go.
 func (s *State) keep(n *Namespace, u *undo) {
+	for i := range u.former {
+		s.pin(u.former[i].Parts)
+	}
 	s.rec.Put(undoKey(n.Name, n.Version), u.record())
 	if n.Version > HistoryVersions {
-		s.rec.Delete(undoKey(n.Name, n.Version-HistoryVersions))
+		oldest := undoKey(n.Name, n.Version-HistoryVersions)
+		if rec := s.rec.Get(oldest); rec != nil && rec[0] == partsVersion {
+			s.unpinFormer(mustUndo(rec))
+		}
+		s.rec.Delete(oldest)
+	}
+	if u.inParts > 0 {
+		s.trimPast(n, u.inParts)
+	}
+}
+
+func (s *State) unpinFormer(u *undo) {
+	for i := range u.former {
+		s.unpin(u.former[i].Parts)
+	}
+}
+
+// trimPast keeps the former values in parts of a namespace within their limit,
+// the newest first, of which size is that of the newest version: a version that
+// loses them cannot be undone any more.
+func (s *State) trimPast(n *Namespace, size uint64) {
+	for v := n.Version - 1; v > 0 && v+HistoryVersions > n.Version; v-- {
+		rec := s.rec.Get(undoKey(n.Name, v))
+		if rec == nil {
+			return
+		}
+		if rec[0] != partsVersion {
+			continue
+		}
+		u := mustUndo(rec)
+		if size += u.inParts; size <= MaxPastBytes {
+			continue
+		}
+		s.unpinFormer(u)
+		u.complete, u.former, u.inParts, u.size = false, nil, 0, 0
+		s.rec.Put(undoKey(n.Name, v), u.record())
 	}
 }
 
@@ -155,14 +219,14 @@ func (s *State) restore(n *Namespace, t *Task) Result {
 	case s.rec.Get(undoKey(n.Name, to)) == nil:
 		return refuse(NotFound, "version %d of namespace %s is no longer kept, only the last %d are", to, n.Name, HistoryVersions)
 	}
-	former := map[string][]byte{}
+	former := map[string]Item{}
 	for v := n.Version; v > to; v-- {
 		u := s.undoOf(n.Name, v)
 		if u == nil || !u.complete {
-			return refuse(Limit, "version %d changed more than the %d bytes that are kept, it cannot be undone", v, MaxUndoBytes)
+			return refuse(Limit, "version %d changed more than the %d bytes that are kept, or the %d in large values, it cannot be undone", v, MaxUndoBytes, MaxPastBytes)
 		}
 		for _, it := range slices.Backward(u.former) { // of an item removed and put, the first note is what it was
-			former[it.Key] = it.Value
+			former[it.Key] = it
 		}
 	}
 	c := s.difference(n, former)
@@ -170,16 +234,16 @@ func (s *State) restore(n *Namespace, t *Task) Result {
 	return Result{Code: OK}
 }
 
-// difference is the change that gives items of a namespace other values; nil
-// removes one.
-func (s *State) difference(n *Namespace, want map[string][]byte) (c Change) {
-	for key, value := range want { // sorted below
-		rec := s.rec.Get(itemKey(n.Name, key))
-		switch {
-		case value == nil && rec != nil:
+// difference is the change that gives items of a namespace other values; one
+// without a value is removed.
+func (s *State) difference(n *Namespace, want map[string]Item) (c Change) {
+	for key, it := range want { // sorted below
+		is, _, there := s.item(n.Name, key)
+		switch absent := it.Value == nil && it.Parts == nil; {
+		case absent && there:
 			c.Delete = append(c.Delete, key)
-		case value != nil && (rec == nil || !bytes.Equal(itemValue(rec), value)):
-			c.Put = append(c.Put, Item{key, value})
+		case !absent && (!there || !is.same(&it)):
+			c.Put = append(c.Put, it)
 		}
 	}
 	c.Sort()
@@ -199,11 +263,11 @@ func (s *State) fork(n *Namespace, t *Task) Result {
 		return refuse(Conflict, "namespace %s exists", n.Name)
 	case from == nil || !from.Exists():
 		return refuse(NotFound, "there is no namespace %s", name)
-	case from.Bytes > MaxForkBytes:
-		return refuse(Limit, "namespace %s holds %d bytes, the limit of a fork is %d", name, from.Bytes, MaxForkBytes)
+	case from.Bytes-from.InParts > MaxForkBytes:
+		return refuse(Limit, "namespace %s holds %d bytes besides its large values, the limit of a fork is %d", name, from.Bytes-from.InParts, MaxForkBytes)
 	}
 	c := Change{Put: make([]Item, 0, from.Items)}
-	s.Items(name, 0, func(key string, value []byte, _ uint64) { c.Put = append(c.Put, Item{key, value}) })
+	s.StoredItems(name, 0, func(it Item, _ uint64) { c.Put = append(c.Put, it) })
 	if c.Empty() {
 		return refuse(Conflict, "namespace %s is empty", name)
 	}

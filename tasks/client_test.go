@@ -821,3 +821,32 @@ func BenchmarkRun(b *testing.B) {
 		})
 	}
 }
+
+// A client keeps to the farm it began with: it says which with each stream, so that
+// another farm at a reused address refuses it.
+func TestTheClusterIsNamed(t *testing.T) {
+	answer := func(n *fakeNode, st *fakeStream, c *api.Call) *api.Reply {
+		if c.GetStatus() != nil {
+			return &api.Reply{Result: &api.Reply_Status{Status: &api.Status{Cluster: "c-1"}}}
+		}
+		return usual(n, st, c)
+	}
+	first := startFake(t, answer)
+	c := dialFake(t, Options{}, first)
+	eventually(t, "the cluster is known", func() bool {
+		c.conn.mu.Lock()
+		defer c.conn.mu.Unlock()
+		return c.conn.cluster == "c-1"
+	})
+	if named := first.named(); len(named) != 1 || named[0] != "" {
+		t.Errorf("the first stream named %q", named)
+	}
+	first.stop()
+	again := startFakeAt(t, first.addr, answer)
+	if _, err := c.Run(testContext(t), Task{}); err != nil {
+		t.Fatal(err)
+	}
+	if named := again.named(); len(named) == 0 || named[0] != "c-1" {
+		t.Errorf("a later stream named %q", named)
+	}
+}

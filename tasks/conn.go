@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
 	"farm/api"
@@ -108,6 +109,7 @@ type conn struct {
 	next    int    // index in addrs of the next to try
 	prefer  string // to try before that
 	moved   uint64 // term in which the client last moved to the leader
+	cluster string // that the first node answered for; the client keeps to it
 }
 
 // session is one stream.
@@ -331,7 +333,7 @@ func (c *conn) session(addr string) error {
 	defer client.Close()
 	ctx, fail := context.WithCancelCause(c.ctx)
 	defer fail(nil)
-	stream, err := api.NewFarmClient(client).Do(ctx)
+	stream, err := api.NewFarmClient(client).Do(c.meaning(ctx))
 	if err != nil {
 		return err
 	}
@@ -351,6 +353,17 @@ func (c *conn) session(addr string) error {
 	defer c.mu.Unlock()
 	c.setUp(nil)
 	return err
+}
+
+// meaning adds to the context of a call which cluster it is for, once that is known:
+// another farm may have the port of a node by now, and must not be taken for this one.
+func (c *conn) meaning(ctx context.Context) context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cluster == "" {
+		return ctx
+	}
+	return metadata.AppendToOutgoingContext(ctx, api.ClusterKey, c.cluster)
 }
 
 // setUp makes s the current session. The caller holds mu.
@@ -514,6 +527,9 @@ func (c *conn) ask(s *session) {
 func (c *conn) learn(s *session, st *api.Status) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.cluster == "" {
+		c.cluster = st.Cluster
+	}
 	for _, n := range st.Nodes {
 		if n.Api == "" {
 			continue

@@ -3,12 +3,14 @@ package tasks
 import (
 	"context"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	"farm/api"
 )
@@ -28,6 +30,7 @@ type fakeNode struct {
 	mu      sync.Mutex
 	batches []int // calls of each message, Status left out
 	streams int
+	names   []string // the cluster that each stream named
 	seen    []*api.Call
 }
 
@@ -67,6 +70,8 @@ func (n *fakeNode) stop() { n.server.Stop() }
 func (n *fakeNode) Do(g api.Farm_DoServer) error {
 	n.mu.Lock()
 	n.streams++
+	md, _ := metadata.FromIncomingContext(g.Context())
+	n.names = append(n.names, strings.Join(md.Get(api.ClusterKey), ","))
 	n.mu.Unlock()
 	st := &fakeStream{g: g}
 	for {
@@ -105,6 +110,12 @@ func (n *fakeNode) calls() []*api.Call {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return append([]*api.Call(nil), n.seen...)
+}
+
+func (n *fakeNode) named() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]string(nil), n.names...)
 }
 
 // done is the answer "the task succeeded".

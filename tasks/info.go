@@ -40,6 +40,9 @@ type Task struct {
 	Inputs []json.RawMessage
 	// Args can be read by the code.
 	Args map[string]string
+	// Files can be read by the code, by name, with farm.ReadFile. All together have at
+	// most MaxFiles bytes.
+	Files map[string][]byte
 	// Timeout of one attempt; 0: the farm's default.
 	Timeout time.Duration
 	// Retries is how often a task that failed by itself is tried again. Losing
@@ -55,12 +58,29 @@ type Task struct {
 	First uint64
 }
 
+// MaxFiles is the most bytes that all files of a task or of a job can have together.
+const MaxFiles = 768 << 10
+
+func checkFiles(files map[string][]byte) error {
+	n := 0
+	for name, b := range files {
+		n += len(name) + len(b)
+	}
+	if n > MaxFiles {
+		return fmt.Errorf("%w: the files have %d bytes, the limit is %d", ErrLimit, n, MaxFiles)
+	}
+	return nil
+}
+
 func (t *Task) submit(wait bool) (*api.Submit, error) {
 	if t.Timeout < 0 || t.Delay < 0 || t.Retries < 0 {
 		return nil, fmt.Errorf("%w: a task's timeout, delay and retries cannot be negative", ErrInvalid)
 	}
 	if t.ID == "" {
 		t.ID = NewID()
+	}
+	if err := checkFiles(t.Files); err != nil {
+		return nil, err
 	}
 	inputs := make([][]byte, len(t.Inputs))
 	for i, in := range t.Inputs {
@@ -69,7 +89,7 @@ func (t *Task) submit(wait bool) (*api.Submit, error) {
 	return &api.Submit{
 		Id: t.ID, Namespace: t.Namespace, Job: t.Job, Wait: wait,
 		Timeout: int64(t.Timeout), Retries: uint32(t.Retries), Priority: int32(t.Priority), Delay: int64(t.Delay),
-		Work: &api.Work{Source: t.Source, Call: t.Call, Inputs: inputs, Args: t.Args, First: t.First},
+		Work: &api.Work{Source: t.Source, Call: t.Call, Inputs: inputs, Args: t.Args, Files: t.Files, First: t.First},
 	}, nil
 }
 
@@ -186,6 +206,12 @@ type NodeStatus struct {
 	Hash      string // of its state at Applied
 	Reachable bool
 	Version   string
+	// Refused is how many reports of superseded attempts the node saw refused since
+	// it started: work of workers that were given up, and were still at it.
+	Refused uint64
+	// Withdrawn is how many attempts such workers came back with, to this node.
+	Withdrawn  uint64
+	Goroutines int
 }
 
 // WorkerStatus is one worker.
@@ -207,7 +233,7 @@ func newStatus(s *api.Status) *Status {
 		Tasks: TaskCounts{s.GetQueued(), s.GetRunning(), s.GetSucceeded(), s.GetFailed(), s.GetCancelled()}}
 	for _, n := range s.GetNodes() {
 		out.Nodes = append(out.Nodes, NodeStatus{ID: n.Id, Raft: n.Raft, API: n.Api, PID: int(n.Pid), Role: n.Role, Voter: n.Voter,
-			Applied: n.Applied, Hash: n.Hash, Reachable: n.Reachable, Version: n.Version})
+			Applied: n.Applied, Hash: n.Hash, Reachable: n.Reachable, Version: n.Version, Refused: n.Refused, Withdrawn: n.Withdrawn, Goroutines: int(n.Goroutines)})
 	}
 	for _, w := range s.GetWorkers() {
 		out.Workers = append(out.Workers, WorkerStatus{ID: w.Id, Node: w.Node, Slots: int(w.Slots), Busy: int(w.Busy), State: w.State, Assigned: int(w.Assigned), Isolation: w.Isolation})

@@ -51,6 +51,9 @@ type Map struct {
 	Continue bool
 	// Args can be read by the code.
 	Args map[string]string
+	// Files can be read by the code of every task, by name, with farm.ReadFile. All
+	// together have at most MaxFiles bytes. They travel once for the job.
+	Files map[string][]byte
 	// Chunk is how many inputs go into one task; 0: as suits the time they take.
 	Chunk int
 	// Timeout and Retries of one task, which has Chunk inputs.
@@ -94,8 +97,8 @@ func (c *Client) Map(spec Map, inputs iter.Seq2[json.RawMessage, error]) *MapRun
 	return &MapRun{ID: spec.ID, c: c, spec: spec, inputs: inputs}
 }
 
-// Progress is how many inputs were submitted and how many of them are done. It
-// can be called by any goroutine.
+// Progress is how many inputs were submitted and how many of them are done, or
+// for Submit, acknowledged. It can be called by any goroutine.
 func (r *MapRun) Progress() (submitted, done int64) { return r.submitted.Load(), r.completed.Load() }
 
 // Fold waits until every result has been folded and returns the task that
@@ -177,7 +180,7 @@ func (m *mapper) begin(ctx context.Context) error {
 	if m.spec.FoldNamespace == "" || m.spec.Continue {
 		return nil
 	}
-	_, err := m.c.Run(ctx, Task{ID: m.ID + ".begin", Namespace: m.spec.FoldNamespace, Source: m.spec.Source, Args: m.spec.Args, Timeout: m.spec.Timeout})
+	_, err := m.c.Run(ctx, Task{ID: m.ID + ".begin", Namespace: m.spec.FoldNamespace, Source: m.spec.Source, Args: m.spec.Args, Files: m.spec.Files, Timeout: m.spec.Timeout})
 	return err
 }
 
@@ -234,7 +237,7 @@ func (m *mapper) open(ctx context.Context) error {
 	if m.spec.Chunk < 0 || m.spec.Chunk > MaxChunk {
 		return fmt.Errorf("%w: %d inputs a task; at most %d", ErrInvalid, m.spec.Chunk, MaxChunk)
 	}
-	_, err := m.c.OpenJob(ctx, JobSpec{ID: m.ID, Source: m.spec.Source, Call: m.spec.Call, FoldNamespace: m.spec.FoldNamespace, FoldCall: m.spec.FoldCall})
+	_, err := m.c.OpenJob(ctx, JobSpec{ID: m.ID, Source: m.spec.Source, Call: m.spec.Call, FoldNamespace: m.spec.FoldNamespace, FoldCall: m.spec.FoldCall, Files: m.spec.Files})
 	if err != nil {
 		return err
 	}
@@ -332,11 +335,7 @@ func (m *mapper) take(in mapInput, ok bool) error {
 
 // submit sends the chunk being filled.
 func (m *mapper) submit(ctx context.Context) error {
-	t := Task{
-		ID: fmt.Sprintf("%s.%d", m.ID, m.first), Job: m.ID, First: m.first, Call: m.spec.Call, Inputs: m.part, Args: m.spec.Args,
-		Timeout: m.spec.Timeout, Retries: m.spec.Retries, Priority: m.spec.Priority,
-	}
-	msg, err := t.submit(true)
+	msg, err := m.chunk().submit(true)
 	if err != nil {
 		return err
 	}
@@ -354,11 +353,28 @@ func (m *mapper) submit(ctx context.Context) error {
 		return err
 	}
 	m.window = append(m.window, ch)
-	m.submitted.Add(int64(ch.n))
-	m.tasks++
-	m.first += uint64(ch.n)
-	m.part, m.bytes = nil, 0
+	m.next()
 	return nil
+}
+
+// chunk is the task of the chunk being filled.
+func (m *mapper) chunk() *Task {
+	return &Task{
+		ID: chunkID(m.ID, m.first), Job: m.ID, First: m.first, Call: m.spec.Call, Inputs: m.part, Args: m.spec.Args,
+		Timeout: m.spec.Timeout, Retries: m.spec.Retries, Priority: m.spec.Priority,
+	}
+}
+
+// chunkID is the id of the task of a job that begins with input first. Results are
+// found by it later.
+func chunkID(job string, first uint64) string { return fmt.Sprintf("%s.%d", job, first) }
+
+// next begins a new chunk after one that is on its way.
+func (m *mapper) next() {
+	m.submitted.Add(int64(len(m.part)))
+	m.tasks++
+	m.first += uint64(len(m.part))
+	m.part, m.bytes = nil, 0
 }
 
 // deliver hands out the results of the oldest chunk; on is false when the
@@ -406,4 +422,102 @@ func (m *mapper) cancel() {
 	ctx, cancel := context.WithTimeout(context.Background(), cancelTimeout)
 	defer cancel()
 	_, _ = m.c.CancelJob(ctx, m.ID) // best effort: the farm may be what failed
+}
+
+// Submit hands the whole map over to the farm: when it returns, every input is
+// in a durable task and the job goes on without this program. Job and WaitJob
+// follow it, JobResults has its results. Use it instead of Results. Without results to
+// go by, Chunk 0 means small chunks first and larger ones after them. When it
+// fails the job is cancelled; the farm's limit of unfinished tasks applies to the
+// job as a whole.
+func (r *MapRun) Submit(ctx context.Context) (*Job, error) {
+	m := &mapper{MapRun: r, target: max(r.spec.Chunk, 1)}
+	job, err := m.handOver(ctx)
+	if err != nil {
+		m.cancel()
+		return nil, fmt.Errorf("map %s: %w", r.ID, err)
+	}
+	return job, nil
+}
+
+func (m *mapper) handOver(ctx context.Context) (*Job, error) {
+	if err := m.begin(ctx); err != nil {
+		return nil, err
+	}
+	if err := m.open(ctx); err != nil {
+		return nil, err
+	}
+	// Acknowledgements come back on the connection's goroutine; each gives its place
+	// back, so that ends holds one of every place taken.
+	ends := make(chan error, maxWindow)
+	for range maxWindow {
+		ends <- nil
+	}
+	n := 0
+	for in, err := range m.inputs {
+		if err == nil && !json.Valid(in) {
+			err = fmt.Errorf("%w: input %d is not JSON", ErrInvalid, n)
+		}
+		n++
+		if err != nil {
+			return nil, err
+		}
+		m.part = append(m.part, in)
+		m.bytes += len(in)
+		if m.full() {
+			if err := m.handOverChunk(ctx, ends); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(m.part) > 0 {
+		if err := m.handOverChunk(ctx, ends); err != nil {
+			return nil, err
+		}
+	}
+	for range maxWindow {
+		if err := place(ctx, ends); err != nil {
+			return nil, err
+		}
+	}
+	return m.c.SealJob(ctx, m.ID, m.tasks)
+}
+
+// place takes a place for a chunk, or says what became of the one that had it.
+func place(ctx context.Context, ends <-chan error) error {
+	select {
+	case err := <-ends:
+		return err
+	case <-ctx.Done():
+		return contextError(ctx)
+	}
+}
+
+// growEvery is after how many tasks for each slot the chunks of a map that is
+// handed over double.
+const growEvery = 4
+
+func (m *mapper) handOverChunk(ctx context.Context, ends chan error) error {
+	if err := place(ctx, ends); err != nil {
+		return err
+	}
+	msg, err := m.chunk().submit(false)
+	if err != nil {
+		return err
+	}
+	n := int64(len(m.part))
+	_, err = m.c.conn.start(ctx, &api.Call{Op: &api.Call_Submit{Submit: msg}}, false, func(_ *api.Reply, err error) {
+		if err == nil {
+			m.completed.Add(n)
+		}
+		ends <- err
+	})
+	if err != nil {
+		return err
+	}
+	m.next()
+	if m.spec.Chunk == 0 && m.tasks%(growEvery*m.slots) == 0 {
+		m.target = min(2*m.target, MaxChunk)
+	}
+	return nil
 }

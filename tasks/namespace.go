@@ -88,13 +88,21 @@ func (n *Namespace) Set(ctx context.Context, key string, v any) error {
 }
 
 // SetJSON sets a variable to a JSON value. It takes its turn among the
-// namespace's tasks and returns when it is done.
+// namespace's tasks and returns when it is done. The text may have MaxSetBytes;
+// a large one is sent in parts before. Errors, among others: ErrLimit.
 func (n *Namespace) SetJSON(ctx context.Context, key string, value json.RawMessage) error {
-	return n.write(ctx, "set "+key+" in", &api.Call{Op: &api.Call_Set{Set: &api.SetKey{Id: NewID(), Namespace: n.name, Key: key, Json: value}}})
+	if err := n.check(); err != nil {
+		return err
+	}
+	msg, err := n.setCall(ctx, key, value)
+	if err != nil {
+		return fmt.Errorf("set %s in %s: %w", key, n.name, err)
+	}
+	return n.write(ctx, "set "+key+" in", msg)
 }
 
 // SetJSONAsync is SetJSON for programs that have thousands of calls in flight:
-// see Client.RunAsync.
+// see Client.RunAsync. The text must fit a call.
 func (n *Namespace) SetJSONAsync(ctx context.Context, key string, value json.RawMessage, done func(error)) error {
 	msg := &api.Call{Op: &api.Call_Set{Set: &api.SetKey{Id: NewID(), Namespace: n.name, Key: key, Json: value}}}
 	return n.async(ctx, msg, true, func(r *api.Reply, err error) {
@@ -181,26 +189,23 @@ type Contents struct {
 	Items   map[string][]byte
 }
 
-// Export reads all that the namespace holds. Errors, among others: ErrLimit
-// when that is too much to be read at once.
+// Export reads all that the namespace holds into memory, large values in parts.
+// Errors, among others: ErrLimit when the others are too many to be read at once,
+// ErrConflict when the namespace changed all the time.
 func (n *Namespace) Export(ctx context.Context) (*Contents, error) {
-	r, err := n.read(ctx, &api.Call{Op: &api.Call_GetNamespace{GetNamespace: &api.GetNamespace{Name: n.name, Items: true}}})
-	if err != nil {
-		return nil, fmt.Errorf("namespace %s: %w", n.name, err)
-	}
-	c := &Contents{Version: r.GetNamespace().GetVersion(), Items: map[string][]byte{}}
-	for _, it := range r.GetNamespace().GetStored() {
-		c.Items[it.Key] = it.Value
-	}
-	return c, nil
+	return n.whole(ctx)
 }
 
 // Import makes the namespace of items that were exported. Errors, among others:
 // ErrConflict when the namespace exists, ErrLimit.
 func (n *Namespace) Import(ctx context.Context, items map[string][]byte) error {
+	if err := n.check(); err != nil {
+		return err
+	}
 	q := &api.ImportNamespace{Id: NewID(), Namespace: n.name}
-	for _, k := range slices.Sorted(maps.Keys(items)) {
-		q.Items = append(q.Items, &api.Item{Key: k, Value: items[k]})
+	var err error
+	if q.Items, err = n.importItems(ctx, slices.Sorted(maps.Keys(items)), items); err != nil {
+		return fmt.Errorf("import into %s: %w", n.name, err)
 	}
 	return n.write(ctx, "import into", &api.Call{Op: &api.Call_Import{Import: q}})
 }
@@ -238,14 +243,18 @@ func (n *Namespace) Show(ctx context.Context) (*NamespaceInfo, error) {
 	return newNamespaceInfo(r.GetNamespace()), nil
 }
 
-// Items returns what Export reads, without its version: package namespace can
-// check a cell against it.
+// Items returns what package namespace needs to check a cell against: the items
+// of the namespace, but of large variables only how they begin.
 func (n *Namespace) Items(ctx context.Context) (map[string][]byte, error) {
-	c, err := n.Export(ctx)
+	ns, err := n.stored(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return c.Items, nil
+	items := map[string][]byte{}
+	for _, it := range ns.GetStored() {
+		items[it.Key] = it.Value
+	}
+	return items, nil
 }
 
 // Namespaces returns the namespaces whose names match a glob ('*' and '?';

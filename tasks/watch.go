@@ -91,7 +91,7 @@ func (w *watch) stream(ctx context.Context, tell func(Event) bool) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	in, err := api.NewFarmClient(s.client).Watch(ctx, &api.WatchRequest{Id: w.id})
+	in, err := api.NewFarmClient(s.client).Watch(w.c.meaning(ctx), &api.WatchRequest{Id: w.id})
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"farm/api"
+	"farm/namespace"
 )
 
 // Stream is one conversation with the leader. Send and Recv are called from
@@ -39,9 +40,12 @@ const (
 	DefaultGrace        = 500 * time.Millisecond // between asking a child to stop and killing it
 	DefaultHandBack     = 100 * time.Millisecond // how long an attempt waits for a slot before it is given back
 	DefaultDrainTimeout = 10 * time.Second       // how long running attempts may go on after Run's context ended
-	DefaultCacheBytes   = 1 << 30                // bytes of namespaces kept
-	DefaultRecycleBytes = 256 << 20              // resident bytes at which an idle child is replaced
-	DefaultStartTimeout = 30 * time.Second       // for a child to say that it is ready
+	DefaultCacheBytes   = 256 << 20              // bytes of namespaces kept
+	// DefaultUnsettledBytes is for large answers of children that are held until the
+	// leader has answered their reports; more wait in their children.
+	DefaultUnsettledBytes = 512 << 20
+	DefaultRecycleBytes   = 256 << 20        // resident bytes at which an idle child is replaced
+	DefaultStartTimeout   = 30 * time.Second // for a child to say that it is ready
 )
 
 // Limits bounds what attempts may use. A zero field means its default.
@@ -56,6 +60,10 @@ type Limits struct {
 	CacheBytes   int64         // of namespaces kept in memory
 	RecycleBytes int64         // resident memory at which an idle child is replaced
 	StartTimeout time.Duration // for a child to say that it is ready
+
+	ValueBytes     int   // of one value, or several that share memory
+	ChangeBytes    int64 // of what one attempt changes
+	UnsettledBytes int64 // of large answers not yet settled
 }
 
 // childTitle is the argument by which people know a child in a list of
@@ -79,6 +87,11 @@ func (l Limits) withDefaults() Limits {
 	orDefault(&l.CacheBytes, DefaultCacheBytes)
 	orDefault(&l.RecycleBytes, DefaultRecycleBytes)
 	orDefault(&l.StartTimeout, DefaultStartTimeout)
+	orDefault(&l.ValueBytes, namespace.DefaultMaxValue)
+	orDefault(&l.ChangeBytes, namespace.DefaultMaxDelta)
+	orDefault(&l.UnsettledBytes, DefaultUnsettledBytes)
+	l.ValueBytes = min(l.ValueBytes, namespace.MaxValueBytes)
+	l.ChangeBytes = min(l.ChangeBytes, namespace.MaxDeltaBytes)
 	return l
 }
 
@@ -90,6 +103,9 @@ type Config struct {
 	Incarnation uint64
 	Slots       int // attempts that run at a time; default: the number of CPUs
 	Dial        Dialer
+	// Parts is the way of large values. Without it an attempt may change 1 MiB,
+	// and namespaces with large values are given back.
+	Parts Parts
 	// Contexts is how many child processes are kept, 20 to 30 MB each; default
 	// 4 a slot, at least 16. Never fewer than Slots.
 	Contexts int
@@ -124,6 +140,10 @@ func (c Config) withDefaults() (Config, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	c.Limits = c.Limits.withDefaults()
+	if c.Parts == nil {
+		c.Limits.ChangeBytes = min(c.Limits.ChangeBytes, maxPlainChange)
+		c.Limits.ValueBytes = min(c.Limits.ValueBytes, maxPlainChange)
+	}
 	return c, nil
 }
 

@@ -40,7 +40,7 @@ func TestConfinement(t *testing.T) {
 		return string(b)
 	}
 	env := strings.Split(strings.TrimRight(read("environ"), "\x00"), "\x00")
-	if got := strings.Join(env, " "); got != fmt.Sprintf("%s=%d,%d TZ=UTC GOTRACEBACK=none GOMAXPROCS=%d", childEnv, DefaultMemoryBytes, DefaultStackBytes, runtime.GOMAXPROCS(0)) {
+	if got := strings.Join(env, " "); got != fmt.Sprintf("%s=%d,%d,%d,%d TZ=UTC GOTRACEBACK=none GOMAXPROCS=%d", childEnv, DefaultMemoryBytes, DefaultStackBytes, maxPlainChange, maxPlainChange, runtime.GOMAXPROCS(0)) {
 		t.Errorf("environment: %s", got)
 	}
 	for _, want := range []string{`Max data size\s+1073741824 `, `Max core file size\s+0 `, `Max open files\s+64 `, `Max file size\s+0 `} {

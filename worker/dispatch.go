@@ -249,7 +249,10 @@ func (a *attempt) order() *order {
 	if wk == nil {
 		wk = &api.Work{}
 	}
-	o.args = wk.Args
+	o.args, o.files = wk.Args, wk.Files
+	if o.files == nil {
+		o.files = a.spec.GetFiles()
+	}
 	switch {
 	case a.assign.Fold:
 		o.fold = true

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	case child && arg == fakeArg:
 		os.Exit(serve(newScript))
 	case child && arg == bareArg:
-		os.Exit(answerOrders(newScript, nil))
+		os.Exit(answerOrders(newScript, childLimits{}, nil))
 	case arg == sleeperArg:
 		time.Sleep(time.Hour)
 		return
@@ -101,6 +101,10 @@ func (s *script) do(ctx context.Context, verb, rest string, a *answer) *failure 
 	case "append": // key text
 		k, text, _ := strings.Cut(rest, " ")
 		a.change.put["v/"+k] = append(append([]byte(nil), s.items["v/"+k]...), text...)
+	case "grow": // key bytes
+		k, size, _ := strings.Cut(rest, " ")
+		n, _ := strconv.Atoi(size)
+		a.change.put["v/"+k] = grown(n)
 	case "del":
 		a.change.del = append(a.change.del, "v/"+rest)
 	case "value":
@@ -134,6 +138,17 @@ func (s *script) do(ctx context.Context, verb, rest string, a *answer) *failure 
 		hostile(verb, rest)
 	}
 	return nil
+}
+
+// grown is n bytes without a pattern.
+func grown(n int) []byte {
+	b := make([]byte, n)
+	seed := uint64(n)
+	for i := range b {
+		seed = seed*6364136223846793005 + 1442695040888963407
+		b[i] = byte(seed >> 56)
+	}
+	return b
 }
 
 // probe tries what a child must not be able to do, and says what came of it.

@@ -7,13 +7,13 @@ import (
 	"time"
 
 	"farm/api"
+	"farm/internal/part"
 )
 
 // Limits of a report. The scheduler has the same or larger ones: a report over
 // them would cost the attempt a less clear reason.
 const (
 	maxOutcome  = 480 << 10 // bytes of the parts of an outcome
-	maxChange   = 1 << 20   // bytes of keys and values put
 	maxCause    = 512       // bytes of a cause
 	maxErrorLen = 16 << 10  // bytes of an error's message
 	maxStack    = 64        // lines of an error's stack
@@ -24,14 +24,22 @@ type written struct{ stdout, stderr capture }
 
 // finish takes the end of an attempt from the child that ran it.
 func (w *Worker) finish(c *child, a *attempt, e ending, out written) {
-	r := w.verdict(a, e, out)
+	r, parts := w.verdict(a, e, out)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if e.answer != nil {
+		a.room = e.answer.room
+	}
+	a.parts = parts
 	c.p.reset()
 	c.busy = false
 	w.running--
 	if e.death != nil || e.answer != nil && e.answer.spent {
 		w.retire(c)
+	}
+	if e.unsent && e.reason == none && a.state == running {
+		w.again(a)
+		return
 	}
 	s := a.space
 	if s != nil {
@@ -41,7 +49,13 @@ func (w *Worker) finish(c *child, a *attempt, e ending, out written) {
 		w.release(c) // its context has what the namespace will not have
 	}
 	if a.state != gone {
-		w.report(c, a, r)
+		w.report(c, a, r, e)
+	} else {
+		w.forget(a)
+	}
+	if a.parts == nil && a.space == nil {
+		w.room.release(a.room)
+		a.room = 0
 	}
 	if s != nil {
 		w.count(s)
@@ -53,10 +67,27 @@ func (w *Worker) finish(c *child, a *attempt, e ending, out written) {
 	w.poke()
 }
 
+// again lets an attempt that never began have another child: the one it was
+// meant for had died while it was idle, which is not the attempt's doing. The
+// lock is held.
+func (w *Worker) again(a *attempt) {
+	a.state, a.child = waiting, nil
+	if s := a.space; s != nil {
+		s.running = nil
+		s.insert(a)
+		s.since = w.now()
+	}
+	w.putBack(a)
+	w.dispatch()
+	w.replenish()
+	w.poke()
+}
+
 func succeededThere(e ending) bool { return e.answer != nil && e.answer.failure == nil }
 
-// verdict makes the report of an attempt, but for what only the lock shows.
-func (w *Worker) verdict(a *attempt, e ending, out written) *api.Complete {
+// verdict makes the report of an attempt, but for what only the lock shows, and
+// the parts it refers to.
+func (w *Worker) verdict(a *attempt, e ending, out written) (*api.Complete, []part.Part) {
 	r := &api.Complete{Task: a.task, Attempt: a.attempt, Epoch: a.epoch, Base: a.base, Took: w.now() - a.began}
 	r.Outcome = &api.Outcome{
 		Stdout: out.stdout.kept, StdoutCut: out.stdout.total > int64(len(out.stdout.kept)),
@@ -64,16 +95,22 @@ func (w *Worker) verdict(a *attempt, e ending, out written) *api.Complete {
 	}
 	f := w.failureOf(a, e)
 	if f == nil {
-		f = fill(r, e.answer)
+		f = fill(r, e.answer, w.cfg.Limits.ChangeBytes)
 	}
 	if f == nil {
 		r.Ending = api.Ending_SUCCESS
-		return r
+		if w.cfg.Parts == nil || a.space == nil {
+			return r, nil
+		}
+		w.mu.Lock()
+		whole := a.space.whole
+		w.mu.Unlock()
+		return r, divide(r, whole)
 	}
 	r.Ending = endingOf(f)
 	r.Cause = clip(f.kind+": "+f.message, maxCause)
 	r.Outcome.Error = &api.TaskError{Kind: f.kind, Message: clip(f.message, maxErrorLen), Stack: f.stack[:min(len(f.stack), maxStack)]}
-	return r
+	return r, nil
 }
 
 func endingOf(f *failure) api.Ending {
@@ -108,7 +145,7 @@ func (w *Worker) failureOf(a *attempt, e ending) *failure {
 }
 
 // fill puts what a successful attempt made into its report, if it is allowed.
-func fill(r *api.Complete, a *answer) *failure {
+func fill(r *api.Complete, a *answer, maxChange int64) *failure {
 	o := r.Outcome
 	o.Value, o.Type, o.Results = a.value, a.typ, a.results
 	if n := outcomeSize(o); n > maxOutcome {
@@ -122,7 +159,7 @@ func fill(r *api.Complete, a *answer) *failure {
 		r.Put = append(r.Put, &api.Item{Key: k, Value: v})
 	}
 	r.Delete = a.change.del
-	if n > maxChange {
+	if int64(n) > maxChange {
 		r.Put, r.Delete = nil, nil
 		return &failure{kind: kindLimit, message: fmt.Sprintf("change of the namespace: %d bytes is over the limit of %d", n, maxChange)}
 	}
@@ -131,7 +168,7 @@ func fill(r *api.Complete, a *answer) *failure {
 
 // report notes the end of an attempt and tells the leader. A success moves the
 // namespace on; the next attempt does not wait for the leader's answer.
-func (w *Worker) report(c *child, a *attempt, r *api.Complete) {
+func (w *Worker) report(c *child, a *attempt, r *api.Complete, e ending) {
 	w.reports++
 	a.state, a.child, a.report, a.counter = reported, nil, r, w.reports
 	s := a.space
@@ -151,18 +188,14 @@ func (w *Worker) report(c *child, a *attempt, r *api.Complete) {
 	case r.Ending == api.Ending_FAILURE:
 		s.paused = a
 	case r.Ending == api.Ending_SUCCESS && len(r.Put)+len(r.Delete) > 0:
-		w.advance(c, a, r)
+		w.advance(c, a, e.answer.change)
 	}
-	w.out.report(r)
+	w.deliver(s)
 }
 
 // advance makes a namespace what a successful attempt made of it.
-func (w *Worker) advance(c *child, a *attempt, r *api.Complete) {
+func (w *Worker) advance(c *child, a *attempt, ch change) {
 	s := a.space
-	ch := change{put: make(map[string][]byte, len(r.Put)), del: r.Delete}
-	for _, it := range r.Put {
-		ch.put[it.Key] = it.Value
-	}
 	a.undo = &undo{change: s.change(ch), version: s.version}
 	s.version++
 	s.stamp, s.patch = w.stamp(), nil

@@ -18,7 +18,7 @@ import (
 // ends are the same binary, so there is no version.
 const (
 	frameHeader = 5         // bytes of length and type
-	maxUp       = 16 << 20  // bytes of the largest frame a child may send
+	maxUp       = 16 << 20  // bytes of the largest frame a child may send, besides what it may change
 	maxDown     = 1<<31 - 1 // bytes of the largest frame to a child: a namespace is at most half of that
 	readAhead   = 4 << 10   // bytes read at a time, so that most frames take one read
 	firstRead   = 64 << 10  // bytes allocated on the word of a header alone
@@ -54,6 +54,12 @@ func endFrame(b []byte) ([]byte, error) {
 // readFrame reads one frame of at most limit bytes. The body is not reused.
 // Errors: errFrame, wrapped, when the length is out of range, or those of r.
 func readFrame(r io.Reader, limit uint32) (t byte, body []byte, err error) {
+	return readFrameIn(r, limit, func(int) {})
+}
+
+// readFrameIn is readFrame that calls room with the length of a frame before it
+// reads it.
+func readFrameIn(r io.Reader, limit uint32, room func(n int)) (t byte, body []byte, err error) {
 	var head [frameHeader]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return 0, nil, err
@@ -63,6 +69,7 @@ func readFrame(r io.Reader, limit uint32) (t byte, body []byte, err error) {
 		return 0, nil, fmt.Errorf("%w: %d bytes", errFrame, n)
 	}
 	left := int(n - 1)
+	room(left)
 	body = make([]byte, min(left, firstRead))
 	if _, err := io.ReadFull(r, body); err != nil {
 		return 0, nil, err
@@ -168,6 +175,7 @@ type order struct {
 	namespace string // empty: private, nothing is kept
 	attempt   uint32
 	args      map[string]string
+	files     map[string][]byte
 
 	source string
 	call   string
@@ -194,6 +202,7 @@ func (o *order) append(b []byte) []byte {
 	for _, k := range slices.Sorted(maps.Keys(o.args)) {
 		b = wire.AppendString(wire.AppendString(b, k), o.args[k])
 	}
+	b = appendItems(b, o.files)
 	b = wire.AppendString(b, o.source)
 	b = wire.AppendString(b, o.call)
 	b = appendBlobs(b, o.inputs)
@@ -220,6 +229,7 @@ func readOrder(body []byte) (*order, error) {
 			o.args[k] = r.String()
 		}
 	}
+	o.files = readItems(r)
 	o.source, o.call, o.inputs, o.first = r.String(), r.String(), readBlobs(r), r.Uint()
 	o.fold, o.set, o.value = r.Bool(), r.String(), r.Bytes()
 	return o, r.Done()
@@ -243,6 +253,8 @@ type answer struct {
 	typ     string
 	results [][]byte
 	change  change
+
+	room int64 // bytes of room its reader took; not sent
 }
 
 func (a *answer) append(b []byte) []byte {

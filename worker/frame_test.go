@@ -11,7 +11,7 @@ import (
 
 func TestFramesRoundTrip(t *testing.T) {
 	orders := []*order{
-		{mode: keep, task: "t", namespace: "s", attempt: 3, args: map[string]string{"a": "1", "b": ""}, source: "x", call: "f", inputs: [][]byte{[]byte("1"), []byte("[2]")}, first: 9},
+		{mode: keep, task: "t", namespace: "s", attempt: 3, files: map[string][]byte{"f": []byte("x")}, args: map[string]string{"a": "1", "b": ""}, source: "x", call: "f", inputs: [][]byte{[]byte("1"), []byte("[2]")}, first: 9},
 		{mode: restore, items: map[string][]byte{"v/x": []byte("1"), "d/f": []byte("2")}, fold: true},
 		{mode: update, change: change{put: map[string][]byte{"v/x": []byte("1")}, del: []string{"v/a", "v/b"}}, set: "x", value: []byte("7")},
 	}

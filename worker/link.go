@@ -93,6 +93,9 @@ func (w *Worker) attach(cancel context.CancelFunc) *api.Hello {
 		if a.state != gone {
 			h.Holds = append(h.Holds, a.ref())
 		}
+		if a.state == running || a.state == reported {
+			h.Began = append(h.Began, a.ref())
+		}
 	}
 	return h
 }
@@ -114,6 +117,7 @@ func (w *Worker) resume() {
 	for _, a := range w.attempts {
 		switch a.state {
 		case reported:
+			a.told = false
 			again = append(again, a)
 		case running:
 			w.sayBegan(a)
@@ -121,7 +125,11 @@ func (w *Worker) resume() {
 	}
 	slices.SortFunc(again, func(a, b *attempt) int { return cmp.Compare(a.counter, b.counter) })
 	for _, a := range again {
-		w.out.report(a.report)
+		if a.space == nil {
+			w.out.report(a.report)
+		} else {
+			w.deliver(a.space)
+		}
 	}
 }
 

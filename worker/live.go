@@ -30,7 +30,8 @@ const maxPrograms = 64
 
 func newLiveEngine(h host) engine {
 	e := &liveEngine{
-		c:        live.New(live.Options{Stdout: h.stdout, Stderr: h.stderr, Progress: h.progress}),
+		c: live.New(live.Options{Stdout: h.stdout, Stderr: h.stderr, Progress: h.progress,
+			Limits: namespace.Limits{Value: int(h.limits.value), Delta: int(h.limits.change)}}),
 		programs: map[string]*program{},
 	}
 	// The first cell pays for the interpreter and its symbols: not the user's.
@@ -56,7 +57,7 @@ func (e *liveEngine) run(ctx context.Context, o *order) *answer {
 		return &answer{}
 	}
 	r := namespace.Run{
-		Task:    namespace.TaskInfo{ID: o.task, Namespace: o.namespace, Attempt: int(o.attempt), Args: o.args},
+		Task:    namespace.TaskInfo{ID: o.task, Namespace: o.namespace, Attempt: int(o.attempt), Args: o.args, Files: o.files},
 		Source:  o.source,
 		Call:    o.call,
 		Discard: o.namespace == "",

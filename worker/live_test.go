@@ -47,7 +47,7 @@ func TestCellFailures(t *testing.T) {
 		ending                      api.Ending
 	}{
 		{"compile", "x := y", kindCompile, "undefined: y", api.Ending_PERMANENT},
-		{"not-allowed", "import \"os\"\nos.Exit(1)", kindNotAllowed, "os", api.Ending_PERMANENT},
+		{"not-allowed", "import \"os\"\nos.Remove(\"x\")", kindNotAllowed, "os", api.Ending_PERMANENT},
 		{"panic", "panic(\"boom\")", kindPanic, "boom", api.Ending_FAILURE},
 		{"goroutine-panic", "done := make(chan int)\ngo func() { defer close(done); panic(\"boom\") }()\n<-done", kindPanic, "boom", api.Ending_FAILURE},
 		{"stack", "func f(n int) int { return f(n+1) + 1 }\nf(0)", kindCrash, "stack overflow", api.Ending_FAILURE},
@@ -316,3 +316,43 @@ func BenchmarkIncrementAlone(b *testing.B) {
 
 func BenchmarkIncrementOneSpace(b *testing.B)       { benchIncrement(b, 1) }
 func BenchmarkIncrementThousandSpaces(b *testing.B) { benchIncrement(b, 1000) }
+
+// A child that dies while it is idle costs the next attempt nothing: it runs in
+// another child, on the namespace as it was.
+func TestIdleChildKilled(t *testing.T) {
+	l := start(t, cells)
+	l.onReport = settle
+	l.say(l.in("s", 1, "a", "n := 1", loadOf(0, 0)), l.private("p", "1"))
+	l.report("a", 1)
+	l.report("p", 1)
+	l.poll("nothing runs", func(s Stats) bool { return s.Running == 0 && s.Unsettled == 0 })
+	for i := range 3 {
+		l.killIdle()
+		in, private := fmt.Sprint("b", i), fmt.Sprint("q", i)
+		l.say(l.in("s", 1, in, "n++\nn", nil), l.private(private, "2"))
+		if c := l.report(in, 1); string(c.Outcome.Value) != fmt.Sprint(i+2) || c.Attempt != 1 {
+			t.Errorf("%v", c)
+		}
+		if c := l.report(private, 1); string(c.Outcome.Value) != "2" {
+			t.Errorf("%v", c)
+		}
+		l.poll("nothing runs", func(s Stats) bool { return s.Running == 0 && s.Unsettled == 0 })
+	}
+	if s := l.w.Stats(); s.Failed != 0 || s.Died < 3 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// killIdle kills all children, of which none runs anything, and returns when
+// they have ended.
+func (l *leader) killIdle() {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	for _, c := range l.w.children {
+		pid := c.p.cmd.Process.Pid
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+		if !ends(pid, 10*time.Second) {
+			l.t.Errorf("child %d goes on", pid)
+		}
+	}
+}

@@ -30,6 +30,8 @@ func (w *Worker) obey(m *api.ToWorker) bool {
 			w.voided(keyOf(do.Voided))
 		case *api.Instruction_Stop:
 			w.stop(keyOf(do.Stop))
+		case *api.Instruction_Missing:
+			w.missing(keyOf(do.Missing))
 		case *api.Instruction_Forget:
 			if s := w.spaces[do.Forget]; s != nil {
 				w.abandon(s)
@@ -82,6 +84,9 @@ func (w *Worker) assign(in *api.Assign) bool {
 func (w *Worker) place(a *attempt) bool {
 	in := a.assign
 	s := w.spaces[in.Namespace]
+	if w.cfg.Parts == nil && slices.ContainsFunc(in.GetLoad().GetItems(), func(it *api.Item) bool { return it.Parts != nil }) {
+		return false // it has no way to large values
+	}
 	switch {
 	case in.Load == nil:
 		if s == nil || s.epoch != in.Epoch {
@@ -111,6 +116,7 @@ func (w *Worker) place(a *attempt) bool {
 	}
 	a.space = s
 	s.insert(a)
+	w.fetch(s)
 	return true
 }
 
@@ -125,7 +131,7 @@ func (w *Worker) settled(k attemptKey) {
 	if a == nil || a.state != reported {
 		return
 	}
-	delete(w.attempts, k)
+	w.forget(a)
 	s := a.space
 	if s == nil {
 		return
@@ -156,7 +162,7 @@ func (w *Worker) voided(k attemptKey) {
 		}
 	}
 	a.state = gone
-	delete(w.attempts, k)
+	w.forget(a)
 }
 
 // unwind takes a namespace back to before a reported attempt.
@@ -180,7 +186,7 @@ func (w *Worker) disown(a *attempt) {
 		return
 	}
 	a.state = gone
-	delete(w.attempts, a.attemptKey)
+	w.forget(a)
 	a.child.p.interrupt(unwanted)
 }
 
@@ -214,7 +220,7 @@ func (w *Worker) leave(a *attempt) {
 // one.
 func (w *Worker) giveBack(a *attempt) {
 	a.state = gone
-	delete(w.attempts, a.attemptKey)
+	w.forget(a)
 	w.stats.Returned++
 	w.out.add(func(m *api.FromWorker) { m.Returns = append(m.Returns, a.ref()) })
 }
@@ -269,11 +275,11 @@ func (w *Worker) abandon(s *space) {
 	}
 	for _, a := range s.queue {
 		a.state = gone
-		delete(w.attempts, a.attemptKey)
+		w.forget(a)
 	}
 	s.queue = nil
 	for _, a := range s.chain {
-		delete(w.attempts, a.attemptKey)
+		w.forget(a)
 	}
 	if len(s.chain) > 0 {
 		s.unwind(0, w.stamp())

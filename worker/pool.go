@@ -76,6 +76,7 @@ func (w *Worker) startChildren(ctx context.Context) {
 			w.startFailed(err)
 			continue
 		}
+		p.room = w.room
 		w.kids.Go(func() { w.raise(p) })
 	}
 }

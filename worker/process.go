@@ -37,12 +37,15 @@ type process struct {
 	in     *bufio.Reader // of conn
 	sink   *sink
 	grace  time.Duration
+	up     uint32   // bytes of the largest answer
+	room   *room    // for large answers; nil: any
 	denied []string // measures of confinement the system did not allow
 	buf    []byte
 
 	mu     sync.Mutex
 	reason interruption
-	armed  bool // an exchange is under way
+	armed  bool      // an exchange is under way
+	until  time.Time // its deadline
 }
 
 // forkChild must be called on a thread that lives as long as the child may.
@@ -64,7 +67,7 @@ func forkChild(command []string, l Limits, last int) (*process, error) {
 		_ = unix.Close(pair[0])
 		return nil, err
 	}
-	p := &process{conn: os.NewFile(uintptr(pair[0]), "protocol"), grace: l.Grace}
+	p := &process{conn: os.NewFile(uintptr(pair[0]), "protocol"), grace: l.Grace, up: uint32(maxUp + l.ChangeBytes)}
 	p.in = bufio.NewReaderSize(p.conn, readAhead)
 	p.cmd = exec.Command(command[0], command[1:]...)
 	p.cmd.Env = childEnvironment(l)
@@ -85,7 +88,7 @@ func forkChild(command []string, l Limits, last int) (*process, error) {
 // from files, is this process's.
 func childEnvironment(l Limits) []string {
 	return []string{
-		fmt.Sprintf("%s=%d,%d", childEnv, l.MemoryBytes, l.StackBytes),
+		fmt.Sprintf("%s=%d,%d,%d,%d", childEnv, l.MemoryBytes, l.StackBytes, l.ValueBytes, l.ChangeBytes),
 		"TZ=UTC", "GOTRACEBACK=none", fmt.Sprint("GOMAXPROCS=", runtime.GOMAXPROCS(0)),
 	}
 }
@@ -142,10 +145,12 @@ func (p *process) awaitReady(timeout time.Duration) error {
 }
 
 // ending is how an exchange ended: with an answer, or with the death of the
-// child, or, with neither, by an interruption before it began.
+// child, or, with neither, by an interruption before it began. An unsent order
+// met a child that was dead already: nothing of the attempt can have run.
 type ending struct {
 	answer *answer
 	death  *death
+	unsent bool
 	reason interruption
 }
 
@@ -163,8 +168,8 @@ func (p *process) exchange(o *order, timeout time.Duration, progress func(done, 
 	if r := p.arm(time.Now().Add(timeout)); r != none {
 		return ending{reason: r}
 	}
-	if _, err := p.conn.Write(b); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		return ending{death: p.lost(err), reason: p.disarm()}
+	if n, err := p.conn.Write(b); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return ending{death: p.lost(err), unsent: n == 0, reason: p.disarm()}
 	}
 	asked := false
 	for {
@@ -188,7 +193,7 @@ func (p *process) arm(deadline time.Time) interruption {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.reason == none {
-		p.armed = true
+		p.armed, p.until = true, deadline
 		_ = p.conn.SetDeadline(deadline)
 	}
 	return p.reason
@@ -247,14 +252,24 @@ func (p *process) ask() {
 
 // readAnswer reads frames until the answer.
 func (p *process) readAnswer(progress func(done, total int64)) (*answer, error) {
+	taken := int64(0)
+	defer func() { p.room.release(taken) }()
 	for {
-		t, body, err := readFrame(p.in, maxUp)
+		t, body, err := readFrameIn(p.in, p.up, func(n int) {
+			if n >= roomFrom {
+				taken += p.makeRoom(int64(n))
+			}
+		})
 		if err != nil {
 			return nil, err
 		}
 		switch t {
 		case frameAnswer:
-			return readAnswer(body)
+			a, err := readAnswer(body)
+			if err == nil {
+				a.room, taken = taken, 0
+			}
+			return a, err
 		case frameProgress:
 			r := wire.NewReader(body)
 			done, total := r.Int(), r.Int()
@@ -266,6 +281,24 @@ func (p *process) readAnswer(progress func(done, total int64)) (*answer, error) 
 			return nil, errFrame
 		}
 	}
+}
+
+// makeRoom waits for room for an answer, and gives the exchange that time again.
+// An interruption ends the wait.
+func (p *process) makeRoom(n int64) int64 {
+	began := time.Now()
+	taken := p.room.take(n, func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.reason != none
+	})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reason == none && p.armed {
+		p.until = p.until.Add(time.Since(began))
+		_ = p.conn.SetDeadline(p.until)
+	}
+	return taken
 }
 
 // lost is for a child whose connection failed with err: it has died, or is

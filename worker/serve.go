@@ -22,7 +22,7 @@ import (
 // The child's side.
 
 const (
-	childEnv = "FARM_CONTEXT_CHILD" // marks a child; its value is the limits: memory,stack in bytes
+	childEnv = "FARM_CONTEXT_CHILD" // marks a child; its value is childLimits
 	childFD  = 3                    // the protocol's descriptor in a child
 
 	// watchAfter is how long an order runs before the child listens for a
@@ -55,6 +55,7 @@ type engine interface {
 type host struct {
 	stdout, stderr io.Writer
 	progress       func(done, total int) // safe for concurrent use
+	limits         childLimits
 }
 
 // Child serves one context and never returns if this process was started by a
@@ -76,17 +77,17 @@ func limitRuntime(memory int64, stack int) {
 // serve confines this process and answers orders until the worker goes away.
 // The result is the exit status of the process.
 func serve(start func(host) engine) int {
-	memory, stack := parseChildEnv(os.Getenv(childEnv))
+	l := parseChildEnv(os.Getenv(childEnv))
 	_ = os.Unsetenv(childEnv)
-	return answerOrders(start, confine(memory, stack))
+	return answerOrders(start, l, confine(l.memory, l.stack))
 }
 
 // answerOrders tells the worker which measures of confinement were denied, and
 // then does what it orders.
-func answerOrders(start func(host) engine, denied []string) int {
+func answerOrders(start func(host) engine, l childLimits, denied []string) int {
 	p := &port{f: os.NewFile(childFD, "protocol"), frames: make(chan frame)}
 	p.in = bufio.NewReaderSize(p.f, readAhead)
-	e := start(host{stdout: os.Stdout, stderr: os.Stderr, progress: p.progress})
+	e := start(host{stdout: os.Stdout, stderr: os.Stderr, progress: p.progress, limits: l})
 	if err := p.send(frameReady, func(b []byte) []byte { return appendStrings(b, denied) }); err != nil {
 		return exitOrphan
 	}
@@ -123,17 +124,26 @@ func exitOn(err error) int {
 	return exitProtocol
 }
 
-func parseChildEnv(s string) (memory int64, stack int) {
-	m, st, _ := strings.Cut(s, ",")
-	memory, err := strconv.ParseInt(m, 10, 64)
-	if err != nil || memory <= 0 {
-		memory = DefaultMemoryBytes
+// childLimits is what a child is told to keep within, all in bytes.
+type childLimits struct {
+	memory        int64
+	stack         int
+	value, change int64 // 0: the defaults of package namespace
+}
+
+// parseChildEnv reads memory,stack,value,change. What cannot be read is its
+// default.
+func parseChildEnv(s string) (l childLimits) {
+	fields := strings.Split(s, ",")
+	number := func(i int, other int64) int64 {
+		if i < len(fields) {
+			if n, err := strconv.ParseInt(fields[i], 10, 64); err == nil && n > 0 {
+				return n
+			}
+		}
+		return other
 	}
-	stack, err = strconv.Atoi(st)
-	if err != nil || stack <= 0 {
-		stack = DefaultStackBytes
-	}
-	return memory, stack
+	return childLimits{number(0, DefaultMemoryBytes), int(number(1, DefaultStackBytes)), number(2, 0), number(3, 0)}
 }
 
 // perform carries out one order. A panic of the engine itself costs this child.

@@ -3,10 +3,13 @@ package worker
 import (
 	"container/list"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"strings"
 
 	"farm/api"
+	"farm/internal/carry"
+	"farm/internal/part"
 )
 
 // attemptKey names an attempt.
@@ -43,7 +46,12 @@ type attempt struct {
 	base    uint64 // version of the namespace it ran on
 	undo    *undo  // what takes the namespace back to base; nil: nothing changed
 	report  *api.Complete
-	counter uint64 // position among all reports
+	counter uint64      // position among all reports
+	told    bool        // the report was sent on this stream
+	parts   []part.Part // of the large values in the report; nil: none
+	carried bool        // they are in the farm
+	inCarry bool        // they are in line for it
+	room    int64       // bytes of room taken for the answer
 }
 
 func (a *attempt) ref() *api.AttemptRef { return &api.AttemptRef{Task: a.task, Attempt: a.attempt} }
@@ -51,15 +59,18 @@ func (a *attempt) ref() *api.AttemptRef { return &api.AttemptRef{Task: a.task, A
 // space is what the worker knows of a namespace: its items after the last
 // attempt that ran here.
 type space struct {
-	name    string
-	epoch   uint64
-	version uint64
-	items   map[string][]byte
-	bytes   int64
-	counted int64  // what the cache reckons for it
-	shape   uint64 // of its definitions; equal ones are cheap to switch between
-	stamp   uint64 // of this very content: no other has it, in any space
-	patch   *patch // how it came to be from the content before, if that is known
+	name     string
+	epoch    uint64
+	version  uint64
+	items    map[string][]byte
+	bytes    int64
+	whole    int64                     // of them, keys and values that are not large
+	pending  map[string]*part.Manifest // values that are not here yet: nothing begins before
+	fetching bool
+	counted  int64  // what the cache reckons for it
+	shape    uint64 // of its definitions; equal ones are cheap to switch between
+	stamp    uint64 // of this very content: no other has it, in any space
+	patch    *patch // how it came to be from the content before, if that is known
 
 	queue   []*attempt // waiting, by order
 	running *attempt
@@ -89,7 +100,7 @@ func (s *space) held() bool { return len(s.queue) > 0 || s.running != nil || len
 
 // startable tells whether the first of the queue may begin.
 func (s *space) startable() bool {
-	return len(s.queue) > 0 && s.running == nil && s.paused == nil
+	return len(s.queue) > 0 && s.running == nil && s.paused == nil && len(s.pending) == 0
 }
 
 // insert puts an attempt at its place in the queue.
@@ -105,19 +116,35 @@ func (s *space) insert(a *attempt) {
 // load builds on.
 func (s *space) load(l *api.Load, stamp uint64) bool {
 	c := change{put: make(map[string][]byte, len(l.Items))}
+	pending := map[string]*part.Manifest{}
 	for _, it := range l.Items {
 		c.put[it.Key] = it.Value
+		m, err := carry.ReadManifest(it.Parts)
+		if err != nil {
+			return false
+		}
+		if m != nil {
+			c.put[it.Key], pending[it.Key] = nil, m
+		}
 	}
 	if l.Since == 0 {
-		s.items, s.bytes, s.shape = make(map[string][]byte, len(l.Items)), 0, 0
+		s.items, s.bytes, s.whole, s.shape = make(map[string][]byte, len(l.Items)), 0, 0, 0
 		s.change(c)
-		s.patch = nil
+		s.patch, s.pending = nil, pending
 	} else {
 		if s.items == nil || s.version < l.Since || s.version > l.Version {
 			return false
 		}
 		s.change(c)
 		s.patch = &patch{from: s.stamp, change: c}
+		for k := range c.put {
+			delete(s.pending, k)
+		}
+		if s.pending == nil {
+			s.pending = pending
+		} else {
+			maps.Copy(s.pending, pending)
+		}
 	}
 	s.version, s.stamp = l.Version, stamp
 	return true
@@ -150,6 +177,9 @@ func (s *space) change(c change) change {
 // weigh counts an item in or out.
 func (s *space) weigh(k string, v []byte, sign int) {
 	s.bytes += int64(sign * (len(k) + len(v)))
+	if len(v) < part.LargeBytes {
+		s.whole += int64(sign * (len(k) + len(v)))
+	}
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(k))
 	if !strings.HasPrefix(k, "v/") {

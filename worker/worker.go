@@ -22,6 +22,11 @@ type Worker struct {
 	changed chan struct{} // holds a token when something happened while draining
 	closed  chan struct{} // closed when all is over but the last words
 
+	room    *room
+	toCarry chan struct{} // holds a token while carries may have something
+	fetches sync.WaitGroup
+	inner   context.Context // of Run
+
 	mu        sync.Mutex // guards all that follows and all it refers to
 	attempts  map[attemptKey]*attempt
 	spaces    map[string]*space
@@ -29,6 +34,7 @@ type Worker struct {
 	cached    int64     // bytes of spaces
 	jobs      specCache
 	line      line
+	carries   []*attempt // whose parts are to be brought to the farm
 	children  []*child
 	starting  int    // children being started
 	isolation string // level of the children's confinement, "" before there was one
@@ -59,6 +65,8 @@ func New(cfg Config) (*Worker, error) {
 		starts:   make(chan struct{}, cfg.Contexts),
 		changed:  make(chan struct{}, 1),
 		closed:   make(chan struct{}),
+		room:     newRoom(cfg.Limits.UnsettledBytes),
+		toCarry:  make(chan struct{}, 1),
 		attempts: map[attemptKey]*attempt{},
 		spaces:   map[string]*space{},
 	}, nil
@@ -73,9 +81,11 @@ func (w *Worker) now() int64 { return int64(time.Since(w.began)) }
 func (w *Worker) Run(ctx context.Context) error {
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	w.inner = inner
 	var parts sync.WaitGroup
 	parts.Go(func() { w.startChildren(inner) })
 	parts.Go(func() { w.tend(inner) })
+	parts.Go(func() { w.carrier(inner) })
 	linked := make(chan struct{})
 	parts.Go(func() {
 		defer close(linked)
@@ -96,6 +106,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	cancel()
 	parts.Wait()
 	w.kids.Wait()
+	w.fetches.Wait()
 	return nil
 }
 
@@ -115,6 +126,7 @@ func (w *Worker) drain() {
 	w.returnWaiting(func(int64) bool { return true })
 	w.mu.Unlock()
 	w.await(w.cfg.Limits.DrainTimeout, func() bool { return w.running == 0 })
+	w.await(w.cfg.Limits.DrainTimeout, func() bool { return w.uncarried() == 0 || w.relink == nil })
 	w.await(settleTimeout, func() bool { return w.unsettled() == 0 || w.relink == nil })
 }
 

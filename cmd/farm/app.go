@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
+	"text/template"
 
 	"github.com/urfave/cli/v2"
 
@@ -30,6 +32,10 @@ type app struct {
 	io streams
 	// connect gives a client for an --addr. Tests put another in its place.
 	connect func(ctx context.Context, addr string) (*connection, error)
+	// running is connect for those that start no farm: for completion.
+	running func(ctx context.Context, addr string) (*connection, error)
+	// template is what -o said; nil: JSON is printed as it is.
+	template *template.Template
 	// interrupts is who hears Ctrl-C instead of the command as a whole; see onInterrupt.
 	interrupts atomic.Pointer[func()]
 }
@@ -38,6 +44,7 @@ type app struct {
 type connection struct {
 	*tasks.Client
 	release func()
+	local   bool // to a farm that ends with this command
 }
 
 func (c *connection) close() {
@@ -89,7 +96,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitDone
 	case errors.Is(context.Cause(ctx), errInterrupted):
 		return exitInterrupted
-	case errors.As(err, &wrong), errors.As(err, &unknownTopic), is(tasks.ErrInvalid, replica.ErrConfig, replica.ErrNodeID):
+	case errors.As(err, &wrong), errors.As(err, &unknownTopic), is(tasks.ErrInvalid, errTemplate, replica.ErrConfig, replica.ErrNodeID):
 		return exitUsage
 	case errors.As(err, &task):
 		if task.Kind == "not-allowed" || task.Kind == "limit" || task.Kind == "conflict" {
@@ -157,17 +164,17 @@ func (a *app) cli(args []string) *cli.App {
 		Commands: []*cli.Command{
 			a.devCommand(), a.nodeCommand(),
 			a.submitCommand(), a.execCommand(), a.replCommand(), a.mapCommand(),
-			a.setCommand(), a.getCommand(), a.delCommand(), a.nsCommand(),
-			a.taskCommand(), a.logsCommand(), a.statusCommand(),
-			a.benchCommand(), a.versionCommand(),
+			a.setCommand(), a.getCommand(), a.delCommand(), a.scatterCommand(), a.gatherCommand(), a.nsCommand(),
+			a.taskCommand(), a.logsCommand(), a.jobCommand(), a.statusCommand(),
+			a.benchCommand(), a.chaosCommand(), a.verifyCommand(), a.completionCommand(), a.completeCommand(), a.versionCommand(),
 		},
-		Action: unknownVerb("farm", args),
+		Action: a.unknownVerb("farm"),
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
 			return usage("%v (flags go after the verb: farm VERB [flags] [args])", err)
 		},
 	}
 	for _, cmd := range c.Commands {
-		prepare("", cmd, args)
+		a.prepare("", cmd, args)
 	}
 	return c
 }
@@ -180,8 +187,9 @@ Exit codes: 0 done, 1 failed or not found, 2 wrong usage, 3 not reached or no
 answer in time, 4 refused (a limit, not allowed, a conflict), 130 interrupted.`
 
 // prepare gives a command the checks that all have.
-func prepare(parent string, cmd *cli.Command, args []string) {
+func (a *app) prepare(parent string, cmd *cli.Command, args []string) {
 	path := strings.TrimSpace(parent + " " + cmd.Name)
+	cmd.Description = withExamples(path, cmd.Description)
 	cmd.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
 		hint := ""
 		if name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); ok {
@@ -193,20 +201,41 @@ func prepare(parent string, cmd *cli.Command, args []string) {
 	}
 	if len(cmd.Subcommands) > 0 {
 		for _, sub := range cmd.Subcommands {
-			prepare(path, sub, args)
+			a.prepare(path, sub, args)
 		}
 		if cmd.Action == nil {
-			cmd.Action = unknownVerb(path, args)
+			cmd.Action = a.unknownVerb(path)
 			return
 		}
 	}
 	// Without this, a namespace called "help" could not be given.
 	cmd.HideHelpCommand = true
-	cmd.Action = guard(path, args, cmd.Action)
+	if !cmd.SkipFlagParsing {
+		cmd.Action = guard(path, args, a.templated(path, cmd.Action))
+	}
+}
+
+// templated takes -o, for all commands that have it: what it prints is what --json
+// would print, told in another way.
+func (a *app) templated(path string, next cli.ActionFunc) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if !c.IsSet("o") {
+			return next(c)
+		}
+		t, err := parseTemplate(c.String("o"))
+		if err != nil {
+			return usage("%s: -o: %v", path, err)
+		}
+		a.template = t
+		if err := c.Set("json", "true"); err != nil {
+			return err
+		}
+		return next(c)
+	}
 }
 
 // unknownVerb answers a word that is no verb, and shows help when there is none.
-func unknownVerb(path string, _ []string) cli.ActionFunc {
+func (a *app) unknownVerb(path string) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		word := c.Args().First()
 		if word == "" {
@@ -226,6 +255,7 @@ func unknownVerb(path string, _ []string) cli.ActionFunc {
 // suggest finds the verb that was probably meant.
 func suggest(commands []*cli.Command, word string) string {
 	// The library answers with a sentence around the name.
+	commands = slices.DeleteFunc(slices.Clone(commands), func(c *cli.Command) bool { return c.Hidden })
 	parts := strings.Split(cli.SuggestCommand(commands, word), `"`)
 	if len(parts) < 3 || parts[1] == "help" || parts[1] == "h" {
 		return ""
@@ -263,13 +293,24 @@ func wantArgs(c *cli.Context, least, most int) ([]string, error) {
 
 // Flags that client commands have.
 func (a *app) clientFlags(more ...cli.Flag) []cli.Flag {
-	return append(more,
-		addrFlag(),
-		&cli.BoolFlag{Name: "json", Usage: "print JSON, one object per line"})
+	return append(a.addrFlags(more...), jsonFlags()...)
 }
 
+// addrFlags are for commands whose data is JSON anyway.
+func (a *app) addrFlags(more ...cli.Flag) []cli.Flag { return append(more, addrFlag()) }
+
+func jsonFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "json", Usage: "print JSON, one object per line"},
+		&cli.StringFlag{Name: "o", Usage: "print each object through a Go `TEMPLATE` over the fields of --json"},
+	}
+}
+
+// addrEnv is the variable that stands for --addr.
+const addrEnv = "FARM_ADDR"
+
 func addrFlag() cli.Flag {
-	return &cli.StringFlag{Name: "addr", Usage: "`ADDRESSES` of nodes, any of them, separated by commas", EnvVars: []string{"FARM_ADDR"}}
+	return &cli.StringFlag{Name: "addr", Usage: "`ADDRESSES` of nodes, any of them, separated by commas", EnvVars: []string{addrEnv}}
 }
 
 // with connects and calls fn.

@@ -27,7 +27,7 @@ func (a *app) benchCommand() *cli.Command {
 		UsageText: "farm bench [--seconds N] [--json] [--nodes 3] [--only CASE,...]",
 		Description: "Starts a fresh farm in a temporary folder, with fsync as always, and loads it. Cases: " + strings.Join(bench.Cases(), ", ") + ".\n" +
 			"Figures are medians of several short runs. CPU is what nodes and their children used.",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.Float64Flag{Name: "seconds", Usage: "length of one run in `SECONDS`", Value: 1, Destination: &o.seconds},
 			&cli.IntFlag{Name: "runs", Usage: "`NUMBER` of runs of which the median counts", Value: 3, Destination: &o.Runs},
 			&cli.IntFlag{Name: "nodes", Usage: "`NUMBER` of nodes", Value: 3, Destination: &o.Nodes},
@@ -35,13 +35,12 @@ func (a *app) benchCommand() *cli.Command {
 			&cli.IntSliceFlag{Name: "in-flight", Usage: "`CALLS` in flight; may be repeated (default: 1, 16, 256, 4096)"},
 			&cli.StringFlag{Name: "dir", Usage: "make the temporary folder in `FOLDER`, to measure its disk", Destination: &o.Dir},
 			&cli.StringFlag{Name: "log-store", Usage: "`KIND` of log on disk, wal or boltdb", Destination: &o.logStore},
-			&cli.BoolFlag{Name: "json", Usage: "print one JSON object instead of a table", Destination: &o.json},
-		},
+		}, jsonFlags()...),
 		Action: func(c *cli.Context) error {
 			if _, err := wantArgs(c, 0, 0); err != nil {
 				return err
 			}
-			o.InFlight = c.IntSlice("in-flight")
+			o.InFlight, o.json = c.IntSlice("in-flight"), c.Bool("json")
 			if err := o.validate(); err != nil {
 				return err
 			}

@@ -46,6 +46,9 @@ func golden(t *testing.T, name, got string) {
 func TestHelp(t *testing.T) {
 	verbs := [][]string{nil}
 	for _, cmd := range (&app{}).cli(nil).Commands {
+		if cmd.Hidden {
+			continue
+		}
 		verbs = append(verbs, []string{cmd.Name})
 		for _, sub := range cmd.Subcommands {
 			verbs = append(verbs, []string{cmd.Name, sub.Name})
@@ -117,6 +120,24 @@ func TestWrongUsage(t *testing.T) {
 		"bench --seconds 0":                   "positive",
 		"bench --in-flight 100000":            "--in-flight is 1 to",
 		"version please":                      "usage: farm version",
+		"scatter c x":                         "usage: farm scatter",
+		"scatter c x no-such.json":            "no such file",
+		"scatter c x testdata/bad.in":         "neither a JSON array nor JSON lines: input line 3",
+		"gather c":                            "usage: farm gather",
+		"job lss":                             `job has no verb "lss"; did you mean "ls"?`,
+		"jbo ls":                              `no verb "jbo"; did you mean "job"?`,
+		"job ls --state odd":                  "no state",
+		"job ls --limit 0":                    "positive",
+		"job wait --timeout -1s x":            "negative",
+		"job show":                            "usage: farm job show",
+		"job show x --json":                   `"--json" comes after`,
+		"job results --josn x":                "not defined",
+		"map --call F --detach --out x y.go":  "do not go together",
+		"node lss":                            `node has no verb "lss"; did you mean "ls"?`,
+		"node remove":                         "usage: farm node remove",
+		"completion tcsh":                     "bash, fish, zsh",
+		"status -o {{.id":                     "-o: ",
+		"status --jsn":                        "did you mean --json?",
 		"help nonsense":                       "nonsense",
 		"ns ls 'a b' c d":                     "usage: farm ns ls",
 		"submit --retries many -c 1":          "invalid value",
@@ -240,7 +261,7 @@ func TestSubmit(t *testing.T) {
 func TestSubmitChecksFirst(t *testing.T) {
 	r := farmCommand(t.Context(), t, nil, "", "submit", "-c", "x := undefined1\ny")
 	r.check(t, 1, "", "cell:1:6: undefined: undefined1\ncell:2:1: undefined: y\n")
-	r = farmCommand(t.Context(), t, nil, "", "submit", "-c", `import "os"`)
+	r = farmCommand(t.Context(), t, nil, "", "submit", "-c", `import "os/exec"`)
 	if r.code != exitRefused || !strings.Contains(r.err, "cell:1:8: ") {
 		t.Errorf("%+v", r)
 	}
@@ -301,7 +322,7 @@ func TestVariables(t *testing.T) {
 	run("get", "--json", "d", "x").check(t, 0, `{"namespace":"d","key":"x","value":1,"type":"int","version":3}`+"\n", "")
 	run("get", "d", "y").check(t, 1, "", "farm: get y in d: not found: namespace d has no variable y\n")
 	run("get", "z*", "y").check(t, 1, "", "farm: not found: no namespace matches \"z*\"\n")
-	run("get", "a,,b", "y").check(t, 2, "", "farm: \"a,,b\" is not a list of namespaces\n")
+	run("get", "a,,b", "y").check(t, 2, "", "farm: invalid: \"a,,b\" is not a list of namespaces\n")
 	run("del", "c*", "x").check(t, 0, "", "")
 	run("get", "c0", "x").check(t, 1, "", "farm: get x in c0: not found: namespace c0 has no variable x\n")
 	run("del", "d", "used").check(t, 4, "", "farm: delete used in d: conflict: used is in use by f\n")
@@ -364,7 +385,7 @@ func TestTaskVerbs(t *testing.T) {
 
 func TestStatus(t *testing.T) {
 	f := newFakeFarm(t)
-	farmCommand(t.Context(), t, f, "", "status", "--json").check(t, 0, `{"leader":"n1","term":3,"nodes":[{"id":"n1","raft":"127.0.0.1:1","api":"","pid":123,"role":"leader","voter":true,"applied":812,"hash":"abcd","reachable":true}],`+
+	farmCommand(t.Context(), t, f, "", "status", "--json").check(t, 0, `{"leader":"n1","term":3,"nodes":[{"id":"n1","raft":"127.0.0.1:1","api":"","pid":123,"role":"leader","voter":true,"applied":812,"hash":"abcd","reachable":true,"refused":0,"withdrawn":0,"goroutines":0}],`+
 		`"workers":[{"id":"n1","node":"n1","slots":2,"busy":1,"state":"ready","isolation":"full"}],"tasks":{"queued":0,"running":1,"succeeded":9,"failed":0,"cancelled":0}}`+"\n", "")
 	farmCommand(t.Context(), t, f, "", "status").check(t, 0, "leader n1, term 3\ntasks  0 queued, 1 running, 9 succeeded, 0 failed, 0 cancelled\n\n"+
 		"n1\tleader\tyes\t\t127.0.0.1:1\t123\t812\tabcd\tyes\n\nn1\tn1\t2\t1\tready\tfull\n", "")
@@ -426,7 +447,7 @@ func TestProgressLine(t *testing.T) {
 		{100, 100, 100, time.Second, "[==============================] 100/100  waiting for the end of the job"},
 		{3, 10, 0, time.Minute, "3 of 10 read so far  3.0/min"},
 	} {
-		if got := progressLine(c.done, c.submitted, c.total, c.passed); got != c.want {
+		if got := progressLine(c.done, c.submitted, c.total, c.passed, "waiting for the end of the job"); got != c.want {
 			t.Errorf("%q, want %q", got, c.want)
 		}
 	}

@@ -21,30 +21,37 @@ const (
 // connectFarm connects to the nodes of addr; without any, to the farm of this
 // folder, which it starts when it is not running.
 func (a *app) connectFarm(ctx context.Context, addr string) (*connection, error) {
-	if addr != "" {
-		addrs, err := splitAddrs(addr)
-		if err != nil {
-			return nil, err
-		}
-		client, err := dial(ctx, addrs)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", addr, err)
-		}
-		return &connection{Client: client}, nil
-	}
 	for {
-		attached, err := cluster.Attach(ctx, localDir)
-		if err == nil {
-			return dialOr(ctx, attached.Addrs, attached.Release)
-		}
+		conn, err := connectRunning(ctx, addr)
 		if !errors.Is(err, cluster.ErrNotRunning) {
-			return nil, err
+			return conn, err
 		}
-		conn, err := a.startLocal(ctx)
+		conn, err = a.startLocal(ctx)
 		if !errors.Is(err, cluster.ErrInUse) { // somebody else was faster: use theirs
 			return conn, err
 		}
 	}
+}
+
+// connectRunning connects to the nodes of addr; without any, to the farm of this
+// folder, or returns cluster.ErrNotRunning.
+func connectRunning(ctx context.Context, addr string) (*connection, error) {
+	if addr == "" {
+		attached, err := cluster.Attach(ctx, localDir)
+		if err != nil {
+			return nil, err
+		}
+		return dialOr(ctx, attached.Addrs, attached.Release)
+	}
+	addrs, err := splitAddrs(addr)
+	if err != nil {
+		return nil, err
+	}
+	client, err := dial(ctx, addrs)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", addr, err)
+	}
+	return &connection{Client: client}, nil
 }
 
 // startLocal starts a farm for the life of this command.
@@ -54,7 +61,7 @@ func (a *app) startLocal(ctx context.Context) (*connection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start a local farm: %w", err)
 	}
-	return dialOr(ctx, c.Addrs(), func() {
+	conn, err := dialOr(ctx, c.Addrs(), func() {
 		// Other commands in this folder may be using it by now.
 		if err := c.WaitUnused(ctx); err != nil && ctx.Err() == nil {
 			a.io.talk("%v", err)
@@ -63,6 +70,10 @@ func (a *app) startLocal(ctx context.Context) (*connection, error) {
 			a.io.talk("stop the local farm: %v", err)
 		}
 	})
+	if err == nil {
+		conn.local = true
+	}
+	return conn, err
 }
 
 // dialOr dials, and releases when that fails.

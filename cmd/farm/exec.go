@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
-	"slices"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
@@ -18,7 +15,7 @@ import (
 const maxParallel = 256
 
 type execOptions struct {
-	targets string // a name, a list, a glob
+	targets string // as for Client.Select
 	code    string
 	json    bool
 }
@@ -28,8 +25,8 @@ func (a *app) execCommand() *cli.Command {
 		Name:      "exec",
 		Usage:     "run a cell in a namespace, now",
 		UsageText: "farm exec [flags] NS CODE",
-		Description: "NS may be a list (a,b) or a glob ('c*'): then the cell runs in each, in parallel, and each line of output has the\n" +
-			"namespace before it. CODE may be - for standard input.",
+		Description: nsHelp + " Then the cell runs in each, in parallel, and each\n" +
+			"line of output has the namespace before it. CODE may be - for standard input. Ctrl-C cancels the cell.",
 		Flags: a.clientFlags(),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 2, 2)
@@ -96,36 +93,15 @@ func (a *app) showExec(src source, ns string, info *tasks.Info, json bool) error
 	return a.taskEnd(src, info, info.Err(), ns+": ")
 }
 
-// targets finds the namespaces that a list of names and globs means. many
-// tells whether it could have been several, whatever it is now: output looks
-// the same however many there are. A name need not exist, a glob must match.
-func targets(ctx context.Context, conn *connection, spec string) (names []string, many bool, err error) {
-	many = strings.ContainsAny(spec, ",*?[")
-	for part := range strings.SplitSeq(spec, ",") {
-		if part == "" {
-			return nil, many, usage("%q is not a list of namespaces", spec)
-		}
-		if !strings.ContainsAny(part, "*?[") {
-			names = append(names, part)
-			continue
-		}
-		if _, err := path.Match(part, ""); err != nil {
-			return nil, many, usage("%q is not a pattern", part)
-		}
-		list, err := conn.Namespaces(ctx, part)
-		if err != nil {
-			return nil, many, err
-		}
-		if len(list) == 0 {
-			return nil, many, fmt.Errorf("%w: no namespace matches %q", tasks.ErrNotFound, part)
-		}
-		for _, n := range list {
-			names = append(names, n.Name)
-		}
+// targets finds the namespaces that a selection means. many tells whether it could
+// have been several, whatever it is now: output looks the same however many there
+// are.
+func targets(ctx context.Context, conn *connection, selection string) (names []string, many bool, err error) {
+	v, err := conn.Select(ctx, selection)
+	if err != nil {
+		return nil, false, err
 	}
-	seen := map[string]bool{}
-	names = slices.DeleteFunc(names, func(n string) bool { defer func() { seen[n] = true }(); return seen[n] })
-	return names, many, nil
+	return v.Names(), tasks.IsSelection(selection), nil
 }
 
 // each works on names in parallel and then shows each outcome, in the order of

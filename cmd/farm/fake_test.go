@@ -37,6 +37,7 @@ type fakeFarm struct {
 	calls []*api.Call // those that are not about status
 	vars  map[string]map[string]string
 	tasks map[string]*api.Task
+	jobs  map[string]*api.Job // besides those that have succeeded
 
 	stored map[string][]*api.Item // of namespaces that were imported
 }
@@ -135,9 +136,16 @@ func (f *fakeFarm) answer(c *api.Call) *api.Reply {
 	case *api.Call_SealJob:
 		return jobReply(op.SealJob.Id, "succeeded")
 	case *api.Call_GetJob:
+		if j := f.jobs[op.GetJob.Id]; j != nil {
+			return &api.Reply{Result: &api.Reply_Job{Job: j}}
+		}
 		return jobReply(op.GetJob.Id, "succeeded")
 	case *api.Call_CancelJob:
 		return jobReply(op.CancelJob.Id, "cancelled")
+	case *api.Call_ListJobs:
+		return &api.Reply{Result: &api.Reply_Jobs{Jobs: &api.JobList{Jobs: []*api.Job{
+			{Id: "j2", State: "open", Succeeded: 3, Created: 2_000_000_000},
+			{Id: "j1", State: "failed", Total: 9, Succeeded: 8, Failed: 1, Folds: 8, Folded: 8, Created: 1_000_000_000, Finished: 2_500_000_000}}}}}
 	}
 	return f.space(c)
 }
@@ -319,6 +327,7 @@ func farmCommand(ctx context.Context, t *testing.T, f *fakeFarm, stdin string, a
 		}
 		return &connection{Client: c}, nil
 	}
+	a.running = a.connect
 	code := a.run(ctx, append([]string{"farm"}, args...))
 	return ended{code, out.String(), errs.String()}
 }

@@ -1,13 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -19,17 +20,27 @@ type streams struct {
 	inTerm   bool // a person types
 	outTerm  bool // a person reads: tables are aligned
 	errTerm  bool // and can be shown progress
+	width    int  // columns of that terminal; 0: not known
 	color    bool
 }
 
 func standardIO() streams {
 	outTerm := term.IsTerminal(int(os.Stdout.Fd()))
-	_, noColor := os.LookupEnv("NO_COLOR")
-	return streams{
-		in: os.Stdin, out: os.Stdout, err: os.Stderr,
-		inTerm: term.IsTerminal(int(os.Stdin.Fd())), outTerm: outTerm, errTerm: term.IsTerminal(int(os.Stderr.Fd())),
-		color: outTerm && !noColor && os.Getenv("TERM") != "dumb",
+	width := 0
+	if outTerm {
+		width, _, _ = term.GetSize(int(os.Stdout.Fd())) // not known, then
 	}
+	return streams{
+		width: width,
+		in:    os.Stdin, out: os.Stdout, err: os.Stderr,
+		inTerm: term.IsTerminal(int(os.Stdin.Fd())), outTerm: outTerm, errTerm: term.IsTerminal(int(os.Stderr.Fd())),
+		color: wantsColor(outTerm),
+	}
+}
+
+// wantsColor tells whether what is printed may be coloured; see no-color.org.
+func wantsColor(terminal bool) bool {
+	return terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
 // talk writes a line of talk.
@@ -65,18 +76,78 @@ func (t *table) print() {
 		}
 		return
 	}
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, strings.Join(t.head, "\t"))
-	for _, r := range t.rows {
-		fmt.Fprintln(w, strings.Join(r, "\t"))
+	all := append([][]string{t.head}, t.rows...)
+	widths := t.widths(all)
+	w := bufio.NewWriter(t.s.out)
+	for n, r := range all {
+		for i, cell := range r {
+			shown := cut(cell, widths[i])
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(shown)+columnGap)
+			if i == len(r)-1 {
+				pad = ""
+			}
+			color := colors[cell]
+			if n == 0 {
+				color = "1"
+			}
+			fmt.Fprint(w, t.s.painted(shown, color), pad)
+		}
+		fmt.Fprintln(w)
 	}
-	_ = w.Flush() // into memory
-	head, rest, _ := strings.Cut(b.String(), "\n")
-	if t.s.color {
-		head = "\x1b[1m" + head + "\x1b[0m"
+	_ = w.Flush() // nothing can be done when standard output is gone
+}
+
+const (
+	columnGap = 2
+	leastCut  = 6 // columns that a table that does not fit leaves of a column
+)
+
+// widths are those of the columns. When they do not fit the terminal the widest
+// give way, but never the first one: it is what is copied into the next command.
+func (t *table) widths(rows [][]string) []int {
+	widths := make([]int, len(t.head))
+	total := -columnGap
+	for _, r := range rows {
+		for i, cell := range r {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
 	}
-	fmt.Fprint(t.s.out, head+"\n"+rest)
+	for _, w := range widths {
+		total += w + columnGap
+	}
+	for t.s.width > 0 && total > t.s.width {
+		widest := 0
+		for i, w := range widths {
+			if i > 0 && w > leastCut && (widest == 0 || w >= widths[widest]) {
+				widest = i
+			}
+		}
+		if widest == 0 {
+			break
+		}
+		widths[widest]--
+		total--
+	}
+	return widths
+}
+
+// cut leaves the beginning of a cell that is too wide.
+func cut(cell string, width int) string {
+	if utf8.RuneCountInString(cell) <= width {
+		return cell
+	}
+	return string([]rune(cell)[:width-1]) + "…"
+}
+
+// colors of words that say how something ended or is.
+var colors = map[string]string{"succeeded": "32", "failed": "31", "cancelled": "33", "running": "36", "leader": "1", "draining": "33", "away": "31"}
+
+// painted adds a colour, where somebody sees it.
+func (s *streams) painted(text, color string) string {
+	if !s.color || color == "" {
+		return text
+	}
+	return "\x1b[" + color + "m" + text + "\x1b[0m"
 }
 
 // ago is a time for people.

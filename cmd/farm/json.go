@@ -4,41 +4,47 @@ import (
 	"encoding/json"
 	"time"
 
+	"farm/chaos"
+	"farm/internal/bench"
 	"farm/tasks"
 )
 
-// printJSON writes an object as one line.
+// printJSON writes an object as one line, or as -o says.
 func (a *app) printJSON(v any) error {
+	if a.template != nil {
+		return execute(a.io.out, a.template, v)
+	}
 	e := json.NewEncoder(a.io.out)
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }
 
-// The field names below are part of what scripts rely on.
+// The field names below are part of what scripts rely on. What a field means is in
+// its about tag, from which docs/json.md is made.
 
 type taskJSON struct {
-	ID        string            `json:"id"`
-	Namespace string            `json:"namespace,omitempty"`
-	Job       string            `json:"job,omitempty"`
-	State     tasks.State       `json:"state"`
-	Attempt   int               `json:"attempt,omitempty"`
-	Worker    string            `json:"worker,omitempty"`
-	Value     json.RawMessage   `json:"value,omitempty"`
-	Type      string            `json:"type,omitempty"`
-	Results   []json.RawMessage `json:"results,omitempty"`
-	Stdout    *string           `json:"stdout,omitempty"`
-	Stderr    *string           `json:"stderr,omitempty"`
-	Error     *errorJSON        `json:"error,omitempty"`
-	Causes    []string          `json:"causes,omitempty"`
-	Submitted string            `json:"submitted,omitempty"`
-	Started   string            `json:"started,omitempty"`
-	Finished  string            `json:"finished,omitempty"`
+	ID        string            `json:"id" about:"of the task"`
+	Namespace string            `json:"namespace,omitempty" about:"it ran in; none for a private context"`
+	Job       string            `json:"job,omitempty" about:"it belongs to"`
+	State     tasks.State       `json:"state" about:"queued, running, succeeded, failed, cancelled"`
+	Attempt   int               `json:"attempt,omitempty" about:"number of the current or last attempt, from 1"`
+	Worker    string            `json:"worker,omitempty" about:"that runs it or ran it last"`
+	Value     json.RawMessage   `json:"value,omitempty" about:"of the last expression, as JSON"`
+	Type      string            `json:"type,omitempty" about:"Go type of the value"`
+	Results   []json.RawMessage `json:"results,omitempty" about:"of a call with inputs, in their order"`
+	Stdout    *string           `json:"stdout,omitempty" about:"what the last attempt printed; once the task has ended"`
+	Stderr    *string           `json:"stderr,omitempty" about:"the same, of its standard error"`
+	Error     *errorJSON        `json:"error,omitempty" about:"why it failed or was cancelled"`
+	Causes    []string          `json:"causes,omitempty" about:"why earlier attempts ended"`
+	Submitted string            `json:"submitted,omitempty" about:"time it was accepted"`
+	Started   string            `json:"started,omitempty" about:"time the current or last attempt began"`
+	Finished  string            `json:"finished,omitempty" about:"time it ended"`
 }
 
 type errorJSON struct {
-	Kind    string   `json:"kind"`
-	Message string   `json:"message"`
-	Stack   []string `json:"stack,omitempty"`
+	Kind    string   `json:"kind" about:"one of compile, not-allowed, panic, exit, crash, timeout, memory, cancelled, unserializable, limit, goroutine, call, conflict, not-found, invalid, lost, internal"`
+	Message string   `json:"message" about:"for people; positions in a cell are line:column"`
+	Stack   []string `json:"stack,omitempty" about:"of a panic, innermost first"`
 }
 
 func jsonTask(i *tasks.Info) taskJSON {
@@ -61,54 +67,54 @@ func jsonTime(t time.Time) string {
 }
 
 type variableJSON struct {
-	Namespace string          `json:"namespace"`
-	Key       string          `json:"key"`
-	Value     json.RawMessage `json:"value"`
-	Type      string          `json:"type"`
-	Version   uint64          `json:"version"`
+	Namespace string          `json:"namespace" about:"that holds it"`
+	Key       string          `json:"key" about:"its name"`
+	Value     json.RawMessage `json:"value" about:"its value as JSON"`
+	Type      string          `json:"type" about:"its Go type"`
+	Version   uint64          `json:"version" about:"of the namespace when it last changed"`
 }
 
 type namespaceJSON struct {
-	Name         string            `json:"name"`
-	Version      uint64            `json:"version"`
-	Epoch        uint64            `json:"epoch"`
-	Worker       string            `json:"worker,omitempty"`
-	Items        int               `json:"items"`
-	Bytes        int64             `json:"bytes"`
-	Queue        int               `json:"queue"`
-	Created      string            `json:"created,omitempty"`
-	Changed      string            `json:"changed,omitempty"`
-	Variables    []varInfoJSON     `json:"variables,omitempty"`
-	Declarations []declarationJSON `json:"declarations,omitempty"`
+	Name         string            `json:"name" about:"of the namespace"`
+	Version      uint64            `json:"version" about:"changes committed so far"`
+	Epoch        uint64            `json:"epoch" about:"of its last placement on a worker"`
+	Worker       string            `json:"worker,omitempty" about:"where it is placed"`
+	Items        int               `json:"items" about:"number of variables and declarations"`
+	Bytes        int64             `json:"bytes" about:"of all items, encoded"`
+	Queue        int               `json:"queue" about:"tasks that are not finished"`
+	Created      string            `json:"created,omitempty" about:"time of its first change"`
+	Changed      string            `json:"changed,omitempty" about:"time of its last change"`
+	Variables    []varInfoJSON     `json:"variables,omitempty" about:"by name; ns show only"`
+	Declarations []declarationJSON `json:"declarations,omitempty" about:"in the order in which they must be read; ns show only"`
 }
 
 type versionJSON struct {
-	Version    uint64 `json:"version"`
-	Made       string `json:"made"`
-	Task       string `json:"task"`
-	Changed    int    `json:"changed"`
-	Restorable bool   `json:"restorable"`
+	Version    uint64 `json:"version" about:"its number"`
+	Made       string `json:"made" about:"time it was made"`
+	Task       string `json:"task" about:"that made it"`
+	Changed    int    `json:"changed" about:"items put or removed"`
+	Restorable bool   `json:"restorable" about:"whether farm ns restore can bring it back"`
 }
 
 type exportJSON struct {
-	Namespace string `json:"namespace"`
-	Version   uint64 `json:"version"`
-	Items     int    `json:"items"`
-	Bytes     int    `json:"bytes"`
-	File      string `json:"file"`
+	Namespace string `json:"namespace" about:"that was written"`
+	Version   uint64 `json:"version" about:"it had"`
+	Items     int    `json:"items" about:"variables and declarations in it"`
+	Bytes     int    `json:"bytes" about:"of the file"`
+	File      string `json:"file" about:"that was written"`
 }
 
 type varInfoJSON struct {
-	Name    string `json:"name"`
-	Type    string `json:"type"`
-	Bytes   int64  `json:"bytes"`
-	Version uint64 `json:"version"`
+	Name    string `json:"name" about:"of the variable"`
+	Type    string `json:"type" about:"its Go type"`
+	Bytes   int64  `json:"bytes" about:"of its value, encoded"`
+	Version uint64 `json:"version" about:"of the namespace when it last changed"`
 }
 
 type declarationJSON struct {
-	Name   string `json:"name"`
-	Kind   string `json:"kind"`
-	Source string `json:"source"`
+	Name   string `json:"name" about:"of the declaration"`
+	Kind   string `json:"kind" about:"import, const, var, type, func, …"`
+	Source string `json:"source" about:"as Go; of an import, its path"`
 }
 
 func jsonNamespace(n *tasks.NamespaceInfo) namespaceJSON {
@@ -124,51 +130,118 @@ func jsonNamespace(n *tasks.NamespaceInfo) namespaceJSON {
 }
 
 type statusJSON struct {
-	Leader  string       `json:"leader"`
-	Term    uint64       `json:"term"`
-	Nodes   []nodeJSON   `json:"nodes"`
-	Workers []workerJSON `json:"workers"`
-	Tasks   countsJSON   `json:"tasks"`
+	Leader  string       `json:"leader" about:"id of the node that leads; empty while none does"`
+	Term    uint64       `json:"term" about:"of the leader"`
+	Nodes   []nodeJSON   `json:"nodes" about:"members of the cluster"`
+	Workers []workerJSON `json:"workers" about:"that are known"`
+	Tasks   countsJSON   `json:"tasks" about:"numbers of tasks: live ones now, final ones ever"`
 }
 
 type nodeJSON struct {
-	ID        string `json:"id"`
-	Raft      string `json:"raft"`
-	API       string `json:"api"`
-	PID       int    `json:"pid,omitempty"`
-	Role      string `json:"role"`
-	Voter     bool   `json:"voter"`
-	Applied   uint64 `json:"applied"`
-	Hash      string `json:"hash"`
-	Reachable bool   `json:"reachable"`
-	Version   string `json:"version,omitempty"`
+	ID        string `json:"id" about:"of the node"`
+	Raft      string `json:"raft" about:"address for replication"`
+	API       string `json:"api" about:"address for clients"`
+	PID       int    `json:"pid,omitempty" about:"of its process"`
+	Role      string `json:"role" about:"leader, follower, candidate, unknown"`
+	Voter     bool   `json:"voter" about:"whether it counts for a majority"`
+	Applied   uint64 `json:"applied" about:"last log entry in its state"`
+	Hash      string `json:"hash" about:"of its state at that entry; equal on all nodes at the same entry"`
+	Reachable bool   `json:"reachable" about:"whether it answered"`
+	Version   string `json:"version,omitempty" about:"of its binary"`
+	Refused   uint64 `json:"refused" about:"reports of superseded attempts it saw refused since it started"`
+	// Withdrawn are attempts of workers that came back after they had been given up.
+	Withdrawn uint64 `json:"withdrawn" about:"attempts that workers came back with and that were not theirs any more"`
+	// Goroutines tells whether any are left behind.
+	Goroutines int `json:"goroutines" about:"of its process"`
 }
 
 type workerJSON struct {
-	ID    string `json:"id"`
-	Node  string `json:"node"`
-	Slots int    `json:"slots"`
-	Busy  int    `json:"busy"`
-	State string `json:"state"`
+	ID    string `json:"id" about:"of the worker"`
+	Node  string `json:"node" about:"it belongs to"`
+	Slots int    `json:"slots" about:"attempts it runs at a time"`
+	Busy  int    `json:"busy" about:"slots in use"`
+	State string `json:"state" about:"ready, draining, away"`
 	// Isolation of its child processes: "full", or what is missing.
-	Isolation string `json:"isolation,omitempty"`
+	Isolation string `json:"isolation,omitempty" about:"of its child processes: full, or what is missing"`
 }
 
 type countsJSON struct {
-	Queued    uint64 `json:"queued"`
-	Running   uint64 `json:"running"`
-	Succeeded uint64 `json:"succeeded"`
-	Failed    uint64 `json:"failed"`
-	Cancelled uint64 `json:"cancelled"`
+	Queued    uint64 `json:"queued" about:"not running yet"`
+	Running   uint64 `json:"running" about:"now"`
+	Succeeded uint64 `json:"succeeded" about:"ever"`
+	Failed    uint64 `json:"failed" about:"ever"`
+	Cancelled uint64 `json:"cancelled" about:"ever"`
 }
 
 func jsonStatus(s *tasks.Status) statusJSON {
 	out := statusJSON{Leader: s.Leader, Term: s.Term, Nodes: []nodeJSON{}, Workers: []workerJSON{}, Tasks: countsJSON(s.Tasks)}
 	for _, n := range s.Nodes {
-		out.Nodes = append(out.Nodes, nodeJSON{n.ID, n.Raft, n.API, n.PID, n.Role, n.Voter, n.Applied, n.Hash, n.Reachable, n.Version})
+		out.Nodes = append(out.Nodes, nodeJSON{n.ID, n.Raft, n.API, n.PID, n.Role, n.Voter, n.Applied, n.Hash, n.Reachable, n.Version, n.Refused, n.Withdrawn, n.Goroutines})
 	}
 	for _, w := range s.Workers {
 		out.Workers = append(out.Workers, workerJSON{w.ID, w.Node, w.Slots, w.Busy, w.State, w.Isolation})
 	}
 	return out
+}
+
+type jobJSON struct {
+	ID         string `json:"id" about:"of the job"`
+	State      string `json:"state" about:"open (its tasks are still being submitted), running, succeeded, failed, cancelled"`
+	Total      uint64 `json:"total" about:"tasks submitted to it; a task has many inputs"`
+	Succeeded  uint64 `json:"succeeded" about:"tasks that succeeded"`
+	Failed     uint64 `json:"failed" about:"tasks that failed or were cancelled"`
+	Folds      uint64 `json:"folds,omitempty" about:"tasks that feed results to the fold"`
+	Folded     uint64 `json:"folded,omitempty" about:"of them, those that succeeded"`
+	FoldFailed uint64 `json:"fold_failed,omitempty" about:"of them, those that failed"`
+	LastFold   string `json:"last_fold,omitempty" about:"task of the newest fold that succeeded; its value is the fold's answer"`
+	FirstError string `json:"first_error,omitempty" about:"the first task that did not succeed"`
+	Created    string `json:"created" about:"time it was opened"`
+	Finished   string `json:"finished,omitempty" about:"time its last task ended"`
+}
+
+func jsonJob(j *tasks.Job) jobJSON {
+	return jobJSON{j.ID, j.State, j.Total, j.Succeeded, j.Failed, j.Folds, j.Folded, j.FoldFailed, j.LastFold, j.FirstError, jsonTime(j.Created), jsonTime(j.Finished)}
+}
+
+type idJSON struct {
+	ID string `json:"id" about:"of the task"`
+}
+
+type scatterJSON struct {
+	Key        string   `json:"key" about:"the variable that was set"`
+	Elements   int      `json:"elements" about:"of the sequence"`
+	Namespaces []string `json:"namespaces" about:"in the order of their runs"`
+}
+
+type gatherJSON struct {
+	Key        string            `json:"key" about:"the variable that was read"`
+	Elements   int               `json:"elements" about:"of the sequence"`
+	Namespaces []string          `json:"namespaces" about:"in the order of their runs"`
+	Values     []json.RawMessage `json:"values" about:"the sequence"`
+}
+
+// schema is what verbs print with --json: objects of one type. No type: nothing.
+type schema struct {
+	verbs []string
+	what  string
+	of    any
+}
+
+// schemas has every verb that has --json.
+var schemas = []schema{
+	{[]string{"submit", "exec", "task ls", "task show", "task wait", "task cancel", "logs"}, "A task, one line each. `submit --detach` prints only its id.", taskJSON{}},
+	{[]string{"map"}, "With `--fold`, the last fold's task, as above. With `--detach`, the job. Otherwise its results, which are JSON without it; with `-o` each goes through the template.", nil},
+	{[]string{"job ls", "job show", "job wait", "job cancel"}, "A job, one line each.", jobJSON{}},
+	{[]string{"get"}, "A variable, one line for each namespace.", variableJSON{}},
+	{[]string{"scatter"}, "What was done.", scatterJSON{}},
+	{[]string{"gather"}, "The sequence, and where it comes from.", gatherJSON{}},
+	{[]string{"ns ls", "ns show"}, "A namespace, one line each.", namespaceJSON{}},
+	{[]string{"ns history"}, "A version, one line each.", versionJSON{}},
+	{[]string{"ns export"}, "What was written.", exportJSON{}},
+	{[]string{"status"}, "The cluster, one object.", statusJSON{}},
+	{[]string{"node ls"}, "A node, one line each.", nodeJSON{}},
+	{[]string{"bench"}, "What was measured, one object; `go doc farm/internal/bench Report` tells more.", bench.Report{}},
+	{[]string{"chaos"}, "A scenario's report, one line each; `go doc farm/chaos Report` tells more. Times are nanoseconds.", chaos.Report{}},
+	{[]string{"verify"}, "What a sound folder holds.", verifyJSON{}},
+	{[]string{"set", "del", "ns rm", "ns restore", "ns fork", "ns import", "node remove"}, "Nothing: they end with exit code 0 when it is done.", nil},
 }

@@ -16,7 +16,7 @@ func (a *app) logsCommand() *cli.Command {
 	var follow bool
 	return &cli.Command{
 		Name: "logs", Usage: "print what a task printed", UsageText: "farm logs [-f] ID",
-		Description: "Its standard output goes to standard output, its standard error to standard error.",
+		Description: "Its standard output goes to standard output, its standard error to standard error. Ctrl-C ends -f, not the task.",
 		Flags:       a.clientFlags(&cli.BoolFlag{Name: "f", Usage: "follow the task to its end", Destination: &follow}),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 1, 1)
@@ -43,6 +43,9 @@ func (a *app) runLogs(ctx context.Context, conn *connection, id string, follow, 
 		return a.printJSON(jsonTask(i))
 	case follow && !i.State.Final():
 		_, err := a.follow(ctx, conn, id, true)
+		if err != nil {
+			a.goesOn(ctx, "task "+id, "farm logs -f "+id)
+		}
 		return err
 	case !i.State.Final():
 		return a.logsSoFar(ctx, conn, id)

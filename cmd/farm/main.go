@@ -42,6 +42,6 @@ func main() {
 			}
 		}
 	}()
-	a.connect = a.connectFarm
+	a.connect, a.running = a.connectFarm, connectRunning
 	os.Exit(a.run(ctx, os.Args))
 }

@@ -28,7 +28,9 @@ type mapOptions struct {
 	in   string // path, or "-"
 	out  string // path; empty: standard output
 	fold string // NS:FUNC
-	json bool
+
+	detach bool
+	json   bool
 }
 
 func (a *app) mapCommand() *cli.Command {
@@ -41,7 +43,9 @@ func (a *app) mapCommand() *cli.Command {
 			"printed in the order of the input, one JSON value per line. With --fold each result is fed exactly once to FUNC in\n" +
 			"the namespace NS, in the order in which they are there, and what the last call returned is printed instead. NS is\n" +
 			"given FILE.go first, so that its variables begin as the file says; --continue goes on from what NS holds.\n" +
-			"Ctrl-C cancels the job.",
+			"Ctrl-C cancels the job.\n\n" +
+			"With --detach all inputs are handed to the farm, which takes a moment, and then the job's id is printed: it goes on\n" +
+			"without this command, and \"farm job wait\" and \"farm job results\" come back to it. Ctrl-C before that cancels it.",
 		Flags: a.clientFlags(
 			&cli.StringFlag{Name: "call", Usage: "`FUNC` of FILE.go to call", Destination: &o.Call},
 			&cli.StringFlag{Name: "in", Usage: "read inputs from `FILE`, - for standard input", Value: "-", Destination: &o.in},
@@ -53,7 +57,9 @@ func (a *app) mapCommand() *cli.Command {
 			&cli.IntFlag{Name: "retries", Usage: "try a task again up to `N` times when it fails", Destination: &o.Retries},
 			&cli.IntFlag{Name: "priority", Usage: "higher goes first", Destination: &o.Priority},
 			&cli.StringFlag{Name: "id", Usage: "`ID` of the job: the same map with it again gets what is done already (with --chunk)", Destination: &o.ID},
-			&cli.StringSliceFlag{Name: "arg", Usage: "`KEY=VALUE` the code can read; may be repeated"}),
+			&cli.StringSliceFlag{Name: "arg", Usage: "`KEY=VALUE` the code can read; may be repeated"},
+			fileFlag(),
+			&cli.BoolFlag{Name: "detach", Usage: "hand all inputs over, print the job's id and do not wait", Destination: &o.detach}),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 1, 1)
 			if err != nil {
@@ -61,6 +67,9 @@ func (a *app) mapCommand() *cli.Command {
 			}
 			o.file, o.json = args[0], c.Bool("json")
 			if o.Args, err = splitArgs("map", c.StringSlice("arg")); err != nil {
+				return err
+			}
+			if o.Files, err = readFiles("map", c.StringSlice("file")); err != nil {
 				return err
 			}
 			if err := o.validate(); err != nil {
@@ -81,6 +90,8 @@ func (o *mapOptions) validate() error {
 		return usage("map: --timeout and --retries cannot be negative")
 	case o.file == "-" && o.in == "-":
 		return usage("map: program and inputs cannot both come from standard input")
+	case o.detach && o.out != "":
+		return usage("map: --detach and --out do not go together: farm job results prints them later")
 	}
 	if o.fold != "" {
 		ns, fn, ok := strings.Cut(o.fold, ":")
@@ -106,6 +117,14 @@ func (a *app) runMap(ctx context.Context, addr string, o *mapOptions) error {
 		return err
 	}
 	defer in.close()
+	if o.detach {
+		conn, err := a.connect(ctx, addr)
+		if err != nil {
+			return err
+		}
+		defer conn.close()
+		return a.handOver(ctx, conn, src, conn.Map(o.Map, in.lines), total, o)
+	}
 	results, closeOut, err := a.openResults(o)
 	if err != nil {
 		return err
@@ -115,12 +134,38 @@ func (a *app) runMap(ctx context.Context, addr string, o *mapOptions) error {
 		return errors.Join(err, closeOut())
 	}
 	defer conn.close()
+	return a.carryOut(ctx, conn, src, conn.Map(o.Map, in.lines), results, closeOut, total, o)
+}
 
-	run := conn.Map(o.Map, in.lines)
-	bar := a.io.progress((&mapProgress{run: run, total: total, begun: time.Now()}).line)
+// handOver submits a whole map and says how to come back to it.
+func (a *app) handOver(ctx context.Context, conn *connection, src source, run *tasks.MapRun, total int64, o *mapOptions) error {
+	bar := a.io.progress((&mapProgress{run: run, total: total, begun: time.Now(), end: "sealing the job"}).line)
+	defer bar.end()
+	job, err := run.Submit(ctx)
+	bar.end()
+	if err != nil {
+		return a.mapFailed(ctx, src, run, err)
+	}
+	submitted, _ := run.Progress()
+	a.io.talk("%d inputs in %d tasks; farm job wait %s follows them, farm job results %s prints what they give", submitted, job.Total, job.ID, job.ID)
+	a.endsHere(conn)
+	if o.json {
+		return a.printJSON(jsonJob(job))
+	}
+	fmt.Fprintln(a.io.out, job.ID)
+	return nil
+}
+
+// carryOut carries a map out to its end.
+func (a *app) carryOut(ctx context.Context, conn *connection, src source, run *tasks.MapRun, results io.Writer, closeOut func() error, total int64, o *mapOptions) error {
+	bar := a.io.progress((&mapProgress{run: run, total: total, begun: time.Now(), end: "waiting for the end of the job"}).line)
 	defer bar.end()
 	for j, err := range run.Results(ctx) {
-		if err == nil {
+		switch {
+		case err != nil:
+		case a.template != nil:
+			err = execute(results, a.template, j)
+		default:
 			_, err = results.Write(append(j, '\n'))
 		}
 		if err != nil {
@@ -303,31 +348,42 @@ type mapProgress struct {
 	run   *tasks.MapRun
 	total int64 // 0: not known
 	begun time.Time
+	end   string // what is waited for when all inputs are done
 }
 
 func (p *mapProgress) line() string {
 	submitted, done := p.run.Progress()
-	return progressLine(done, submitted, p.total, time.Since(p.begun))
+	return progressLine(done, submitted, p.total, time.Since(p.begun), p.end)
 }
 
 // progressLine tells how far a map is. total is 0 when it is not known.
-func progressLine(done, submitted, total int64, passed time.Duration) string {
+func progressLine(done, submitted, total int64, passed time.Duration, end string) string {
 	rate := float64(done) / max(passed.Seconds(), 0.001)
 	if total == 0 {
 		return fmt.Sprintf("%d of %d read so far  %s", done, submitted, perSecond(rate))
 	}
-	const width = 30
-	full := int(width * done / total)
-	bar := fmt.Sprintf("[%s%s] %d/%d", strings.Repeat("=", full), strings.Repeat(" ", width-full), done, total)
+	line := bar(done, total)
 	if done == total {
-		return bar + "  waiting for the end of the job"
+		return line + "  " + end
 	}
-	line := bar + "  " + perSecond(rate)
+	line += "  " + perSecond(rate)
 	if done > 0 {
-		left := time.Duration(float64(total-done) / rate * float64(time.Second))
-		line += "  " + left.Round(time.Second).String() + " left"
+		line += "  " + timeLeft(total-done, rate)
 	}
 	return line
+}
+
+// bar draws how much of a total is done.
+func bar(done, total int64) string {
+	const width = 30
+	full := int(width * done / max(total, 1))
+	full = min(full, width)
+	return fmt.Sprintf("[%s%s] %d/%d", strings.Repeat("=", full), strings.Repeat(" ", width-full), done, total)
+}
+
+// timeLeft is how long the rest takes at a rate per second.
+func timeLeft(left int64, rate float64) string {
+	return time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second).String() + " left"
 }
 
 // perSecond is a rate for people; slow ones are told per minute.

@@ -40,7 +40,7 @@ func (a *app) nsCommand() *cli.Command {
 			},
 			{
 				Name: "rm", Usage: "remove namespaces with all they hold", UsageText: "farm ns rm [flags] NS...", Flags: a.clientFlags(),
-				Description: "Tasks submitted before are finished first. NS may be a list or a glob.",
+				Description: "Tasks submitted before are finished first. " + nsHelp,
 				Action: func(c *cli.Context) error {
 					args, err := wantArgs(c, 1, -1)
 					if err != nil {

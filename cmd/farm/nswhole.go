@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,9 +18,8 @@ import (
 func (a *app) nsHistoryCommand() *cli.Command {
 	return &cli.Command{
 		Name: "history", Usage: "list the versions of a namespace that are kept", UsageText: "farm ns history [flags] NS",
-		Description: "The newest comes first. Each change of a namespace is a version; the last ten are kept.\n\n" +
-			"Example: farm ns history c0",
-		Flags: a.clientFlags(),
+		Description: "The newest comes first. Each change of a namespace is a version; the last ten are kept.",
+		Flags:       a.clientFlags(),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 1, 1)
 			if err != nil {
@@ -59,8 +57,7 @@ func (a *app) nsRestoreCommand() *cli.Command {
 	return &cli.Command{
 		Name: "restore", Usage: "make a namespace what it was at an earlier version", UsageText: "farm ns restore --version V [flags] NS",
 		Description: "It takes its turn after the tasks submitted before, and makes a new version: nothing is lost, and it can be\n" +
-			"taken back in the same way. \"farm ns history\" lists the versions.\n\n" +
-			"Example: farm ns restore --version 7 c0",
+			"taken back in the same way. \"farm ns history\" lists the versions.",
 		Flags: a.clientFlags(&cli.Uint64Flag{Name: "version", Usage: "the `VERSION` to go back to"}),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 1, 1)
@@ -81,8 +78,7 @@ func (a *app) nsForkCommand() *cli.Command {
 	return &cli.Command{
 		Name: "fork", Usage: "copy a namespace", UsageText: "farm ns fork [flags] NS NEW",
 		Description: "NEW gets all that is committed in NS at that moment, at once; tasks running or queued in NS are not in it.\n" +
-			"It is refused when NEW exists.\n\n" +
-			"Example: farm ns fork c0 experiment",
+			"It is refused when NEW exists.",
 		Flags: a.clientFlags(),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 2, 2)
@@ -107,9 +103,8 @@ func removeFirst(err error, name string) error {
 func (a *app) nsExportCommand() *cli.Command {
 	return &cli.Command{
 		Name: "export", Usage: "write a namespace to a file", UsageText: "farm ns export [flags] NS FILE",
-		Description: "FILE may be - for standard output. The file has a checksum; docs/format.md tells its shape.\n\n" +
-			"Example: farm ns export c0 c0.farm",
-		Flags: a.clientFlags(),
+		Description: "FILE may be - for standard output. The file has a checksum; docs/format.md tells its shape.",
+		Flags:       a.clientFlags(),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 2, 2)
 			if err != nil {
@@ -130,16 +125,12 @@ func (a *app) runNsExport(ctx context.Context, conn *connection, name, file stri
 	if err != nil {
 		return err
 	}
-	var b bytes.Buffer
-	if err := (&namespace.Export{Name: name, Version: held.Version, Items: held.Items}).Write(&b); err != nil {
-		return err
-	}
-	size := b.Len()
+	e := &namespace.Export{Name: name, Version: held.Version, Items: held.Items}
 	if file == "-" {
-		_, err := b.WriteTo(a.io.out)
-		return err
+		return e.Write(a.io.out)
 	}
-	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
+	size, err := writeExport(e, file)
+	if err != nil {
 		return fmt.Errorf("write the export: %w", err)
 	}
 	if asJSON {
@@ -149,12 +140,29 @@ func (a *app) runNsExport(ctx context.Context, conn *connection, name, file stri
 	return nil
 }
 
+// writeExport makes the file, and leaves none behind when that fails.
+func writeExport(e *namespace.Export, file string) (size int, err error) {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	err = e.Write(f)
+	if err == nil {
+		var at int64
+		at, err = f.Seek(0, io.SeekCurrent)
+		size = int(at)
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return 0, errors.Join(err, os.Remove(file))
+	}
+	return size, nil
+}
+
 func (a *app) nsImportCommand() *cli.Command {
 	return &cli.Command{
 		Name: "import", Usage: "make a namespace from an exported file", UsageText: "farm ns import [flags] NS FILE",
-		Description: "FILE may be - for standard input. It is refused when NS exists.\n\n" +
-			"Example: farm ns import c1 c0.farm",
-		Flags: a.clientFlags(),
+		Description: "FILE may be - for standard input. It is refused when NS exists.",
+		Flags:       a.clientFlags(),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 2, 2)
 			if err != nil {

@@ -33,7 +33,7 @@ func startTerminal(t *testing.T, dir string, env []string, args ...string) *term
 	t.Helper()
 	master, slave := openTerminal(t)
 	x := &terminal{t: t, master: master, exited: make(chan struct{}), cmd: process(t.Context(), dir, args...)}
-	x.cmd.Env = append(x.cmd.Env, append([]string{"TERM=xterm", "NO_COLOR=", "XDG_STATE_HOME=" + dir + "/state"}, env...)...)
+	x.cmd.Env = append(x.cmd.Env, append([]string{"TERM=xterm", "NO_COLOR=1", "XDG_STATE_HOME=" + dir + "/state"}, env...)...)
 	x.cmd.Stdin, x.cmd.Stdout, x.cmd.Stderr = slave, slave, slave
 	x.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := x.cmd.Start(); err != nil {

@@ -123,7 +123,7 @@ func TestReplScript(t *testing.T) {
 	for script, want := range map[string]ended{
 		"panic(1) // fail panic boom\n\n2 // value 2": {exitFailed, "", "panic: boom\n"},
 		"x := 1\ny := nope":                           {exitFailed, "", "   2 | y := nope\n     |      ^ undefined: nope\n"},
-		"import \"os\"":                               {exitRefused, "", "   1 | import \"os\"\n     |        ^ package \"os\" is not allowed: a cell has no files and no processes\n"},
+		"import \"os/exec\"":                          {exitRefused, "", "   1 | import \"os/exec\"\n     |        ^ package \"os/exec\" is not allowed: a cell has no files and no processes\n"},
 		":nope":                                       {exitUsage, "", "farm: there is no command :nope; :help lists them\n"},
 		":type x y z":                                 {exitFailed, "", "farm: not found: nothing is called x y z here\n"},
 		":vars now":                                   {exitUsage, "", "farm: usage: :vars\n"},

@@ -39,6 +39,16 @@ func (a *app) showStatus(s *tasks.Status) {
 	fmt.Fprintf(a.io.out, "leader %s, term %d\n", leader, s.Term)
 	t := s.Tasks
 	fmt.Fprintf(a.io.out, "tasks  %d queued, %d running, %d succeeded, %d failed, %d cancelled\n\n", t.Queued, t.Running, t.Succeeded, t.Failed, t.Cancelled)
+	a.nodeTable(s).print()
+	fmt.Fprintln(a.io.out)
+	workers := a.io.table("WORKER", "NODE", "SLOTS", "BUSY", "STATE", "ISOLATION")
+	for _, w := range s.Workers {
+		workers.row(w.ID, w.Node, w.Slots, w.Busy, w.State, w.Isolation)
+	}
+	workers.print()
+}
+
+func (a *app) nodeTable(s *tasks.Status) *table {
 	nodes := a.io.table("NODE", "ROLE", "VOTER", "API", "RAFT", "PID", "APPLIED", "HASH", "REACHABLE")
 	for _, n := range s.Nodes {
 		hash := n.Hash
@@ -47,13 +57,7 @@ func (a *app) showStatus(s *tasks.Status) {
 		}
 		nodes.row(n.ID, n.Role, yes(n.Voter), n.API, n.Raft, n.PID, n.Applied, hash, yes(n.Reachable))
 	}
-	nodes.print()
-	fmt.Fprintln(a.io.out)
-	workers := a.io.table("WORKER", "NODE", "SLOTS", "BUSY", "STATE", "ISOLATION")
-	for _, w := range s.Workers {
-		workers.row(w.ID, w.Node, w.Slots, w.Busy, w.State, w.Isolation)
-	}
-	workers.print()
+	return nodes
 }
 
 func yes(b bool) string {

@@ -17,6 +17,7 @@ type submitOptions struct {
 	file   string // or "-"
 	code   string // instead of file
 	args   []string
+	files  []string
 	detach bool
 	json   bool
 }
@@ -34,6 +35,7 @@ func (a *app) submitCommand() *cli.Command {
 			&cli.StringFlag{Name: "ns", Usage: "run in `NAMESPACE`", Destination: &o.task.Namespace},
 			&cli.StringFlag{Name: "id", Usage: "`ID` of the task: a second submit with it is the first one", Destination: &o.task.ID},
 			&cli.StringSliceFlag{Name: "arg", Usage: "`KEY=VALUE` the code can read; may be repeated"},
+			fileFlag(),
 			&cli.DurationFlag{Name: "timeout", Usage: "`TIME` one attempt may take (default: the farm's)", Destination: &o.task.Timeout},
 			&cli.IntFlag{Name: "retries", Usage: "try again up to `N` times when it fails", Destination: &o.task.Retries},
 			&cli.IntFlag{Name: "priority", Usage: "higher goes first", Destination: &o.task.Priority},
@@ -45,6 +47,7 @@ func (a *app) submitCommand() *cli.Command {
 				return err
 			}
 			o.file, o.args, o.json = strings.Join(args, ""), c.StringSlice("arg"), c.Bool("json")
+			o.files = c.StringSlice("file")
 			if err := o.validate(c.IsSet("c")); err != nil {
 				return err
 			}
@@ -61,7 +64,10 @@ func (o *submitOptions) validate(hasCode bool) error {
 		return usage("submit: --timeout, --delay and --retries cannot be negative")
 	}
 	var err error
-	o.task.Args, err = splitArgs("submit", o.args)
+	if o.task.Args, err = splitArgs("submit", o.args); err != nil {
+		return err
+	}
+	o.task.Files, err = readFiles("submit", o.files)
 	return err
 }
 
@@ -109,11 +115,19 @@ func (a *app) runSubmit(ctx context.Context, addr string, o *submitOptions) erro
 	if err != nil {
 		return err
 	}
+	a.endsHere(conn)
 	if o.json {
-		return a.printJSON(map[string]string{"id": h.ID})
+		return a.printJSON(idJSON{h.ID})
 	}
 	fmt.Fprintln(a.io.out, h.ID)
 	return nil
+}
+
+// endsHere says of work left to a farm that ends with this command when it goes on.
+func (a *app) endsHere(conn *connection) {
+	if conn.local {
+		a.io.talk("the local farm ends with this command; the work goes on when one runs in this folder again")
+	}
 }
 
 // cancelTimeout bounds the cancelling of a task after Ctrl-C.

@@ -176,7 +176,8 @@ func (a *app) taskWaitCommand() *cli.Command {
 	var timeout time.Duration
 	return &cli.Command{
 		Name: "wait", Usage: "wait for a task, and end as it does", UsageText: "farm task wait [flags] ID",
-		Flags: a.clientFlags(&cli.DurationFlag{Name: "timeout", Usage: "wait no longer than `TIME` (exit code 3)", Destination: &timeout}),
+		Description: "Prints its value. Ctrl-C ends the waiting, not the task.",
+		Flags:       a.clientFlags(&cli.DurationFlag{Name: "timeout", Usage: "wait no longer than `TIME` (exit code 3)", Destination: &timeout}),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 1, 1)
 			if err != nil {
@@ -194,6 +195,7 @@ func (a *app) taskWaitCommand() *cli.Command {
 				i, err := conn.Wait(ctx, args[0])
 				var failure *tasks.TaskError
 				if err != nil && !errors.As(err, &failure) {
+					a.goesOn(ctx, "task "+args[0], "farm task wait "+args[0])
 					return err
 				}
 				if c.Bool("json") {

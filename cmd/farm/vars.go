@@ -7,17 +7,17 @@ import (
 	"io"
 
 	"github.com/urfave/cli/v2"
+
+	"farm/tasks"
 )
 
-const keyHelp = "NS may be a list (a,b) or a glob ('c*')."
-
-// maxValue is how many bytes of a value are read from standard input.
-const maxValue = 8 << 20
+// nsHelp says what a NS argument may be.
+const nsHelp = "NS may be a list (a,b), a glob ('c*') or a range ('c{0..3}')."
 
 func (a *app) setCommand() *cli.Command {
 	return &cli.Command{
 		Name: "set", Usage: "set a variable of a namespace", UsageText: "farm set [flags] NS KEY JSON",
-		Description: keyHelp + " JSON may be - for standard input. A variable that exists keeps its type.",
+		Description: nsHelp + " JSON may be - for standard input. A variable that exists keeps its type.",
 		Flags:       a.clientFlags(),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 3, 3)
@@ -26,8 +26,11 @@ func (a *app) setCommand() *cli.Command {
 			}
 			value := []byte(args[2])
 			if args[2] == "-" {
-				if value, err = io.ReadAll(io.LimitReader(a.io.in, maxValue)); err != nil {
+				if value, err = io.ReadAll(io.LimitReader(a.io.in, tasks.MaxSetBytes+1)); err != nil {
 					return fmt.Errorf("read standard input: %w", err)
+				}
+				if len(value) > tasks.MaxSetBytes {
+					return fmt.Errorf("%w: standard input has more than %d bytes", tasks.ErrLimit, tasks.MaxSetBytes)
 				}
 			}
 			if !json.Valid(value) {
@@ -45,7 +48,7 @@ func (a *app) setCommand() *cli.Command {
 func (a *app) delCommand() *cli.Command {
 	return &cli.Command{
 		Name: "del", Usage: "remove a variable or declaration of a namespace", UsageText: "farm del [flags] NS KEY",
-		Description: keyHelp,
+		Description: nsHelp,
 		Flags:       a.clientFlags(),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 2, 2)
@@ -75,7 +78,7 @@ func (a *app) overTargets(ctx context.Context, conn *connection, spec string, do
 func (a *app) getCommand() *cli.Command {
 	return &cli.Command{
 		Name: "get", Usage: "print a variable of a namespace as JSON", UsageText: "farm get [flags] NS KEY",
-		Description: keyHelp + " Then each line has the namespace before it.\n\nExample: farm get --type c0 totals",
+		Description: nsHelp + " Then each line has the namespace before it.",
 		Flags: a.clientFlags(
 			&cli.BoolFlag{Name: "type", Usage: "print its Go type instead"},
 			&cli.BoolFlag{Name: "stale", Usage: "any node may answer from what it has"}),
@@ -93,7 +96,7 @@ func (a *app) getCommand() *cli.Command {
 }
 
 type getOptions struct {
-	targets string // a name, a list, a glob
+	targets string // as for Client.Select
 	key     string
 	typ     bool // print the type
 	stale   bool

@@ -111,6 +111,24 @@ func (r *Reader) Bytes() []byte {
 	return p
 }
 
+// Fixed reads n bytes, which are a part of the input. After an error it returns
+// n zero bytes, when n is that of a hash or less, and nil otherwise.
+func (r *Reader) Fixed(n int) []byte {
+	if n > len(r.b) {
+		r.fail()
+		if n > maxFixed {
+			return nil
+		}
+		return make([]byte, n)
+	}
+	p := r.b[:n:n]
+	r.b = r.b[n:]
+	return p
+}
+
+// maxFixed is the largest n for which Fixed returns bytes after an error.
+const maxFixed = 64
+
 // String reads a length and that many bytes as a string.
 func (r *Reader) String() string { return string(r.Bytes()) }
 

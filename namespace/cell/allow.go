@@ -24,6 +24,42 @@ var notMembers = map[string]string{
 	"text/template.Template.ParseFS":    "a cell has no files",
 	"text/template.Template.ParseGlob":  "a cell has no files",
 	"text/template.Template.ParseFiles": "a cell has no files",
+	"os.Stdin":                          "a cell has no standard input",
+	"os.Setenv":                         "a cell has no environment",
+	"os.Unsetenv":                       "a cell has no environment",
+	"os.File.Close":                     "the output of a task is not a file",
+	"os.File.Fd":                        "the output of a task is not a file",
+	"os.File.SyscallConn":               "the output of a task is not a file",
+	"runtime.SetFinalizer":              runsLater,
+	"runtime.AddCleanup":                runsLater,
+	"runtime.ReadMemStats":              "it would measure the interpreter, not the cell",
+	"runtime.MemStats":                  "it would measure the interpreter, not the cell",
+	"runtime.Caller":                    ofInterpreter,
+	"runtime.Callers":                   ofInterpreter,
+	"runtime.CallersFrames":             ofInterpreter,
+	"runtime.FuncForPC":                 ofInterpreter,
+	"runtime.Stack":                     ofInterpreter,
+	"log.New":                           noLogger,
+	"log.Logger":                        noLogger,
+	"log.Default":                       noLogger,
+	"log.SetOutput":                     noLogger,
+	"log.Writer":                        noLogger,
+	"log.Output":                        noLogger,
+	"log.Lshortfile":                    ofInterpreter,
+	"log.Llongfile":                     ofInterpreter,
+}
+
+const (
+	ofInterpreter = "it would show the stack of the interpreter, not that of the cell"
+	noLogger      = "the log of a cell is the output of its task"
+)
+
+// whyNotMember is the reason why a member of a package that cells see a part of is not in that part.
+func whyNotMember(path, name string) string {
+	if why := notMembers[path+"."+name]; why != "" {
+		return why
+	}
+	return whyNotPackage(path)
 }
 
 func whyNotPackage(path string) string {
@@ -32,7 +68,9 @@ func whyNotPackage(path string) string {
 		return "a cell has no files and no processes"
 	case path == "net" || strings.HasPrefix(path, "net/"):
 		return "a cell has no network"
-	case path == "unsafe" || path == "reflect" || path == "syscall" || path == "plugin" || path == "C" ||
+	case path == "reflect":
+		return "it sees the types of the interpreter, not those of the cell"
+	case path == "unsafe" || path == "syscall" || path == "plugin" || path == "C" ||
 		path == "runtime" || strings.HasPrefix(path, "runtime/") || strings.HasPrefix(path, "debug/"):
 		return "it reaches the memory or the process of the worker"
 	case path == "log" || strings.HasPrefix(path, "log/"):
@@ -60,6 +98,12 @@ func Arg(name string) string
 
 // Args are all arguments of the task.
 func Args() map[string]string
+
+// Files are the names of the files given with the task, sorted.
+func Files() []string
+
+// ReadFile is the content of a file given with the task; an error if there is none of that name.
+func ReadFile(name string) ([]byte, error)
 
 // Progress tells how far the task is.
 func Progress(done, total int)

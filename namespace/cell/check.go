@@ -59,7 +59,7 @@ func (w *work) check() error {
 	w.pkg, w.info = pkg, info
 	list = slices.DeleteFunc(list, func(e types.Error) bool { return unusedCall(e, w.trailing) })
 	if len(list) > 0 {
-		return w.c.report(list)
+		return w.c.problem(list, info, w.file)
 	}
 	return nil
 }
@@ -196,24 +196,27 @@ func open(n ast.Node) bool {
 }
 
 // allowed refuses members of packages that are not for cells, or that the engine does not have.
-func (w *work) allowed() error {
+func (w *work) allowed() error { return w.allowedIn(w.info, w.pkg, w.file) }
+
+func (w *work) allowedIn(info *types.Info, pkg *types.Package, file *ast.File) error {
 	type use struct {
 		pos token.Pos
 		err *NotAllowedError
 	}
 	var first *use
-	for id, o := range w.info.Uses {
-		if o.Pkg() == nil || o.Pkg() == w.pkg {
+	for id, o := range info.Uses {
+		if o.Pkg() == nil || o.Pkg() == pkg {
+			continue
+		}
+		if o.Pkg() == types.Unsafe && unsafeMembers[o.Name()] {
 			continue
 		}
 		name := memberName(o)
 		why := notMembers[o.Pkg().Path()+"."+name]
 		if why == "" {
-			top := o.Parent() == o.Pkg().Scope()
-			if !top || !typeinfo.Lacks(o.Pkg().Path(), o.Name()) || inLibrary(o.Pkg().Path(), o.Name()) {
+			if why = lacking(o); why == "" {
 				continue
 			}
-			why = "the interpreter does not have it"
 		}
 		if first == nil || id.Pos() < first.pos {
 			first = &use{id.Pos(), &NotAllowedError{What: o.Pkg().Path() + "." + name, Why: why, Pos: w.c.at(id.Pos())}}
@@ -222,7 +225,22 @@ func (w *work) allowed() error {
 	if first != nil {
 		return first.err
 	}
+	if s := changesPartial(info, file); s != nil {
+		return &NotAllowedError{What: "changing " + info.Uses[s.Sel].Pkg().Path() + "." + s.Sel.Name, Why: "it belongs to the host of the cell", Pos: w.c.at(s.Pos())}
+	}
 	return nil
+}
+
+// lacking says why a member that nobody has refused is not there all the same, "" when it is.
+func lacking(o types.Object) string {
+	path := o.Pkg().Path()
+	switch {
+	case o.Pkg() == types.Unsafe:
+		return whyNotPackage(path)
+	case o.Parent() == o.Pkg().Scope() && typeinfo.Lacks(path, o.Name()) && !inLibrary(path, o.Name()):
+		return "the interpreter does not have it"
+	}
+	return ""
 }
 
 // memberName is "F" or "T.M".

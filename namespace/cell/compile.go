@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"go/types"
 	"maps"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,8 +21,10 @@ const (
 	// BaseFile is a file in a folder that positions name after what was written (cell, or the key of a
 	// declaration): one base name for all that is loaded keeps imports, which engines scope by file,
 	// valid across loads.
-	BaseFile  = "u.go"
-	cellFile  = "cell/" + BaseFile
+	BaseFile = "u.go"
+	cellFile = "cell/" + BaseFile
+	// NoFile is the folder of code that nobody wrote.
+	NoFile    = "__run"
 	cellFunc  = "__cell" // the function made of the statements
 	goVersion = "go1.26"
 	// Reserved is the prefix of names that cells cannot declare.
@@ -42,7 +45,7 @@ type Compiler struct {
 // NewCompiler makes a compiler.
 func NewCompiler() *Compiler {
 	c := &Compiler{fset: token.NewFileSet()}
-	c.imp = typeinfo.New(farmPackage())
+	c.imp = typeinfo.New(append(partialPackages(), farmPackage())...)
 	f := c.fset.AddFile("namespace", -1, 1)
 	c.none = f.Pos(0)
 	return c
@@ -575,7 +578,7 @@ func (w *work) decls(env *Env, body func(*Decl) bool, fn *ast.FuncDecl, node fun
 }
 
 func (c *Compiler) config() types.Config {
-	return types.Config{Importer: c.imp, DisableUnusedImportCheck: true, GoVersion: goVersion}
+	return types.Config{Importer: c.imp, DisableUnusedImportCheck: true, GoVersion: goVersion, Sizes: types.SizesFor("gc", runtime.GOARCH)}
 }
 
 func (c *Compiler) typecheck(f *ast.File) (*types.Package, *types.Info, []types.Error) {
@@ -600,6 +603,14 @@ func newInfo() *types.Info {
 		Uses: map[*ast.Ident]types.Object{}, Selections: map[*ast.SelectorExpr]*types.Selection{},
 		Instances: map[*ast.Ident]types.Instance{}, Implicits: map[ast.Node]types.Object{},
 	}
+}
+
+// problem is the error of a file that does not check: a member that is not for cells, or what Go says.
+func (c *Compiler) problem(list []types.Error, info *types.Info, f *ast.File) error {
+	if err := c.hiddenMember(info, f); err != nil {
+		return err
+	}
+	return c.report(list)
 }
 
 func (c *Compiler) report(list []types.Error) error {
@@ -644,7 +655,8 @@ func (w *work) hoist() error {
 	}
 	noBody := func(*Decl) bool { return false }
 	fn := cellFuncDecl(bind(w.stmts, w.trailing))
-	pkg, info, list := w.c.typecheck(w.decls(w.next, noBody, fn, nil))
+	f := w.decls(w.next, noBody, fn, nil)
+	pkg, info, list := w.c.typecheck(f)
 	var hard []types.Error
 	for _, e := range list {
 		if e.Soft || unusedCall(e, w.trailing) {
@@ -656,7 +668,10 @@ func (w *work) hoist() error {
 		}
 	}
 	if len(hard) > 0 {
-		return w.c.report(hard)
+		return w.c.problem(hard, info, f)
+	}
+	if err := w.allowedIn(info, pkg, f); err != nil {
+		return err
 	}
 	vars, imps := maps.Clone(w.vars), maps.Clone(w.imps)
 	drop := map[string]bool{}
@@ -667,7 +682,7 @@ func (w *work) hoist() error {
 		}
 		if obj == nil || obj.Type() == nil || obj.Type() == types.Typ[types.Invalid] {
 			if len(list) > 0 {
-				return w.c.report(list)
+				return w.c.problem(list, info, f)
 			}
 			return w.fail(w.top[n].Pos(), "cannot determine the type of %s", n)
 		}

@@ -59,7 +59,10 @@ func (w *work) emit() (*Unit, error) {
 	if err := w.monomorphize(); err != nil {
 		return nil, err
 	}
-	lw := &lowerer{c: w.c, info: w.info, pkg: w.pkg}
+	lw := &lowerer{c: w.c, info: w.info, pkg: w.pkg, loads: func(name string) bool {
+		d := w.next.Find(name)
+		return d == nil || w.need.decls[d] // an instance is made when it is needed
+	}}
 	for _, d := range w.next.Decls {
 		n := w.nodes[d]
 		if n == nil || d.generic() {
@@ -81,10 +84,15 @@ func (w *work) emit() (*Unit, error) {
 		return nil, err
 	}
 	w.assignResult()
-	w.fn.Body.List = append(w.fn.Body.List, &ast.ExprStmt{X: hostCall("End")})
-	w.fn.Name = ast.NewIdent(u.Func)
+	end := "End"
+	if w.program != nil {
+		end = "EndProgram"
+	}
+	w.fn.Body.List = append(w.fn.Body.List, &ast.ExprStmt{X: hostCall(end)})
+	body := fmt.Sprintf("%sbody%d", Reserved, u.N)
+	w.fn.Name = ast.NewIdent(body)
 	fn := w.print(w.fn)
-	u.Code = fn.code
+	u.Code = fmt.Sprintf("%s\n//line %s/%s:1\nfunc %s() {\n\tdefer %s.Leave()\n\t%s()\n}", fn.code, NoFile, BaseFile, u.Func, hostName, body)
 	for _, f := range w.extra {
 		if err := lw.decl(f); err != nil {
 			return nil, err
@@ -117,7 +125,9 @@ func (w *work) importsOf(n ast.Node) map[string]string {
 	out := map[string]string{}
 	for m := range mentions(n) {
 		if p, ok := w.next.Imports[m]; ok {
-			out[m] = p
+			if p != "unsafe" { // folded
+				out[m] = p
+			}
 		} else if m == hostName {
 			out[m] = HostPath
 		} else if w.mono != nil && w.mono.extra[m] != "" {

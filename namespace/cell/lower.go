@@ -20,7 +20,8 @@ type lowerer struct {
 	types   map[ast.Expr]types.Type // of expressions made here
 	helpers []Def                   // functions that lowered code calls
 	have    map[string]bool
-	helped  bool // the current unit uses helpers
+	helped  bool                   // the current unit uses helpers
+	loads   func(name string) bool // says that a type of the package is loaded
 }
 
 // decl lowers one declaration.
@@ -28,6 +29,7 @@ func (l *lowerer) decl(n ast.Decl) error {
 	if g, ok := n.(*ast.GenDecl); ok && g.Tok == token.CONST {
 		return nil // uses of constants are folded
 	}
+	l.simplify(n)
 	caught := l.captured(n)
 	astutil.Apply(n, l.foldConstant, l.expr)
 	l.statements(n, caught)

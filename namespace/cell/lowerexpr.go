@@ -175,6 +175,9 @@ func (l *lowerer) expr(cur *astutil.Cursor) bool {
 			l.refuseTarget(n.Type)
 		}
 		l.assertion(n)
+		if n.Type != nil {
+			l.assertOwn(cur, n)
+		}
 	case *ast.TypeSwitchStmt:
 		for _, c := range n.Body.List {
 			for _, x := range c.(*ast.CaseClause).List {
@@ -203,6 +206,11 @@ func (l *lowerer) call(cur *astutil.Cursor, n *ast.CallExpr) {
 		}
 	}
 	l.toInterface(cur, n)
+	if sel, ok := ast.Unparen(n.Fun).(*ast.SelectorExpr); ok {
+		if b, ok := l.info.Uses[sel.Sel].(*types.Builtin); ok { // one that is constant is folded
+			l.refuse(n.Pos(), "unsafe."+b.Name()+" of this type", "its value is not known here")
+		}
+	}
 	if sel, ok := n.Fun.(*ast.SelectorExpr); ok {
 		l.packageCall(n, sel)
 	}

@@ -14,12 +14,14 @@ import (
 // What the interpreter gives to native code has no methods below the top level and no type names. Calls
 // that would show it are lowered, or refused here.
 
-// printers are the functions of fmt that format: the index of the format, -1 when there is none, and
+// printers are the functions of fmt, log and farm that format: the index of the format, -1 when there is none, and
 // that of the first operand.
 var printers = map[string][2]int{
 	"Print": {-1, 0}, "Println": {-1, 0}, "Sprint": {-1, 0}, "Sprintln": {-1, 0},
 	"Fprint": {-1, 1}, "Fprintln": {-1, 1}, "Append": {-1, 1}, "Appendln": {-1, 1},
 	"Printf": {0, 1}, "Sprintf": {0, 1}, "Errorf": {0, 1}, "Fprintf": {1, 2}, "Appendf": {1, 2},
+	"Fatal": {-1, 0}, "Fatalln": {-1, 0}, "Fatalf": {0, 1}, "Panic": {-1, 0}, "Panicln": {-1, 0}, "Panicf": {0, 1},
+	"Logf": {0, 1},
 }
 
 // reflectors are functions that look into values by reflection: the index of the argument they look at.
@@ -41,16 +43,71 @@ func (l *lowerer) packageCall(n *ast.CallExpr, sel *ast.SelectorExpr) {
 		}
 		return
 	}
-	if at, ok := printers[f.Name()]; ok && f.Pkg().Path() == "fmt" && f.Signature().Recv() == nil && !n.Ellipsis.IsValid() {
+	if at, ok := printers[f.Name()]; ok && (f.Pkg().Path() == "fmt" || f.Pkg().Path() == "log" || f.Pkg().Path() == "farm") && f.Signature().Recv() == nil && !n.Ellipsis.IsValid() {
 		l.format(n, at[0], at[1])
 	}
 	switch full {
+	case "reflect.DeepEqual":
+		l.deepEqual(n)
 	case "errors.As":
 		l.errorsAs(n)
 	case "errors.Is":
-		// Native code sees a new wrapper each time it gets an error of the namespace.
-		n.Fun = hostCall("Is").Fun
+		l.errorsIs(n)
+	case "errors.Unwrap":
+		l.errorsUnwrap(n)
+	case "errors.Join":
+		for i, a := range n.Args {
+			if !n.Ellipsis.IsValid() && !l.info.Types[a].IsNil() {
+				n.Args[i] = hostCall("Err", a)
+			}
+		}
 	}
+}
+
+// deepEqual allows what native reflection compares as Go does: values of one type, known here. What is
+// in an interface has lost its type.
+func (l *lowerer) deepEqual(n *ast.CallExpr) {
+	x, y := l.typeOf(n.Args[0]), l.typeOf(n.Args[1])
+	why := ""
+	switch {
+	case x == nil || y == nil || !types.Identical(types.Default(x), types.Default(y)):
+		why = "of values of two types"
+	case l.holdsInterface(x, map[types.Type]bool{}):
+		why = "of values with interfaces inside"
+	}
+	if why != "" {
+		l.refuse(n.Pos(), "reflect.DeepEqual "+why, "the interpreter does not keep the types of the cell in them: compare what they hold")
+	}
+}
+
+// holdsInterface says that a type has an interface somewhere in it.
+func (l *lowerer) holdsInterface(t types.Type, seen map[types.Type]bool) bool {
+	if seen[t] {
+		return false
+	}
+	seen[t] = true
+	in := func(t types.Type) bool { return l.holdsInterface(t, seen) }
+	switch u := t.Underlying().(type) {
+	case *types.Interface:
+		return true
+	case *types.Basic:
+		return u.Kind() == types.UntypedNil
+	case *types.Pointer:
+		return in(u.Elem())
+	case *types.Slice:
+		return in(u.Elem())
+	case *types.Array:
+		return in(u.Elem())
+	case *types.Map:
+		return in(u.Key()) || in(u.Elem())
+	case *types.Struct:
+		for f := range u.Fields() {
+			if in(f.Type()) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // misread says why native reflection would see a type wrongly, "" when it would not.
@@ -343,38 +400,6 @@ func verbsOf(format string) (list []verb, ok bool) {
 		list = append(list, v)
 	}
 	return list, true
-}
-
-// errorsAs does errors.As for error types of the namespace in the interpreter: native code cannot see
-// them.
-func (l *lowerer) errorsAs(n *ast.CallExpr) {
-	p, ok := l.typeOf(n.Args[1]).Underlying().(*types.Pointer)
-	if !ok || !l.namesTypes(p.Elem(), map[types.Type]bool{}) || types.IsInterface(p.Elem()) {
-		return
-	}
-	if l.lost(p.Elem()) {
-		l.refuse(n.Args[1].Pos(), "errors.As for a struct", lostWhy)
-		return
-	}
-	text, ok := l.typeExprOf(p.Elem())
-	if !ok {
-		l.refuse(n.Pos(), "errors.As for this type", "the interpreter cannot run it")
-		return
-	}
-	h := hashOf("as", text)
-	fn := Reserved + "as_" + hex.EncodeToString(h[:5])
-	l.addHelper(fn, h, fmt.Sprintf(`func %s(errs []interface{}, target *%s) bool {
-	for i := 0; i < len(errs); i++ {
-		e, ok := errs[i].(%s)
-		if ok {
-			*target = e
-			return true
-		}
-	}
-	return false
-}`, fn, text, text))
-	n.Args[0] = hostCall("Chain", n.Args[0])
-	n.Fun = ident(fn, n.Pos())
 }
 
 const lostWhy = "the interpreter loses structs of the namespace in error and other standard interfaces: use a pointer"

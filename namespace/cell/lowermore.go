@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
+	"runtime"
 
 	"golang.org/x/tools/go/ast/astutil"
 )
@@ -46,9 +47,10 @@ func (l *lowerer) compared(n *ast.BinaryExpr) {
 		l.refuse(n.OpPos, "comparing values of an interface with methods", "the interpreter does not do it rightly: compare what is in them")
 	}
 	if types.Identical(x, y) {
+		l.comparedCalls(n, x)
 		return
 	}
-	if types.IsInterface(x) || types.IsInterface(y) {
+	if types.IsInterface(x) || types.IsInterface(y) || x == types.Typ[types.UntypedNil] || y == types.Typ[types.UntypedNil] {
 		return
 	}
 	to := func(e ast.Expr, t types.Type) ast.Expr {
@@ -77,6 +79,26 @@ func (l *lowerer) compared(n *ast.BinaryExpr) {
 	} else {
 		n.X = to(n.X, y)
 	}
+}
+
+// comparedCalls compares arrays and structs that calls give in a function made for the type: the
+// interpreter has no place for the two results.
+func (l *lowerer) comparedCalls(n *ast.BinaryExpr, t types.Type) {
+	switch t.Underlying().(type) {
+	case *types.Array, *types.Struct:
+	default:
+		return
+	}
+	text, ok := l.typeExprOf(t)
+	if !ok || !calls(n.X) && !calls(n.Y) {
+		return
+	}
+	name, h := helperName("same", text)
+	l.addHelper(name, h, fmt.Sprintf("func %s(a, b %s) bool { return a == b }", name, text))
+	pos := n.X.Pos()
+	same := &ast.CallExpr{Fun: ident(name, pos), Lparen: pos, Args: []ast.Expr{n.X, n.Y}, Rparen: pos}
+	l.set(same, types.Typ[types.Bool])
+	n.X, n.Y = same, ident("true", pos)
 }
 
 // nilKey gives the nil that indexes a map its type.
@@ -164,6 +186,10 @@ func (l *lowerer) newCall(cur *astutil.Cursor, n *ast.CallExpr) {
 // makeCall makes channels of one direction from one of both.
 func (l *lowerer) makeCall(cur *astutil.Cursor, n *ast.CallExpr) {
 	t := l.info.TypeOf(n)
+	if slice, ok := t.Underlying().(*types.Slice); ok && len(n.Args) == 3 && l.info.Types[n.Args[2]].Value == nil {
+		l.makeSlice(cur, n, slice)
+		return
+	}
 	c, ok := t.Underlying().(*types.Chan)
 	if !ok || c.Dir() == types.SendRecv {
 		return
@@ -177,6 +203,22 @@ func (l *lowerer) makeCall(cur *astutil.Cursor, n *ast.CallExpr) {
 	n.Args[0] = mustParseExpr("chan ("+elem+")", n.Pos())
 	out := &ast.CallExpr{Fun: &ast.ParenExpr{X: mustParseExpr(text, n.Pos())}, Lparen: n.Pos(), Args: []ast.Expr{n}, Rparen: n.Pos()}
 	l.set(out, t)
+	cur.Replace(out)
+}
+
+// makeSlice looks at length and capacity first, for the errors of Go.
+func (l *lowerer) makeSlice(cur *astutil.Cursor, n *ast.CallExpr, slice *types.Slice) {
+	text, ok := l.typeExprOf(l.info.TypeOf(n))
+	if !ok {
+		return
+	}
+	size := types.SizesFor("gc", runtime.GOARCH).Sizeof(slice.Elem())
+	name, h := helperName("make", text)
+	l.addHelper(name, h, fmt.Sprintf("func %s(n, c int) %s { %s.CheckMake(n, c, %d); return make(%s, n, c) }", name, text, hostName, size, text))
+	pos := n.Pos()
+	out := &ast.CallExpr{Fun: ident(name, pos), Lparen: pos, Rparen: pos,
+		Args: []ast.Expr{call1("int", n.Args[1], pos), call1("int", n.Args[2], pos)}}
+	l.set(out, l.info.TypeOf(n))
 	cur.Replace(out)
 }
 

@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -30,13 +31,13 @@ func (l *lowerer) statements(n ast.Node, caught map[types.Object]bool) {
 		if f, ok := l.info.Defs[n.Name].(*types.Func); ok {
 			sig = f.Signature()
 		}
-		s.body(n.Body, sig)
+		s.body(n.Body, n.Type, sig)
 	default:
 		s.literals(n)
 	}
 }
 
-func (s *stmts) body(b *ast.BlockStmt, sig *types.Signature) {
+func (s *stmts) body(b *ast.BlockStmt, ft *ast.FuncType, sig *types.Signature) {
 	if b == nil {
 		return
 	}
@@ -56,7 +57,60 @@ func (s *stmts) body(b *ast.BlockStmt, sig *types.Signature) {
 		}
 		return true
 	})
-	b.List = inner.list(b.List)
+	b.List = slices.Concat(zeroResults(ft, sig), inner.list(b.List))
+}
+
+// zeroResults sets named results to zero: the interpreter has them in the place where the caller wants
+// the value, with what was there before.
+func zeroResults(ft *ast.FuncType, sig *types.Signature) []ast.Stmt {
+	if sig == nil || ft.Results == nil {
+		return nil
+	}
+	hidden := map[string]bool{} // names in the function that may hide those of a type
+	for _, list := range []*types.Tuple{sig.Params(), sig.Results()} {
+		for v := range list.Variables() {
+			hidden[v.Name()] = true
+		}
+	}
+	var out []ast.Stmt
+	for _, f := range ft.Results.List {
+		for _, id := range f.Names {
+			if id.Name == "_" {
+				continue
+			}
+			i := slices.IndexFunc(slices.Collect(sig.Results().Variables()), func(v *types.Var) bool { return v.Name() == id.Name })
+			if lit := zeroLiteral(sig.Results().At(i).Type(), id.Pos()); lit != nil {
+				out = append(out, assign(use(id), lit))
+				continue
+			}
+			typ := copyTree(f.Type, nil)
+			if slices.ContainsFunc(slices.Collect(maps.Keys(mentions(typ))), func(n string) bool { return hidden[n] }) {
+				continue
+			}
+			out = append(out, varAssignment(&ast.ValueSpec{Names: []*ast.Ident{use(id)}, Type: typ})...)
+		}
+	}
+	return out
+}
+
+// zeroLiteral is the zero value of types that have a short one, nil for others.
+func zeroLiteral(t types.Type, pos token.Pos) ast.Expr {
+	switch u := t.Underlying().(type) {
+	case *types.Pointer, *types.Slice, *types.Map, *types.Chan, *types.Signature, *types.Interface:
+		return ident("nil", pos)
+	case *types.Basic:
+		switch {
+		case t != types.Type(u):
+			return nil
+		case u.Info()&types.IsInteger != 0:
+			return &ast.BasicLit{Kind: token.INT, ValuePos: pos, Value: "0"}
+		case u.Info()&types.IsString != 0:
+			return &ast.BasicLit{Kind: token.STRING, ValuePos: pos, Value: `""`}
+		case u.Info()&types.IsBoolean != 0:
+			return ident("false", pos)
+		}
+	}
+	return nil
 }
 
 // literals lowers the function literals in an expression or simple statement.
@@ -67,7 +121,7 @@ func (s *stmts) literals(n ast.Node) {
 	ast.Inspect(n, func(n ast.Node) bool {
 		if f, ok := n.(*ast.FuncLit); ok {
 			sig, _ := s.l.typeOf(f).(*types.Signature)
-			s.body(f.Body, sig)
+			s.body(f.Body, f.Type, sig)
 			return false
 		}
 		return true
@@ -172,7 +226,7 @@ func (s *stmts) assignStmt(x *ast.AssignStmt) []ast.Stmt {
 	var after []ast.Stmt
 	for i, lhs := range x.Lhs {
 		id, ok := lhs.(*ast.Ident)
-		if !ok || !s.fresh(id) {
+		if !ok || id.Name == "_" || s.l.info.Defs[id] == nil || !s.fresh(id) && !receives(x.Rhs) {
 			continue
 		}
 		t := s.l.temp(id.Pos())
@@ -203,6 +257,15 @@ func (s *stmts) rightFirst(values []ast.Expr) []ast.Stmt {
 	return before
 }
 
+// receives says that a definition gets its values from a channel: the interpreter puts them where they
+// cannot be changed.
+func receives(values []ast.Expr) bool {
+	return slices.ContainsFunc(values, func(x ast.Expr) bool {
+		u, ok := ast.Unparen(x).(*ast.UnaryExpr)
+		return ok && u.Op == token.ARROW
+	})
+}
+
 func callsLiteral(x ast.Expr) bool {
 	found := false
 	ast.Inspect(x, func(n ast.Node) bool {
@@ -228,7 +291,13 @@ func (s *stmts) assignOrder(x *ast.AssignStmt) []ast.Stmt {
 		}
 	}
 	for i, lhs := range x.Lhs {
-		if p, ok := ast.Unparen(lhs).(*ast.StarExpr); ok && calls(p.X) {
+		if sel, ok := ast.Unparen(lhs).(*ast.SelectorExpr); ok && s.movesAway(x, sel.X) {
+			t := s.l.temp(sel.Pos())
+			before = append(before, define(t, sel.X))
+			x.Lhs[i] = &ast.SelectorExpr{X: use(t), Sel: sel.Sel}
+			continue
+		}
+		if p, ok := ast.Unparen(lhs).(*ast.StarExpr); ok && (calls(p.X) || s.movesAway(x, p.X)) {
 			t := s.l.temp(p.Pos())
 			before = append(before, define(t, p.X))
 			x.Lhs[i] = &ast.StarExpr{Star: p.Star, X: use(t)}
@@ -238,7 +307,7 @@ func (s *stmts) assignOrder(x *ast.AssignStmt) []ast.Stmt {
 		if !ok {
 			continue
 		}
-		if calls(ix.X) {
+		if calls(ix.X) || s.movesAway(x, ix.X) {
 			if _, array := s.l.typeOf(ix.X).Underlying().(*types.Array); !array {
 				t := s.l.temp(ix.X.Pos())
 				before = append(before, define(t, ix.X))
@@ -257,6 +326,24 @@ func (s *stmts) assignOrder(x *ast.AssignStmt) []ast.Stmt {
 		x.Lhs[i] = &y
 	}
 	return append(before, x)
+}
+
+// movesAway says that an operand of a left side is a pointer, slice or map in a variable that the same
+// statement assigns to.
+func (s *stmts) movesAway(x *ast.AssignStmt, operand ast.Expr) bool {
+	id, ok := ast.Unparen(operand).(*ast.Ident)
+	if !ok || s.l.typeOf(id) == nil {
+		return false
+	}
+	switch s.l.typeOf(id).Underlying().(type) {
+	case *types.Pointer, *types.Slice, *types.Map:
+	default:
+		return false
+	}
+	return slices.ContainsFunc(x.Lhs, func(e ast.Expr) bool {
+		l, ok := ast.Unparen(e).(*ast.Ident)
+		return ok && l.Name == id.Name
+	})
 }
 
 // calls says that an expression contains a call.
@@ -285,16 +372,21 @@ func loads(x ast.Expr) bool {
 	return false
 }
 
+func isLiteral(x ast.Expr) bool {
+	_, lit := ast.Unparen(x).(*ast.FuncLit)
+	return lit
+}
+
 // throughTemps assigns the results of calls, receives and other expressions with several values by way
 // of new variables: the interpreter has them write to the place of the variable itself, too early (the
 // called function sees its own result there) or to another place (pointers go stale).
 func (s *stmts) throughTemps(list []ast.Stmt) []ast.Stmt {
 	x := list[len(list)-1].(*ast.AssignStmt)
 	if x.Tok == token.ASSIGN && len(x.Rhs) > 1 {
-		called := slices.ContainsFunc(x.Rhs, s.calls)
+		called := slices.ContainsFunc(x.Rhs, s.calls) || slices.ContainsFunc(x.Rhs, isLiteral)
 		for i, r := range x.Rhs {
 			switch ast.Unparen(r).(type) {
-			case *ast.CompositeLit, *ast.StarExpr, *ast.BinaryExpr, *ast.CallExpr:
+			case *ast.CompositeLit, *ast.StarExpr, *ast.BinaryExpr, *ast.CallExpr, *ast.FuncLit:
 				if !called && !loads(r) {
 					continue
 				}
@@ -305,8 +397,14 @@ func (s *stmts) throughTemps(list []ast.Stmt) []ast.Stmt {
 		}
 	}
 	if x.Tok == token.ASSIGN && len(x.Rhs) == 1 && allBlank(x.Lhs) {
-		// A value that is thrown away is read all the same: a nil pointer panics.
-		if _, load := ast.Unparen(x.Rhs[0]).(*ast.StarExpr); load {
+		if _, call := ast.Unparen(x.Rhs[0]).(*ast.CallExpr); !call && len(x.Lhs) == 2 {
+			y := *x
+			y.Lhs, y.Tok = []ast.Expr{s.l.temp(x.Pos()), x.Lhs[1]}, token.DEFINE
+			list[len(list)-1] = &y
+			return list
+		}
+		// A value that is thrown away is computed all the same: a nil pointer panics.
+		if _, call := ast.Unparen(x.Rhs[0]).(*ast.CallExpr); !call && acts(x.Rhs[0]) && len(x.Lhs) == 1 {
 			t := s.l.temp(x.Pos())
 			list = slices.Insert(list, len(list)-1, define(t, x.Rhs[0]))
 			x.Rhs[0] = use(t)
@@ -355,6 +453,8 @@ func (s *stmts) indirect(x *ast.AssignStmt) bool {
 		return r.Op == token.ARROW
 	case *ast.CompositeLit, *ast.FuncLit:
 		return true
+	case *ast.TypeAssertExpr:
+		return types.IsInterface(s.l.typeOf(r))
 	default:
 		return false
 	}
@@ -402,7 +502,7 @@ func (s *stmts) declStmt(x *ast.DeclStmt) []ast.Stmt {
 			before = s.rightFirst(vs.Values)
 		}
 		for i, id := range vs.Names {
-			if !s.fresh(id) {
+			if !s.fresh(id) && (id.Name == "_" || !receives(vs.Values)) {
 				continue
 			}
 			t := s.l.temp(id.Pos())
@@ -465,7 +565,22 @@ func (s *stmts) clauses(b *ast.BlockStmt) {
 func (s *stmts) switchStmt(x *ast.SwitchStmt) []ast.Stmt {
 	s.literals(x.Tag)
 	s.clauses(x.Body)
-	if x.Tag == nil {
+	if id, ok := x.Tag.(*ast.Ident); ok && id.Name == "true" && s.l.typeOf(id) == types.Typ[types.Bool] {
+		x.Tag = nil // folded
+	}
+	if x.Tag == nil { // the interpreter looks at one condition of a case
+		for _, c := range x.Body.List {
+			c := c.(*ast.CaseClause)
+			for i, e := range c.List {
+				if types.IsInterface(s.l.typeOf(e)) {
+					c.List[i] = &ast.BinaryExpr{X: e, OpPos: e.Pos(), Op: token.EQL, Y: call1("any", ident("true", e.Pos()), e.Pos())}
+				}
+			}
+			for _, e := range c.List[min(len(c.List), 1):] {
+				c.List[0] = &ast.BinaryExpr{X: c.List[0], OpPos: e.Pos(), Op: token.LOR, Y: e}
+			}
+			c.List = c.List[:min(len(c.List), 1)]
+		}
 		return s.lift(&x.Init, x)
 	}
 	t := s.l.typeOf(x.Tag)
@@ -479,6 +594,7 @@ func (s *stmts) switchStmt(x *ast.SwitchStmt) []ast.Stmt {
 			et := s.l.typeOf(e)
 			if types.IsInterface(t) && et != nil && !types.IsInterface(et) && et != types.Typ[types.UntypedNil] {
 				e = call1("any", e, e.Pos())
+				s.l.set(e, types.NewInterfaceType(nil, nil))
 			}
 			if _, lit := e.(*ast.CompositeLit); lit {
 				e = &ast.ParenExpr{Lparen: e.Pos(), X: e, Rparen: e.End()}
@@ -486,9 +602,7 @@ func (s *stmts) switchStmt(x *ast.SwitchStmt) []ast.Stmt {
 			value := use(tag)
 			s.l.set(value, t)
 			is := &ast.BinaryExpr{X: value, OpPos: e.Pos(), Op: token.EQL, Y: e}
-			if !types.IsInterface(t) {
-				s.l.compared(is)
-			}
+			s.l.compared(is)
 			e = is
 			if i > 0 { // the interpreter looks at one condition of a case
 				e = &ast.BinaryExpr{X: c.List[0], OpPos: e.Pos(), Op: token.LOR, Y: e}
@@ -510,7 +624,7 @@ func (s *stmts) switchStmt(x *ast.SwitchStmt) []ast.Stmt {
 // finds constants of basic types, and those up to 63 bits.
 func (s *stmts) outright(t types.Type) bool {
 	b, ok := t.Underlying().(*types.Basic)
-	return !ok || b.Kind() == types.Uint64 || b.Kind() == types.Uint || b.Kind() == types.Uintptr
+	return !ok || b.Info()&types.IsBoolean != 0 || b.Kind() == types.Uint64 || b.Kind() == types.Uint || b.Kind() == types.Uintptr
 }
 
 // around puts statements before one that may have a label: breaks out of it must keep working, so the
@@ -520,6 +634,9 @@ func (s *stmts) around(pre []ast.Stmt, st ast.Stmt) []ast.Stmt {
 }
 
 func (s *stmts) typeSwitch(x *ast.TypeSwitchStmt) []ast.Stmt {
+	if list := s.ownSwitch(x); list != nil {
+		return list
+	}
 	if a, ok := x.Assign.(*ast.AssignStmt); ok {
 		for _, c := range x.Body.List {
 			c := c.(*ast.CaseClause)
@@ -536,57 +653,93 @@ func (s *stmts) typeSwitch(x *ast.TypeSwitchStmt) []ast.Stmt {
 	return s.lift(&x.Init, x)
 }
 
-// selectStmt brings sends and receives into the forms that work: values of the exact type, receives
-// into new variables.
+// selectStmt has the host do the select, and becomes a switch on the number of the case that it took:
+//
+//	switch __host.Select(blocks, c1, &sent, nil, c2, &received, &ok) { case 0: ...; case 1: ... }
+//
+// The interpreter keeps the cases of a select in one place for all goroutines that execute it. Channels
+// and values are evaluated once, before, in order; what is received goes through new variables.
 func (s *stmts) selectStmt(x *ast.SelectStmt) []ast.Stmt {
 	var pre []ast.Stmt
+	out := &ast.SwitchStmt{Switch: x.Pos(), Body: &ast.BlockStmt{Lbrace: x.Body.Lbrace, Rbrace: x.Body.Rbrace}}
+	args := []ast.Expr{ident("true", x.Pos())}
+	number := 0
 	for _, c := range x.Body.List {
 		c := c.(*ast.CommClause)
-		switch comm := c.Comm.(type) {
-		case *ast.SendStmt:
-			ch, ok := s.l.typeOf(comm.Chan).Underlying().(*types.Chan)
-			text, writes := "", false
-			if ok {
-				text, writes = s.l.typeExprOf(ch.Elem())
-			}
-			if !writes {
-				continue
-			}
-			comm.Chan = s.now(&pre, comm.Chan)
-			t := s.l.temp(comm.Value.Pos())
-			pre = append(pre, varOf(t, text, comm.Value))
-			comm.Value = use(t)
-		case *ast.AssignStmt:
-			comm.Rhs[0] = ast.Unparen(comm.Rhs[0])
-			s.receiveNow(&pre, comm.Rhs[0])
-			if allBlank(comm.Lhs) {
-				c.Comm = &ast.ExprStmt{X: comm.Rhs[0]}
-				continue
-			}
-			var body []ast.Stmt
-			for i, lhs := range comm.Lhs {
-				if id, ok := lhs.(*ast.Ident); ok && id.Name == "_" {
-					continue
-				}
-				t := s.l.temp(lhs.Pos())
-				if comm.Tok == token.DEFINE {
-					body = append(body, define(use(lhs.(*ast.Ident)), use(t)))
-				} else {
-					body = append(body, assign(lhs, use(t)))
-				}
-				comm.Lhs[i] = t
-			}
-			if len(body) > 0 {
-				comm.Tok = token.DEFINE
-			}
-			c.Body = append(body, c.Body...)
-		case *ast.ExprStmt:
-			comm.X = ast.Unparen(comm.X)
-			s.receiveNow(&pre, comm.X)
+		clause := &ast.CaseClause{Case: c.Case, Colon: c.Colon}
+		out.Body.List = append(out.Body.List, clause)
+		if c.Comm == nil {
+			args[0] = ident("false", x.Pos())
+			clause.Body = s.list(c.Body)
+			continue
+		}
+		ch, value, ok, head := s.communication(&pre, c.Comm)
+		clause.Body = append(head, s.list(c.Body)...)
+		clause.List = []ast.Expr{&ast.BasicLit{Kind: token.INT, ValuePos: c.Pos(), Value: strconv.Itoa(number)}}
+		args = append(args, ch, value, ok)
+		number++
+	}
+	call := hostCall("Select", args...)
+	call.Lparen, call.Rparen = x.Pos(), x.Pos()
+	if number == 0 && len(out.Body.List) > 0 { // default alone
+		return []ast.Stmt{out}
+	}
+	t := s.l.temp(x.Pos())
+	out.Tag = use(t)
+	return s.around(append(pre, define(t, call)), out)
+}
+
+// communication gives the operands of one case for the host: the channel, the place of the value, that of
+// the second value, and what comes first in the body of the case. It evaluates what is sent.
+func (s *stmts) communication(pre *[]ast.Stmt, comm ast.Stmt) (ch, value, ok ast.Expr, head []ast.Stmt) {
+	none := func() ast.Expr { return ident("nil", comm.Pos()) }
+	place := func(id *ast.Ident) ast.Expr { return &ast.UnaryExpr{OpPos: id.Pos(), Op: token.AND, X: use(id)} }
+	send, isSend := comm.(*ast.SendStmt)
+	var from ast.Expr
+	var lhs []ast.Expr
+	tok := token.ASSIGN
+	switch c := comm.(type) {
+	case *ast.SendStmt:
+		s.literals(c)
+		from = c.Chan
+	case *ast.AssignStmt:
+		s.literals(c)
+		from, lhs, tok = ast.Unparen(c.Rhs[0]).(*ast.UnaryExpr).X, c.Lhs, c.Tok
+	case *ast.ExprStmt:
+		s.literals(c)
+		from = ast.Unparen(c.X).(*ast.UnaryExpr).X
+	}
+	t, isChan := s.l.typeOf(from).Underlying().(*types.Chan)
+	if !isChan {
+		s.l.refuse(comm.Pos(), "a select with a channel of this type", cannotRun)
+		return none(), none(), none(), nil
+	}
+	text, writes := s.l.typeExprOf(t.Elem())
+	if !writes {
+		s.l.refuse(comm.Pos(), "a select with a channel of this type", cannotRun+": declare the type at top level")
+		return none(), none(), none(), nil
+	}
+	ch = s.now(pre, from)
+	v := s.l.temp(comm.Pos())
+	if isSend {
+		*pre = append(*pre, varOf(v, text, send.Value))
+		return ch, place(v), ident("true", comm.Pos()), nil
+	}
+	*pre = append(*pre, varOf(v, text, nil))
+	second := s.l.temp(comm.Pos())
+	*pre = append(*pre, varOf(second, "bool", nil))
+	for i, l := range lhs {
+		if id, is := l.(*ast.Ident); is && id.Name == "_" {
+			continue
+		}
+		from := use([]*ast.Ident{v, second}[i])
+		if tok == token.DEFINE {
+			head = append(head, define(use(l.(*ast.Ident)), from))
+		} else {
+			head = append(head, assign(l, from))
 		}
 	}
-	s.clauses(x.Body)
-	return s.around(pre, x)
+	return ch, place(v), place(second), head
 }
 
 // now evaluates an expression before the statement.
@@ -599,13 +752,6 @@ func (s *stmts) now(pre *[]ast.Stmt, x ast.Expr) ast.Expr {
 	return use(t)
 }
 
-// receiveNow evaluates the channel of a receive before the select.
-func (s *stmts) receiveNow(pre *[]ast.Stmt, x ast.Expr) {
-	if u, ok := x.(*ast.UnaryExpr); ok && u.Op == token.ARROW {
-		u.X = s.now(pre, u.X)
-	}
-}
-
 func allBlank(list []ast.Expr) bool {
 	for _, x := range list {
 		if id, ok := x.(*ast.Ident); !ok || id.Name != "_" {
@@ -615,11 +761,14 @@ func allBlank(list []ast.Expr) bool {
 	return true
 }
 
-// varOf is var name T = value.
+// varOf is var name T = value, or var name T.
 func varOf(name *ast.Ident, typ string, v ast.Expr) ast.Stmt {
 	x := mustParseExpr(typ, name.Pos())
-	return &ast.DeclStmt{Decl: &ast.GenDecl{Tok: token.VAR, TokPos: name.Pos(), Specs: []ast.Spec{
-		&ast.ValueSpec{Names: []*ast.Ident{name}, Type: x, Values: []ast.Expr{v}}}}}
+	spec := &ast.ValueSpec{Names: []*ast.Ident{name}, Type: x}
+	if v != nil {
+		spec.Values = []ast.Expr{v}
+	}
+	return &ast.DeclStmt{Decl: &ast.GenDecl{Tok: token.VAR, TokPos: name.Pos(), Specs: []ast.Spec{spec}}}
 }
 
 // returnStmt takes receives out of a return.
@@ -774,10 +923,10 @@ func (s *stmts) usesFresh(lit *ast.FuncLit) bool {
 	return found
 }
 
-// goStmt counts the goroutine, and makes a panic in it an error of the cell rather than the end of the
-// process. The go statement moves into a function literal that gets what it needs as arguments:
+// goStmt has the host start the goroutine, which counts it and makes a panic in it an error of the cell
+// rather than the end of the process. That is in a function literal that gets what it needs as arguments:
 //
-//	func(a A) { __host.GoStart(); go func() { defer guard; f(a) }() }(x)
+//	func(a A) { __host.Go(func() { f(a) }) }(x)
 //
 // When a function literal returns, the interpreter writes to the frame that made it. That frame must be
 // this call's own, not the one of a loop that goes on.
@@ -825,14 +974,8 @@ func (s *stmts) goStmt(x *ast.GoStmt) []ast.Stmt {
 		}
 		c.Args[i] = pass(a, s.l.typeOf(a))
 	}
-	const guard = `func() {
-	if __r := recover(); __r != nil { __host.GoPanic(__r) }
-	__host.GoEnd()
-}()`
-	g := mustParseExpr(guard, pos).(*ast.CallExpr)
-	inner := literal(pos, nil, &ast.DeferStmt{Defer: pos, Call: g}, &ast.ExprStmt{X: c})
-	x.Call = &ast.CallExpr{Fun: inner, Lparen: pos, Rparen: pos}
-	outer := literal(pos, params, &ast.ExprStmt{X: hostCall("GoStart")}, x)
+	inner := literal(pos, nil, &ast.ExprStmt{X: c})
+	outer := literal(pos, params, &ast.ExprStmt{X: hostCall("Go", inner)})
 	return []ast.Stmt{&ast.ExprStmt{X: &ast.CallExpr{Fun: outer, Lparen: pos, Args: args, Rparen: pos}}}
 }
 
@@ -984,6 +1127,12 @@ func (s *stmts) rangeOver(x *ast.RangeStmt, t types.Type) []ast.Stmt {
 	case *types.Signature:
 		return s.rangeFunc(x, u)
 	}
+	if list := s.rangeChans(x, t); list != nil {
+		return list
+	}
+	if b, ok := t.Underlying().(*types.Basic); ok && b.Info()&types.IsString != 0 && x.Key != nil && !allBlank([]ast.Expr{x.Key}) {
+		return s.rangeString(x)
+	}
 	if x.Tok != token.DEFINE {
 		return s.rangeAssign(x)
 	}
@@ -1005,6 +1154,72 @@ func (s *stmts) rangeOver(x *ast.RangeStmt, t types.Type) []ast.Stmt {
 	}
 	x.Body.List = append(head, x.Body.List...)
 	return []ast.Stmt{x}
+}
+
+// rangeChans ranges over the keys of what has channels for elements: the interpreter takes the elements
+// for channels to range over. It gives nil for all else.
+func (s *stmts) rangeChans(x *ast.RangeStmt, t types.Type) []ast.Stmt {
+	if p, ok := t.Underlying().(*types.Pointer); ok {
+		t = p.Elem()
+	}
+	c, ok := t.Underlying().(interface{ Elem() types.Type })
+	if _, isChan := t.Underlying().(*types.Chan); !ok || isChan || x.Value == nil {
+		return nil
+	}
+	if _, isChan := c.Elem().Underlying().(*types.Chan); !isChan {
+		return nil
+	}
+	all, k, v := s.l.temp(x.Pos()), s.l.temp(x.Pos()), s.l.temp(x.Pos())
+	pre := define(all, x.X)
+	head := append([]ast.Stmt{define(v, at(all, k))}, s.intoBoth(x, k, v)...)
+	x.X, x.Key, x.Value, x.Tok = use(all), k, nil, token.DEFINE
+	x.Body.List = append(head, x.Body.List...)
+	return []ast.Stmt{pre, x}
+}
+
+// rangeString ranges over where the characters of a string begin: the interpreter counts bytes that are
+// not UTF-8 as three.
+func (s *stmts) rangeString(x *ast.RangeStmt) []ast.Stmt {
+	all, starts := s.l.temp(x.Pos()), s.l.temp(x.Pos())
+	n, k, v := s.l.temp(x.Pos()), s.l.temp(x.Pos()), s.l.temp(x.Pos())
+	pre := []ast.Stmt{define(all, call1("string", x.X, x.X.Pos())), define(starts, hostCall("Starts", use(all)))}
+	head := []ast.Stmt{define(k, at(starts, n))}
+	if x.Value != nil && !allBlank([]ast.Expr{x.Value}) {
+		runes := s.l.temp(x.Pos())
+		pre = append(pre, define(runes, hostCall("Runes", use(all))))
+		head = append(head, define(v, at(runes, n)))
+	} else {
+		x.Value = nil
+	}
+	head = append(head, s.intoBoth(x, k, v)...)
+	x.X, x.Key, x.Value, x.Tok = use(starts), n, nil, token.DEFINE
+	x.Body.List = append(head, x.Body.List...)
+	return append(pre, x)
+}
+
+func at(list, index *ast.Ident) ast.Expr {
+	return &ast.IndexExpr{X: use(list), Lbrack: list.Pos(), Index: use(index), Rbrack: list.Pos()}
+}
+
+// intoBoth gives the variables of a range what they get: k and v.
+func (s *stmts) intoBoth(x *ast.RangeStmt, k, v *ast.Ident) []ast.Stmt {
+	both := &ast.AssignStmt{TokPos: x.TokPos, Tok: token.ASSIGN}
+	var head []ast.Stmt
+	for i, e := range []ast.Expr{x.Key, x.Value} {
+		from := use([]*ast.Ident{k, v}[i])
+		id, isID := e.(*ast.Ident)
+		switch {
+		case e == nil || isID && id.Name == "_":
+		case x.Tok == token.DEFINE:
+			head = append(head, define(use(id), from))
+		default:
+			both.Lhs, both.Rhs = append(both.Lhs, e), append(both.Rhs, from)
+		}
+	}
+	if len(both.Lhs) > 0 {
+		head = append(head, s.assignOrder(both)...)
+	}
+	return head
 }
 
 // indexOnly gives the length of an array, or the array of a pointer, that is ranged over without looking

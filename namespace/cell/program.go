@@ -43,7 +43,10 @@ func (w *work) parseProgram(src string) (*program, error) {
 	p := &program{skips: map[token.Position]bool{}}
 	var list []types.Error
 	if p.pkg, p.info, list = w.c.typecheckWith(conf, f); len(list) > 0 {
-		return nil, w.c.report(list)
+		return nil, w.c.problem(list, p.info, f)
+	}
+	if err := w.allowedIn(p.info, p.pkg, f); err != nil {
+		return nil, err
 	}
 	for _, d := range f.Decls {
 		switch d := d.(type) {

@@ -110,9 +110,6 @@ func (l *lowerer) refuseTarget(x ast.Expr) {
 	if t == nil {
 		return
 	}
-	if i, ok := types.Unalias(t).(*types.Interface); ok && i.NumMethods() > 0 {
-		l.refuse(x.Pos(), "an assertion to an interface without a name", cannotRun+": declare the interface")
-	}
 	if p, ok := t.(*types.Pointer); ok {
 		t = p.Elem()
 	}

@@ -52,6 +52,7 @@ func classOf(err error) string {
 		notAllowed *ns.NotAllowedError
 		limit      *ns.LimitError
 		goroutines *ns.GoroutineError
+		exit       *ns.ExitError
 	)
 	switch {
 	case err == nil:
@@ -60,6 +61,8 @@ func classOf(err error) string {
 		if notAllowed.Internal {
 			return Wrong
 		}
+		return Refused
+	case errors.As(err, &exit) && exit.Code == 0: // runtime.Goexit, which says what farm does not do
 		return Refused
 	case errors.As(err, &limit), errors.As(err, &goroutines):
 		return Refused

@@ -64,6 +64,8 @@ func TestClassOf(t *testing.T) {
 		{&ns.CompileError{Msgs: []string{"1:1: x"}}, Wrong},
 		{&ns.PanicError{Value: "x"}, Wrong},
 		{&ns.GoroutineError{Count: 1}, Refused},
+		{&ns.ExitError{}, Refused},
+		{&ns.ExitError{Code: 1}, Wrong},
 	} {
 		if got := classOf(c.err); got != c.want {
 			t.Errorf("%v is %s, want %s", c.err, got, c.want)

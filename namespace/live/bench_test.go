@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -85,5 +86,53 @@ func BenchmarkNewSource(b *testing.B) {
 	for b.Loop() {
 		i++
 		benchRun(b, c, "n += "+time.Duration(i).String()[:1]+"\n_ = \""+time.Duration(i).String()+"\"")
+	}
+}
+
+// roomy lets values be as large as these benchmarks have them.
+var roomy = Options{Limits: ns.Limits{Value: 1 << 30, Delta: 1 << 30}}
+
+// BenchmarkUntouched is n++ beside a variable of some MB that the cell does not mention: it costs what it
+// costs alone.
+func BenchmarkUntouched(b *testing.B) {
+	for _, mb := range []int{0, 1, 100} {
+		b.Run(fmt.Sprintf("%dMB", mb), func(b *testing.B) {
+			c := New(roomy)
+			benchRun(b, c, fmt.Sprintf("n := 0\nbig := make([]byte, %d)", mb<<20))
+			for b.Loop() {
+				benchRun(b, c, "n++")
+			}
+		})
+	}
+}
+
+// BenchmarkUntouchedRestore is n++ in a namespace that was just restored, beside such a variable.
+func BenchmarkUntouchedRestore(b *testing.B) {
+	for _, mb := range []int{0, 1, 100} {
+		b.Run(fmt.Sprintf("%dMB", mb), func(b *testing.B) {
+			c := New(roomy)
+			benchRun(b, c, fmt.Sprintf("n := 0\nbig := make([]byte, %d)", mb<<20))
+			items := c.Items().Clone()
+			for b.Loop() {
+				if err := c.Restore(items); err != nil {
+					b.Fatal(err)
+				}
+				benchRun(b, c, "n++")
+			}
+		})
+	}
+}
+
+// BenchmarkTouched changes one byte of a variable of some KB: the cost follows the size of what a cell can
+// touch.
+func BenchmarkTouched(b *testing.B) {
+	for _, kb := range []int{1, 100, 10_000} {
+		b.Run(fmt.Sprintf("%dKB", kb), func(b *testing.B) {
+			c := New(roomy)
+			benchRun(b, c, fmt.Sprintf("n := 0\nbig := make([]byte, %d)", kb<<10))
+			for b.Loop() {
+				benchRun(b, c, "big[0]++")
+			}
+		})
 	}
 }

@@ -52,7 +52,8 @@ type loaded struct {
 	units map[int]bool
 	types *cell.Env // where the types of values are looked up
 	boxer *value.Boxer
-	boxes int  // donors made for boxer
+	boxes int // donors and wrappers made for boxer
+	wraps map[string]wrapper
 	bad   bool // a load failed: not to be used again
 }
 
@@ -69,12 +70,13 @@ func newLoaded(opt Options) (*loaded, error) {
 		}
 	}
 	h := newHost(opt)
+	h.silence = g.close
 	e, err := yaegi.New(yaegi.Options{Stdout: opt.Stdout, Stderr: opt.Stderr, Host: h.packages()})
 	if err != nil {
 		return nil, err
 	}
 	l := &loaded{eng: e, host: h, gate: g, defs: map[string]cell.Hash{}, vars: map[string]*slot{}, units: map[int]bool{}}
-	l.boxer = &value.Boxer{Type: l.typeNamed, Donor: l.donor}
+	l.boxer = &value.Boxer{Type: l.typeNamed, Donor: l.donor, Types: l.namedTypes, Wrap: l.wrap}
 	return l, nil
 }
 
@@ -110,6 +112,93 @@ func (l *loaded) donor(t types.Type) (reflect.Value, error) {
 		return reflect.Value{}, bug("no donor of type %s", text)
 	}
 	return v.Index(0), nil
+}
+
+// namedTypes are the types of the namespace.
+func (l *loaded) namedTypes() (out []*types.Named) {
+	p, err := l.types.Types()
+	if err != nil {
+		return nil
+	}
+	for _, n := range p.Scope().Names() {
+		o, ok := p.Scope().Lookup(n).(*types.TypeName)
+		if !ok || o.IsAlias() {
+			continue
+		}
+		if t, ok := o.Type().(*types.Named); ok && t.TypeParams() == nil {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// wrapper is a function of the engine that assigns a variable to an interface: run, it leaves the result
+// as the only element of a slice.
+type wrapper struct {
+	fn      string
+	in, out reflect.Value
+}
+
+// wrap makes what the interpreter has in an interface of the standard library to which a value of a type
+// of the namespace was assigned.
+func (l *loaded) wrap(iface, t types.Type, v reflect.Value) (reflect.Value, error) {
+	w, err := l.wrapperFor(iface, t)
+	if err != nil {
+		l.bad = true
+		return reflect.Value{}, err
+	}
+	if !v.Type().AssignableTo(w.in.Type()) {
+		return reflect.Value{}, bug("a %s as a %s", v.Type(), w.in.Type())
+	}
+	w.in.Set(v)
+	defer w.in.SetZero()
+	if err := l.eng.Run(context.Background(), w.fn); err != nil {
+		l.bad = true
+		return reflect.Value{}, err
+	}
+	if w.out.Len() != 1 {
+		return reflect.Value{}, bug("nothing was wrapped")
+	}
+	return w.out.Index(0).Elem(), nil
+}
+
+// wrapperFor makes a wrapper for an interface and a type, once. The assignment is in a function that gets
+// the value: the interpreter binds methods to the place of the value, which is then nobody else's.
+func (l *loaded) wrapperFor(iface, t types.Type) (wrapper, error) {
+	var imports strings.Builder
+	text := func(t types.Type) string {
+		return types.TypeString(t, func(p *types.Package) string {
+			if p.Path() == "main" {
+				return ""
+			}
+			name := "__std" + strings.NewReplacer("/", "_", ".", "_").Replace(p.Path())
+			fmt.Fprintf(&imports, "import %s %q\n", name, p.Path())
+			return name
+		})
+	}
+	i, of := text(iface), text(t)
+	if w, ok := l.wraps[i+" "+of]; ok {
+		return w, nil
+	}
+	l.boxes++
+	n := fmt.Sprintf("__box%d", l.boxes)
+	src := "package main\n" + imports.String() + fmt.Sprintf("var %[1]s %[2]s\nvar %[1]ss []%[3]s\nfunc %[1]sw(v %[2]s) %[3]s { return v }\nfunc %[1]sf() { %[1]ss = []%[3]s{%[1]sw(%[1]s)} }\n", n, of, i)
+	if err := l.eng.Load(cell.BaseFile, src); err != nil {
+		return wrapper{}, err
+	}
+	if err := l.eng.Prepare(n + "f"); err != nil {
+		return wrapper{}, err
+	}
+	vars := l.eng.Vars()
+	w := wrapper{fn: n + "f", in: vars[n], out: vars[n+"s"]}
+	if !w.in.IsValid() || !w.in.CanSet() || !w.out.IsValid() {
+		return wrapper{}, bug("no wrapper of a %s", of)
+	}
+	if l.wraps == nil {
+		l.wraps = map[string]wrapper{}
+	}
+	l.wraps[i+" "+of] = w
+	return w, nil
 }
 
 // gate is shut when an engine is given up: what still runs in it must not write into the output of the
@@ -150,6 +239,18 @@ func (l *loaded) fits(u *cell.Unit) bool {
 		}
 	}
 	return true
+}
+
+func (l *loaded) loadAll(units []*unit) error {
+	for _, u := range units {
+		if u == nil {
+			continue
+		}
+		if err := l.load(u.Unit); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // load brings in what the unit needs and is not there yet.
@@ -233,7 +334,10 @@ func runError(err error) error {
 	if e, ok := errors.AsType[*yaegi.LoadError](err); ok {
 		pos, msg := "1:1", e.Msg
 		if m := loadMessage.FindStringSubmatch(e.Msg); m != nil {
-			pos, msg = trace([]string{m[1]})[0], m[2]
+			msg = m[2]
+			if at := trace([]string{m[1]}); len(at) > 0 {
+				pos = at[0]
+			}
 		}
 		return &ns.NotAllowedError{What: "this code", Why: "the interpreter cannot run it: " + msg, Pos: strings.TrimPrefix(pos, "cell:"), Internal: true}
 	}
@@ -248,10 +352,13 @@ func panicText(v any) string {
 	return fmt.Sprint(v)
 }
 
-// trace shortens the file names that the compiler gives positions.
+// trace shortens the file names that the compiler gives positions, and leaves out what nobody wrote.
 func trace(list []string) []string {
 	var out []string
 	for _, p := range list {
+		if !strings.Contains(p, "/"+cell.BaseFile) || strings.HasPrefix(p, cell.NoFile) {
+			continue
+		}
 		out = append(out, strings.Replace(p, "/"+cell.BaseFile, "", 1))
 	}
 	return out

@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"maps"
 	"reflect"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,25 +25,40 @@ const goroutineGrace = 100 * time.Millisecond
 // Its functions may be called from any goroutine.
 type host struct {
 	progress func(done, total int)
+	stdout   io.Writer
 	stderr   io.Writer
+	log      *log.Logger
+	silence  func() // shuts the output
 	task     atomic.Pointer[ns.TaskInfo]
 
-	mu       sync.Mutex
-	ended    bool // the body reached its end
-	running  int  // goroutines of the code
-	idle     chan struct{}
-	panicked []any  // values of panics in goroutines
-	cut      func() // ends the run
+	mu      sync.Mutex
+	ended   bool // the body reached its end
+	left    bool // the body is left
+	exit    *int // the code, when the code asked to end the cell
+	parked  int  // goroutines that asked that, and wait for ever
+	running int  // goroutines of the code
+	args    []string
+	// Of the run: closed when it is being stopped, and when it is.
+	stopping, stopped chan struct{}
+	procs             int // what the code thinks that GOMAXPROCS is
+	idle              chan struct{}
+	panicked          []any  // values of panics in goroutines
+	cut               func() // ends the run
 }
 
 func newHost(opt Options) *host {
-	h := &host{progress: opt.Progress, stderr: opt.Stderr, idle: make(chan struct{}, 1)}
+	h := &host{progress: opt.Progress, stdout: opt.Stdout, stderr: opt.Stderr, silence: func() {}, idle: make(chan struct{}, 1),
+		log: log.New(opt.Stderr, "", log.LstdFlags)}
 	h.task.Store(&ns.TaskInfo{})
 	return h
 }
 
 func (h *host) packages() map[string]map[string]any {
 	return map[string]map[string]any{
+		"os":      h.osMembers(),
+		"log":     h.logMembers(),
+		"runtime": h.runtimeMembers(),
+		"reflect": {"DeepEqual": reflect.DeepEqual},
 		"farm": {
 			"TaskID":    func() string { return h.task.Load().ID },
 			"Attempt":   func() int { return h.task.Load().Attempt },
@@ -53,6 +71,14 @@ func (h *host) packages() map[string]map[string]any {
 				}
 				return m
 			},
+			"Files": func() []string { return slices.Sorted(maps.Keys(h.task.Load().Files)) },
+			"ReadFile": func(name string) ([]byte, error) {
+				b, ok := h.task.Load().Files[name]
+				if !ok {
+					return nil, fmt.Errorf("no file %q was given with this task", name)
+				}
+				return slices.Clone(b), nil
+			},
 			"Progress": func(done, total int) {
 				if h.progress != nil {
 					h.progress(done, total)
@@ -61,14 +87,25 @@ func (h *host) packages() map[string]map[string]any {
 			"Logf": func(format string, args ...any) { fmt.Fprintf(h.stderr, format+"\n", args...) },
 		},
 		cell.HostPath: {
-			"End":     h.end,
-			"GoStart": h.goStart,
-			"GoEnd":   h.goEnd,
-			"GoPanic": h.goPanic,
+			"End":        h.end,
+			"EndProgram": h.endProgram,
+			"Leave":      h.leave,
+			"Go":         h.goFunc,
+			"Select":     h.selectCase,
+			"Starts":     starts,
+			"Runes":      func(s string) []rune { return []rune(s) },
+			"Inner":      inner,
+			"Value":      interpreted,
+			"Links":      links,
+			"SameError":  sameError,
+			"Unwrap":     errors.Unwrap,
+			"CheckMake":  checkMake,
+			"Conversion": func(text string) error { return conversionError(text) },
+			"Missing": func(v any, to, method string) error {
+				return conversionError(fmt.Sprintf("%T is not %s: missing method %s", v, to, method))
+			},
 			"Recover": recovered,
-			"Chain":   chain,
 			"Err":     func(e error) error { return e },
-			"Is":      errorIs,
 			"Print":   func(args ...any) { printBuiltin(h.stderr, "", args) },
 			"Println": func(args ...any) { printBuiltin(h.stderr, " ", args) },
 			"Words":   func(v any) words { return words{v} },
@@ -82,6 +119,19 @@ type runtimeError string
 
 func (e runtimeError) Error() string { return "runtime error: " + string(e) }
 
+// RuntimeError makes it a runtime.Error.
+func (runtimeError) RuntimeError() {}
+
+const conversion = "interface conversion: "
+
+// conversionError is the run-time error of a failed assertion.
+type conversionError string
+
+func (e conversionError) Error() string { return conversion + string(e) }
+
+// RuntimeError makes it a runtime.Error.
+func (conversionError) RuntimeError() {}
+
 // recovered turns the texts that stand for run-time errors in the interpreter into errors.
 func recovered(v any) any {
 	switch x := v.(type) {
@@ -93,6 +143,15 @@ func recovered(v any) any {
 		}
 	case *reflect.ValueError:
 		return runtimeError("invalid memory address or nil pointer dereference")
+	case runtime.Error:
+		if strings.Contains(x.Error(), "allocation size out of range") {
+			return runtimeError("makeslice: len out of range")
+		}
+	case error:
+		// What a failed assertion of the interpreter says begins with where it is.
+		if _, text, ok := strings.Cut(x.Error(), ": "+conversion); ok && strings.HasSuffix(fmt.Sprintf("%T", v), "interp.cfgError") {
+			return conversionError(text)
+		}
 	}
 	return v
 }
@@ -108,6 +167,7 @@ func runtimeText(text string) any {
 		{"index out of range", "index out of range"},
 		{"MakeSlice: negative len", "makeslice: len out of range"},
 		{"MakeSlice: negative cap", "makeslice: cap out of range"},
+		{"MakeChan: negative buffer size", "makechan: size out of range"},
 		{"slice overflow", "growslice: len out of range"},
 		{"cannot convert slice with length", strings.TrimPrefix(text, "reflect: ")},
 		{"MakeSlice: len > cap", "makeslice: cap out of range"},
@@ -119,46 +179,39 @@ func runtimeText(text string) any {
 	return text
 }
 
-// chain gives an error and all it wraps, depth first, each as the interpreter had it.
-func chain(err error) (out []any) {
+// inner is an error as the interpreter had it.
+func inner(err error) any {
 	if err == nil {
 		return nil
 	}
-	out = append(out, interpreted(err))
-	switch x := err.(type) { //nolint:errorlint // each link is looked at by itself
+	return interpreted(err)
+}
+
+// links gives what a native error wraps, each as the interpreter had it.
+func links(err any) (out []any) {
+	switch x := err.(type) {
 	case interface{ Unwrap() error }:
-		out = append(out, chain(x.Unwrap())...)
+		out = append(out, inner(x.Unwrap()))
 	case interface{ Unwrap() []error }:
 		for _, e := range x.Unwrap() {
-			out = append(out, chain(e)...)
+			out = append(out, inner(e))
 		}
 	}
 	return out
 }
 
-// errorIs is errors.Is that sees through the wrappers of errors of the interpreter.
-func errorIs(err, target error) bool {
-	if errors.Is(err, target) {
+// sameError says that an error, as the interpreter has it, is the target, or says so itself.
+func sameError(err any, target error) bool {
+	if want := inner(target); reflect.TypeOf(want).Comparable() && reflect.TypeOf(err).Comparable() && err == want {
 		return true
 	}
-	if err == nil || target == nil {
-		return false
-	}
-	want := interpreted(target)
-	if !reflect.TypeOf(want).Comparable() {
-		return false
-	}
-	for _, e := range chain(err) {
-		if reflect.TypeOf(e).Comparable() && e == want {
-			return true
-		}
-	}
-	return false
+	x, ok := err.(interface{ Is(error) bool })
+	return ok && x.Is(target)
 }
 
 // interpreted gives the value inside the wrapper that the interpreter makes for native code.
-func interpreted(err error) any {
-	v := reflect.ValueOf(err)
+func interpreted(x any) any {
+	v := reflect.ValueOf(x)
 	if v.Kind() == reflect.Pointer {
 		v = v.Elem()
 	}
@@ -167,16 +220,21 @@ func interpreted(err error) any {
 			return f.Interface()
 		}
 	}
-	return err
+	return x
 }
 
 // begin prepares for a run, which cut ends: a panic of a goroutine must not leave the others waiting for
 // it.
 func (h *host) begin(t *ns.TaskInfo, cut func()) {
 	h.task.Store(t)
+	h.stopping, h.stopped = make(chan struct{}), make(chan struct{})
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.ended, h.running, h.panicked, h.cut = false, 0, nil, cut
+	h.ended, h.left, h.exit, h.parked = false, false, nil, 0
+	h.running, h.panicked, h.cut = 0, nil, cut
+	h.args, h.procs = []string{programName}, runtime.GOMAXPROCS(0)
+	h.log.SetFlags(log.LstdFlags)
+	h.log.SetPrefix("")
 }
 
 func (h *host) end() {
@@ -185,28 +243,114 @@ func (h *host) end() {
 	h.ended = true
 }
 
-func (h *host) goStart() {
+// endProgram ends a whole program: as in Go, its goroutines end with main.
+func (h *host) endProgram() {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.running++
-}
-
-func (h *host) goEnd() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.running--; h.running == 0 {
-		select {
-		case h.idle <- struct{}{}:
-		default:
-		}
+	h.ended = true
+	more := h.running > 0 && len(h.panicked) == 0
+	h.mu.Unlock()
+	if more {
+		h.exitNow(0)
 	}
 }
 
-func (h *host) goPanic(v any) {
+// stop says that the run is being stopped: what waits here for a channel is to end. The interpreter must
+// be stopped when stopDone is called.
+func (h *host) stop() { close(h.stopping) }
+
+func (h *host) stopDone() { close(h.stopped) }
+
+// selectCase does a select: of each three operands the first is a channel, the second a pointer to the
+// value, and the third true for a send, a pointer to the second value for a receive. It gives the number
+// of the case, -1 for the default. When the run is stopped it gives -1 once the interpreter does no more.
+func (h *host) selectCase(blocks bool, operands ...any) int {
+	const each = 3
+	cases := make([]reflect.SelectCase, 0, len(operands)/each+1)
+	for i := 0; i < len(operands); i += each {
+		c := reflect.SelectCase{Dir: reflect.SelectRecv}
+		if ch := reflect.ValueOf(operands[i]); ch.IsValid() {
+			c.Chan = ch
+		}
+		if operands[i+2] == true {
+			c.Dir = reflect.SelectSend
+			if c.Chan.IsValid() {
+				c.Send = reflect.ValueOf(operands[i+1]).Elem()
+			}
+		}
+		cases = append(cases, c)
+	}
+	if blocks {
+		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(h.stopping)})
+	} else {
+		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectDefault})
+	}
+	i, v, ok := reflect.Select(cases)
+	if i == len(cases)-1 {
+		if blocks {
+			<-h.stopped
+		}
+		return -1
+	}
+	if cases[i].Dir == reflect.SelectRecv {
+		reflect.ValueOf(operands[i*each+1]).Elem().Set(v)
+		reflect.ValueOf(operands[i*each+2]).Elem().SetBool(ok)
+	}
+	return i
+}
+
+// leave is called when the body is left, however.
+func (h *host) leave() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.panicked = append(h.panicked, v)
-	h.cut()
+	h.left = true
+	h.tell()
+}
+
+// exitNow ends the run, and never returns: what waits here can do nothing more, and runs no deferred
+// function. The engine is not used again.
+func (h *host) exitNow(code int) {
+	h.mu.Lock()
+	if h.exit == nil {
+		h.exit = &code
+		h.silence()
+		h.cut()
+	}
+	h.parked++
+	h.tell()
+	h.mu.Unlock()
+	select {}
+}
+
+// goFunc starts a goroutine. Being native it counts whatever the interpreter does.
+func (h *host) goFunc(f func()) {
+	h.mu.Lock()
+	h.running++
+	h.mu.Unlock()
+	go func() {
+		defer h.goEnd()
+		f()
+	}()
+}
+
+// goEnd is deferred in each goroutine.
+func (h *host) goEnd() {
+	r := recover()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r != nil {
+		h.panicked = append(h.panicked, r)
+		h.cut()
+	}
+	h.running--
+	h.tell()
+}
+
+// tell wakes who waits for the goroutines. Callers hold the lock.
+func (h *host) tell() {
+	select {
+	case h.idle <- struct{}{}:
+	default:
+	}
 }
 
 // goroutinePanic is the error of a run in which a goroutine panicked, nil if none did.
@@ -219,36 +363,65 @@ func (h *host) goroutinePanic() error {
 	return &ns.PanicError{Value: panicText(h.panicked[0]), Stack: []string{"in a goroutine of the cell"}}
 }
 
-// left is how many goroutines of the run have not ended.
-func (h *host) left() int {
+// remain is how many goroutines of the run have not ended.
+func (h *host) remain() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.running
 }
 
+// exited is the code with which the code asked to end the cell.
+func (h *host) exited() (code int, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.exit == nil {
+		return 0, false
+	}
+	return *h.exit, true
+}
+
 // finish says why a run that returned did not succeed: its goroutines go on or one panicked, or it did
 // not reach its end.
 func (h *host) finish() error {
-	deadline := time.Time{}
+	h.mu.Lock()
+	ended := h.ended
+	h.mu.Unlock()
+	if err := h.goroutinePanic(); err != nil {
+		return err
+	}
+	if !ended {
+		return &ns.ExitError{}
+	}
+	return h.wait(func() int { return h.running })
+}
+
+// settle waits until nothing of a run that was ended by exitNow goes on.
+func (h *host) settle() error {
+	return h.wait(func() int {
+		n := h.running - h.parked
+		if !h.left {
+			n++
+		}
+		return n
+	})
+}
+
+// wait waits for goroutines, count of which are left, for goroutineGrace. A panic ends it at once.
+func (h *host) wait(count func() int) error {
+	deadline := time.Now().Add(goroutineGrace)
 	for {
 		h.mu.Lock()
-		running, ended := h.running, h.ended
+		n := count()
 		h.mu.Unlock()
 		if err := h.goroutinePanic(); err != nil {
 			return err
 		}
-		switch {
-		case !ended:
-			return &ns.ExitError{}
-		case running == 0:
-			return nil
-		}
-		if deadline.IsZero() {
-			deadline = time.Now().Add(goroutineGrace)
-		}
 		wait := time.Until(deadline)
-		if wait <= 0 {
-			return &ns.GoroutineError{Count: running}
+		switch {
+		case n == 0:
+			return nil
+		case wait <= 0:
+			return &ns.GoroutineError{Count: n}
 		}
 		select {
 		case <-h.idle:

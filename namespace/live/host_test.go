@@ -66,7 +66,7 @@ func TestPanicPosition(t *testing.T) {
 	mustRun(t, c, "\n\nfunc f(x int) int {\n\treturn 10 / x\n}")
 	_, err := run(t, c, "x := 0\n\nf(x)")
 	e, ok := errors.AsType[*ns.PanicError](err)
-	if !ok || len(e.Stack) < 2 || !strings.HasPrefix(e.Stack[0], "f:") || !strings.HasPrefix(e.Stack[1], "cell:") {
+	if !ok || len(e.Stack) != 2 || !strings.HasPrefix(e.Stack[0], "f:") || !strings.HasPrefix(e.Stack[1], "cell:") {
 		t.Fatalf("%T: %v, stack %q", err, err, e.Stack)
 	}
 }

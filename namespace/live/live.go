@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 
 	ns "farm/namespace"
 	"farm/namespace/cell"
@@ -203,8 +204,28 @@ func (c *Context) compile(r ns.Run) (main, call *unit, err error) {
 	return main, call, err
 }
 
-// engineFor gives an engine in which the units are loaded.
+// engineFor gives an engine in which the units are loaded. What an interpreter has loaded before can keep
+// it from loading more: what a used one cannot load, one that is new must have refused.
 func (c *Context) engineFor(units ...*unit) (*loaded, error) {
+	for {
+		l, err := c.fitting(units)
+		if err != nil {
+			return nil, err
+		}
+		fresh := l.eng.Loads() == 0
+		if err = l.loadAll(units); err == nil {
+			return l, nil
+		}
+		c.drop(l)
+		if fresh {
+			return nil, runError(err)
+		}
+	}
+}
+
+// fitting gives an engine that has no other definitions than the units need, and makes it the most recently
+// used one.
+func (c *Context) fitting(units []*unit) (*loaded, error) {
 	fits := func(l *loaded) bool {
 		for _, u := range units {
 			if u != nil && !l.fits(u.Unit) {
@@ -213,13 +234,7 @@ func (c *Context) engineFor(units ...*unit) (*loaded, error) {
 		}
 		return l.eng.Loads() < maxLoads
 	}
-	at := -1
-	for i, l := range c.engines {
-		if fits(l) {
-			at = i
-			break
-		}
-	}
+	at := slices.IndexFunc(c.engines, fits)
 	if at < 0 {
 		l, err := newLoaded(c.opt)
 		if err != nil {
@@ -235,15 +250,6 @@ func (c *Context) engineFor(units ...*unit) (*loaded, error) {
 		old.gate.close()
 	}
 	c.engines = c.engines[:min(len(c.engines), maxEngines)]
-	for _, u := range units {
-		if u == nil {
-			continue
-		}
-		if err := l.load(u.Unit); err != nil {
-			c.drop(l)
-			return nil, runError(err)
-		}
-	}
 	return l, nil
 }
 

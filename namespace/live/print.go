@@ -9,6 +9,34 @@ import (
 	"strings"
 )
 
+// starts is where the characters of a string begin.
+func starts(s string) []int {
+	at := make([]int, 0, len(s))
+	for i := range s {
+		at = append(at, i)
+	}
+	return at
+}
+
+// maxMake is how many bytes a slice may have, as the run-time of Go has it on 64-bit machines.
+const maxMake = 1 << 48
+
+// checkMake panics as make does for a slice of n elements and capacity c.
+func checkMake(n, c, size int) {
+	most := maxMake
+	if size > 0 {
+		most /= size
+	} else {
+		most = math.MaxInt
+	}
+	switch {
+	case n < 0 || n > most:
+		panic(runtimeError("makeslice: len out of range"))
+	case c < n || c > most:
+		panic(runtimeError("makeslice: cap out of range"))
+	}
+}
+
 // words is a value that print shows as the two words of an interface.
 type words struct{ v any }
 

@@ -30,11 +30,18 @@ type tx struct {
 func (t *tx) do(ctx context.Context, main, call *unit) (ns.Result, error) {
 	var res ns.Result
 	if main != nil {
-		if err := t.exec(ctx, main, nil); err != nil {
-			return res, err
+		err := t.exec(ctx, main, nil)
+		exited := errors.Is(err, errExited)
+		if exited && call == nil {
+			err = nil
 		}
-		if err := t.result(main, &res); err != nil {
-			return res, err
+		if err != nil {
+			return res, exitError(err)
+		}
+		if !exited {
+			if err := t.result(main, &res); err != nil {
+				return res, err
+			}
 		}
 	}
 	if call != nil {
@@ -69,12 +76,23 @@ func (t *tx) exec(ctx context.Context, u *unit, args func() error) error {
 			return err
 		}
 	}
-	if err := t.execute(ctx, u); err != nil {
-		t.broken = true
-		return err
+	err := t.execute(ctx, u)
+	if err == nil || errors.Is(err, errExited) {
+		t.env = u.Env
 	}
-	t.env = u.Env
-	return nil
+	t.broken = t.broken || err != nil
+	return err
+}
+
+// errExited is the error of code that has ended the cell and called that a success.
+var errExited = errors.New("namespace/live: the code has ended the cell")
+
+// exitError is err, for a run that was to go on after the code.
+func exitError(err error) error {
+	if errors.Is(err, errExited) {
+		return &ns.ExitError{}
+	}
+	return err
 }
 
 // execute runs a unit to the end of all it started. A goroutine's panic ends the run at once, as it ends
@@ -84,9 +102,22 @@ func (t *tx) execute(ctx context.Context, u *unit) error {
 	run, cut := context.WithCancel(ctx)
 	defer cut()
 	h.begin(&t.run.Task, cut)
+	end := context.AfterFunc(run, h.stop)
 	err := t.l.eng.Run(run, u.Func)
+	if !end() {
+		h.stopDone()
+	}
 	unfinished := err != nil && run.Err() != nil
+	code, exited := h.exited()
 	switch panicked := h.goroutinePanic(); {
+	case exited && ctx.Err() == nil:
+		t.l.bad, t.c.spent = true, true // a goroutine of it waits for ever
+		if err = h.settle(); err == nil && code == 0 {
+			err = errExited
+		} else if code != 0 {
+			err = &ns.ExitError{Code: code}
+		}
+		return err
 	case err == nil:
 		err = h.finish()
 	case panicked != nil && ctx.Err() == nil:
@@ -94,7 +125,7 @@ func (t *tx) execute(ctx context.Context, u *unit) error {
 	default:
 		err = runError(err)
 	}
-	if err != nil && (unfinished || h.left() > 0) {
+	if err != nil && (unfinished || h.remain() > 0) {
 		t.c.spent = true
 	}
 	return err
@@ -223,6 +254,7 @@ func (t *tx) checkpoint() error {
 		return nil
 	}
 	slices.SortFunc(roots, func(a, b value.Root) int { return strings.Compare(a.Name, b.Name) })
+	t.l.boxer.Aliased = false
 	units, err := t.codec(t.env, t.c.lim.Value).Encode(roots)
 	if err != nil {
 		return limitError("value of a variable", err)
@@ -243,6 +275,9 @@ func (t *tx) checkpoint() error {
 			t.put(key, b)
 			t.l.vars[n].item = b
 		}
+	}
+	if t.l.boxer.Aliased { // what is in memory is not what was encoded: decode it before it is used again
+		t.undo()
 	}
 	return nil
 }
@@ -332,7 +367,7 @@ func (t *tx) again(ctx context.Context) error {
 func (t *tx) call(ctx context.Context, u *unit, in json.RawMessage) (ns.CallResult, error) {
 	err := t.exec(ctx, u, func() error { return t.setArgs(u, in) })
 	if err != nil {
-		return ns.CallResult{}, err
+		return ns.CallResult{}, exitError(err)
 	}
 	outs := u.Out
 	if n := len(outs); n > 0 && isError(outs[n-1]) {

@@ -20,6 +20,15 @@ type Boxer struct {
 	// Donor gives some interface content which the interpreter made from a
 	// value of static type t: an element of []any{v}. Its node is reused.
 	Donor func(t types.Type) (reflect.Value, error)
+	// Types gives the named types declared in the interpreter.
+	Types func() []*types.Named
+	// Wrap gives what the interpreter makes of a value v of static type t that
+	// is assigned to an interface of the standard library.
+	Wrap func(iface, t types.Type, v reflect.Value) (reflect.Value, error)
+	// Aliased is set when a value met in an interface is the memory of some
+	// variable: the interpreter does not always copy what is assigned to an
+	// interface. Encoded it is a copy, as it must be; in memory it is not.
+	Aliased bool
 
 	donors map[string]reflect.Value
 }
@@ -30,10 +39,10 @@ var errUnknownContent = errors.New("of a type declared in a cell, in an interfac
 
 // Unbox implements Engine.
 func (b *Boxer) Unbox(_ types.Type, v reflect.Value) (t types.Type, inner reflect.Value, err error) {
+	if isWrapper(v.Type()) {
+		return b.unwrap(v)
+	}
 	if !isStandIn(v.Type()) {
-		if strings.HasPrefix(v.Type().Name(), "_") { // a wrapper with the methods of some native interface
-			return nil, v, errUnknownContent
-		}
 		return nil, v, nil
 	}
 	defer func() {
@@ -50,6 +59,7 @@ func (b *Boxer) Unbox(_ types.Type, v reflect.Value) (t types.Type, inner reflec
 		text = node.Elem().FieldByName("typ").Elem().FieldByName("str").String()
 		v = val
 	}
+	b.Aliased = b.Aliased || v.CanAddr()
 	if t = b.parse(text); t == nil {
 		return nil, v, errUnknownContent
 	}
@@ -87,8 +97,107 @@ func (b *Boxer) parse(text string) types.Type {
 	return t
 }
 
+// isWrapper tells whether a type is one of those that give interpreted values
+// the methods of an interface of the standard library: a field IValue with the
+// value, and a field for each method.
+func isWrapper(rt reflect.Type) bool {
+	return rt.Kind() == reflect.Struct && strings.HasPrefix(rt.Name(), "_") && strings.Contains(rt.PkgPath(), "yaegi") &&
+		rt.NumField() > 1 && rt.Field(0).Name == "IValue"
+}
+
+// unwrap looks into a wrapper. It has the value but not its type, which is that
+// of the namespace with these methods and this shape; of structs, the
+// interpreter keeps a part only. What could be two types is refused.
+func (b *Boxer) unwrap(w reflect.Value) (types.Type, reflect.Value, error) {
+	v := w.Field(0).Elem()
+	if b.Types == nil || !v.IsValid() {
+		return nil, w, errUnknownContent
+	}
+	b.Aliased = true // its methods are bound to a place in the interpreter that others write to
+	var found []types.Type
+	lost := ""
+	for _, n := range b.Types() {
+		for _, t := range [...]types.Type{n, types.NewPointer(n)} {
+			switch {
+			case types.IsInterface(n) || !hasMethods(t, w.Type()):
+			case fits(t, v.Type()):
+				found = append(found, t)
+			case t == types.Type(n) && partFits(n, v.Type()):
+				lost = n.Obj().Name()
+			}
+		}
+	}
+	switch {
+	case len(found) == 1 && lost == "":
+		return found[0], v, nil
+	case len(found) == 0 && lost != "":
+		return nil, w, fmt.Errorf("a struct of type %s in an interface of the standard library, of which the interpreter keeps a part only: use a pointer", lost)
+	case len(found) == 0:
+		return nil, w, errUnknownContent
+	}
+	names := make([]string, 0, len(found)+1)
+	for _, t := range found {
+		names = append(names, shortType(t))
+	}
+	if lost != "" {
+		names = append(names, lost)
+	}
+	return nil, w, fmt.Errorf("of type %s in an interface of the standard library, in which the interpreter does not tell types of one shape apart", strings.Join(names, " or "))
+}
+
+func shortType(t types.Type) string {
+	return types.TypeString(t, func(*types.Package) string { return "" })
+}
+
+// hasMethods tells whether a type has the methods that a wrapper has fields for.
+func hasMethods(t types.Type, wrapper reflect.Type) bool {
+	set := types.NewMethodSet(t)
+	for i := 1; i < wrapper.NumField(); i++ {
+		if set.Lookup(nil, strings.TrimPrefix(wrapper.Field(i).Name, "W")) == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// fits tells whether the interpreter keeps a value of a static type whole, as
+// an rt, in a wrapper.
+func fits(t types.Type, rt reflect.Type) bool {
+	if s, ok := t.Underlying().(*types.Struct); ok && s.NumFields() > 0 {
+		return false
+	}
+	return planOf(t, rt).kind != kRefused && samePointed(t, rt)
+}
+
+// samePointed looks behind pointers, where plans may refuse without the plan of
+// the pointer being refused.
+func samePointed(t types.Type, rt reflect.Type) bool {
+	p, ok := t.Underlying().(*types.Pointer)
+	return !ok || planOf(p.Elem(), rt.Elem()).kind != kRefused
+}
+
+// partFits tells whether an rt may be what the interpreter keeps of a struct:
+// its last field that is not a nil interface.
+func partFits(t types.Type, rt reflect.Type) bool {
+	s, ok := t.Underlying().(*types.Struct)
+	if !ok {
+		return false
+	}
+	last := s.NumFields() - 1
+	return last >= 0 && (types.IsInterface(s.Field(last).Type()) || planOf(s.Field(last).Type(), rt).kind != kRefused)
+}
+
 // Box implements Engine.
-func (b *Boxer) Box(_ types.Type, _ reflect.Type, t types.Type, v reflect.Value) (reflect.Value, error) {
+func (b *Boxer) Box(iface types.Type, rt reflect.Type, t types.Type, v reflect.Value) (reflect.Value, error) {
+	if rt.Kind() == reflect.Interface && rt.NumMethod() > 0 {
+		if iface == nil && rt == errorType { // of a type of the standard library
+			iface = types.Universe.Lookup("error").Type()
+		}
+		if b.Wrap == nil || iface == nil {
+			return reflect.Value{}, errors.New("the engine cannot put it into an interface of the standard library")
+		}
+		return b.Wrap(iface, t, v)
+	}
 	d, err := b.donor(t)
 	if err != nil {
 		return reflect.Value{}, err

@@ -46,6 +46,7 @@ var structural = map[reflect.Type]bool{
 	reflect.TypeFor[atomic.Bool](): true, reflect.TypeFor[atomic.Int32](): true, reflect.TypeFor[atomic.Int64](): true,
 	reflect.TypeFor[atomic.Uint32](): true, reflect.TypeFor[atomic.Uint64](): true, reflect.TypeFor[atomic.Uintptr](): true,
 	reflect.TypeFor[atomic.Value](): true, reflect.TypeFor[sync.Once](): true, reflect.TypeFor[rand.Rand](): true,
+	reflect.TypeFor[json.SyntaxError](): true,
 }
 
 // privateErrors are the private types behind the error constructors of the

@@ -25,7 +25,9 @@ import (
 // Options of an Engine.
 type Options struct {
 	Stdout, Stderr io.Writer
-	// Host are functions that the code can import, by import path and name.
+	// Host are functions, constants and, as a reflect.Value, variables (addressable) and types (a nil
+	// pointer to one) that the code can import, by import path and name. It goes before the packages that
+	// the interpreter knows.
 	Host map[string]map[string]any
 }
 
@@ -61,8 +63,16 @@ func New(opt Options) (*Engine, error) {
 	if err := i.Use(symbols(opt)); err != nil {
 		return nil, fmt.Errorf("yaegi: %w", err)
 	}
+	// Channel operations are compiled so that a run can be stopped in them once one run could have been.
+	if _, err := i.EvalWithContext(context.Background(), "package main"); err != nil {
+		return nil, fmt.Errorf("yaegi: %w", err)
+	}
 	return &Engine{interp: i, calls: map[string]*interp.Program{}, trace: t}, nil
 }
+
+// printers are the packages of the host whose functions print what they get: those see the methods of
+// interpreted types as fmt does.
+var printers = map[string]bool{"farm": true, "log": true}
 
 // symbols are the native members: those of the allowed packages, with the standard output of the
 // engine, and the host's.
@@ -87,7 +97,7 @@ func symbols(opt Options) interp.Exports {
 	// Which parameters take a wrapper with the methods of an interpreted type.
 	mapped := map[reflect.Value][]reflect.Type{}
 	for k, v := range stdlib.MapTypes {
-		mapped[k] = v
+		mapped[k] = withErrors(v)
 	}
 	own := map[string]reflect.Value{}
 	for n, v := range stdlib.Symbols["fmt/fmt"] {
@@ -95,17 +105,28 @@ func symbols(opt Options) interp.Exports {
 	}
 	for n, p := range prints {
 		own[n] = reflect.ValueOf(p[1])
-		mapped[own[n]] = stdlib.MapTypes[reflect.ValueOf(p[0])]
+		mapped[own[n]] = withErrors(stdlib.MapTypes[reflect.ValueOf(p[0])])
 	}
 	ex["fmt//fmt"] = own
-	ex["."] = map[string]reflect.Value{"MapTypes": reflect.ValueOf(mapped)}
 	for p, members := range opt.Host {
+		real := stdlib.Symbols[p+"/"+path.Base(p)]
 		m := map[string]reflect.Value{}
 		for n, f := range members {
-			m[n] = reflect.ValueOf(f)
+			v, ok := f.(reflect.Value)
+			if !ok {
+				v = reflect.ValueOf(f)
+			}
+			m[n] = v
+			if printers[p] && v.Kind() == reflect.Func && v.Type().IsVariadic() {
+				mapped[v] = withErrors(stdlib.MapTypes[reflect.ValueOf(fmt.Print)])
+			}
+			if wrapper, ok := real["_"+n]; ok {
+				m["_"+n] = wrapper
+			}
 		}
 		ex[p+"//"+path.Base(p)] = m
 	}
+	ex["."] = map[string]reflect.Value{"MapTypes": reflect.ValueOf(mapped)}
 	return ex
 }
 

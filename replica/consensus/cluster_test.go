@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -299,7 +300,7 @@ func (c *cluster) add(i int, change func(i int, c *Config)) *member {
 
 func testConfig(t testing.TB, id string) Config {
 	return Config{
-		ID: id, Dir: filepath.Join(t.TempDir(), id), Bind: "127.0.0.1:0",
+		ID: id, Dir: filepath.Join(t.TempDir(), id), Bind: "127.0.0.1:0", Instance: rand.Text(),
 		NewEntry: toyEntry, Results: toyResults, Snapshots: raft.NewDiscardSnapshotStore(),
 		HeartbeatTimeout: 2 * time.Second, ElectionTimeout: 2 * time.Second,
 		LeaderLeaseTimeout: time.Second, CommitTimeout: 20 * time.Millisecond,
@@ -330,7 +331,7 @@ func (c *cluster) start(m *member) {
 		c.t.Fatal(err)
 	}
 	m.Raft = r
-	m.config.Bind = dialled(r.Address()) // the same port again at a restart
+	m.config.Bind, _, _ = SplitAddress(r.Address()) // the same port again at a restart
 }
 
 // stop stops the followers first: a leader left behind has nobody to hand over to,

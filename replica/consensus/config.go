@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"farm/internal/clock"
 )
 
 // Result is the answer of the state machine to one command.
@@ -48,12 +50,16 @@ type Config struct {
 	// Bind is the host:port to listen on for raft; port 0 takes any.
 	Bind string
 	// Address is what peers are told to dial. Default: the address bound, which
-	// must then be a specific one. What follows a '|' is carried along in every
-	// configuration and in Leader, and not dialled.
+	// must then be a specific one.
 	Address string
-	// API, if not empty, is put behind Address and a '|': where this node's clients
-	// call it. It lets port 0 be bound and the API's address ride along.
+	// API is put behind Address and a '|': where this node's clients call it. It lets
+	// port 0 be bound and the API's address ride along.
 	API string
+	// Instance tells this node from every other that ever was, also from one of the
+	// same ID in another cluster: a random number made with Dir. It is put behind API
+	// and a '|'. Connections that name another are refused. Empty, for tests, any
+	// connection is taken.
+	Instance string
 
 	// FSM is applied to; LogConfiguration entries reach its ApplyBatch too, as raft
 	// does with a batching state machine. It must skip entries it has already: its
@@ -68,16 +74,17 @@ type Config struct {
 	// Results splits what ApplyBatch answered for one entry: one Result a command,
 	// in the order of the body. Called on one goroutine.
 	Results func(response any) []Result
-	// Now is the wall clock of NewEntry, in nanoseconds since 1970. Default: time.Now.
+	// Now is the wall clock of NewEntry, in nanoseconds since 1970. Default: clock.Now.
 	Now func() int64
 
 	// LogStore is LogStoreWAL or LogStoreBoltDB. Default: what Dir holds, else
 	// LogStoreWAL. It is written down in Dir and cannot change.
 	LogStore string
 
-	HeartbeatTimeout   time.Duration // 1s
-	ElectionTimeout    time.Duration // 1s
-	LeaderLeaseTimeout time.Duration // 500ms
+	// Shorter ones find a dead leader sooner, and take a slow disk for one.
+	HeartbeatTimeout   time.Duration // 700ms
+	ElectionTimeout    time.Duration // 700ms
+	LeaderLeaseTimeout time.Duration // 400ms
 	CommitTimeout      time.Duration // 50ms
 	SnapshotThreshold  uint64        // entries since the last snapshot: 8192
 	SnapshotInterval   time.Duration // 20s
@@ -111,7 +118,7 @@ type hooks struct {
 // Server is one member of the cluster.
 type Server struct {
 	ID      string
-	Address string // as given to Bootstrap or AddVoter, with what follows '|'
+	Address string // as given to Bootstrap or AddVoter: see JoinAddress
 	Voter   bool   // ignored by Bootstrap: all are voters there
 }
 
@@ -147,9 +154,9 @@ func def[T comparable](field *T, value T) {
 }
 
 func (c Config) withDefaults() Config {
-	def(&c.HeartbeatTimeout, time.Second)
-	def(&c.ElectionTimeout, time.Second)
-	def(&c.LeaderLeaseTimeout, 500*time.Millisecond)
+	def(&c.HeartbeatTimeout, 700*time.Millisecond)
+	def(&c.ElectionTimeout, 700*time.Millisecond)
+	def(&c.LeaderLeaseTimeout, 400*time.Millisecond)
 	def(&c.CommitTimeout, 50*time.Millisecond)
 	def(&c.SnapshotThreshold, 8192)
 	def(&c.SnapshotInterval, 20*time.Second)
@@ -164,7 +171,7 @@ func (c Config) withDefaults() Config {
 		c.LogLevel = slog.LevelWarn
 	}
 	if c.Now == nil {
-		c.Now = func() int64 { return time.Now().UnixNano() }
+		c.Now = clock.Now
 	}
 	if c.Fatal == nil {
 		log := c.Logger
@@ -201,19 +208,14 @@ func (c Config) Validate() error {
 	if _, _, err := net.SplitHostPort(c.Bind); err != nil {
 		need(false, "Config.Bind: %v", err)
 	}
-	if dial := dialled(c.Address); c.Address != "" {
-		_, _, err := net.SplitHostPort(dial)
+	if c.Address != "" {
+		_, _, err := net.SplitHostPort(c.Address)
 		need(err == nil, "Config.Address: %v", err)
 	}
-	need(c.API == "" || !strings.Contains(c.Address, "|"), "Config.API is %q, and Config.Address has a '|' already", c.API)
+	need(!strings.Contains(c.Address+c.API+c.Instance, "|"), "Config.Address, API or Instance has a '|'")
+	need(len(c.Instance) <= maxInstance, "Config.Instance has %d bytes, at most %d", len(c.Instance), maxInstance)
 	if err := raft.ValidateConfig(c.raft(nil)); err != nil {
 		need(false, "%v", err)
 	}
 	return errors.Join(errs...)
-}
-
-// dialled is the part of a server address that is dialled.
-func dialled(address string) string {
-	host, _, _ := strings.Cut(address, "|")
-	return host
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"farm/internal/crash"
 	"farm/internal/stall"
 )
 
@@ -139,7 +140,14 @@ func (g *guard) StoreLogs(logs []*raft.Log) error {
 		copies[i].Extensions = sealEntry(l)
 		sealed[i] = &copies[i]
 	}
-	return g.write(func() error { return g.store.StoreLogs(sealed) }, "storing entries %d to %d", logs[0].Index, logs[len(logs)-1].Index)
+	return g.write(func() error {
+		if err := crash.Err("log.before-write"); err != nil {
+			return err
+		}
+		err := g.store.StoreLogs(sealed)
+		crash.Here("log.after-write")
+		return err
+	}, "storing entries %d to %d", logs[0].Index, logs[len(logs)-1].Index)
 }
 
 func (g *guard) DeleteRange(from, to uint64) error {
@@ -192,7 +200,10 @@ func (g *guard) LastIndex() (uint64, error) {
 // Set stores a stable value: the term, or a vote.
 func (g *guard) Set(key, value []byte) error {
 	sealed := append(sealValue(key, value), value...)
-	return g.write(func() error { return g.store.Set(key, sealed) }, "storing %q", key)
+	return g.write(func() error {
+		crash.Here("vote.before-write")
+		return g.store.Set(key, sealed)
+	}, "storing %q", key)
 }
 
 // Get returns nil for a key that was never set.

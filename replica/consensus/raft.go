@@ -19,13 +19,15 @@ const (
 	maxAppendEntries = 16
 
 	// cachedEntries is the number of newest entries kept in memory for followers
-	// that are close behind.
+	// that are close behind, cachedBytes the most they may have together.
 	cachedEntries = 128
+	cachedBytes   = 32 << 20
 )
 
 // Raft is one node's part in the cluster. Its methods are safe for concurrent use.
 type Raft struct {
 	config    Config // with defaults
+	address   string // as peers have it in their configuration
 	raft      *raft.Raft
 	folder    *folder
 	guard     *guard
@@ -69,7 +71,7 @@ func Start(c Config) (*Raft, error) {
 }
 
 func start(c Config, f *folder, log hclog.Logger) (*Raft, error) {
-	net, err := newTransport(c.Bind, log)
+	net, err := newTransport(c.Bind, c.Instance, log)
 	if err != nil {
 		return nil, fmt.Errorf("consensus: listening on %s: %w", c.Bind, err)
 	}
@@ -99,10 +101,8 @@ func (r *Raft) connect(t *raft.NetworkTransport) error {
 			return fmt.Errorf("consensus: Config.Address must say what peers dial, since %s is bound", address)
 		}
 	}
-	if r.config.API != "" {
-		address += "|" + r.config.API
-	}
-	r.config.Address = address
+	address = JoinAddress(address, r.config.API, r.config.Instance)
+	r.address = address
 	var inner transport = t
 	if hook := r.config.hooks.transport; hook != nil {
 		inner = hook(inner)
@@ -142,10 +142,10 @@ func (r *Raft) launch(log hclog.Logger) (err error) {
 		disk = hook(disk)
 	}
 	r.guard = newGuard(disk, r.config.hooks.stallLimit)
-	cache, err := raft.NewLogCache(cachedEntries, r.guard)
-	if err != nil {
-		return fmt.Errorf("consensus: %w", err)
+	if err := r.reachesState(); err != nil {
+		return err
 	}
+	cache := newCache(r.guard, cachedEntries, cachedBytes)
 	defer func() {
 		if p := recover(); p != nil {
 			if err = r.guard.failure(); err == nil {
@@ -161,6 +161,36 @@ func (r *Raft) launch(log hclog.Logger) (err error) {
 		return fmt.Errorf("consensus: %w", err)
 	}
 	return nil
+}
+
+// installed is what a snapshot store may tell: that the state is as it was installed
+// from another node, so that the log may be older.
+type installed interface{ Installed() bool }
+
+// reachesState makes sure that the log reaches at least as far as the state. It is
+// written first, so one that does not has lost entries, which this node may have
+// acknowledged. After a crash in the middle of installing a snapshot it is legitimately
+// older, and of no use any more.
+func (r *Raft) reachesState() error {
+	list, err := r.config.Snapshots.List()
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	first, err := r.guard.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := r.guard.LastIndex()
+	if err != nil || last >= list[0].Index {
+		return err
+	}
+	if s, ok := r.config.Snapshots.(installed); !ok || !s.Installed() {
+		return fmt.Errorf("%w: the log ends with entry %d, the state has entry %d: entries were lost", ErrCorrupt, last, list[0].Index)
+	}
+	if last == 0 {
+		return nil
+	}
+	return r.guard.DeleteRange(first, last)
 }
 
 // raft is the configuration of hashicorp/raft.
@@ -191,9 +221,8 @@ func (r *Raft) fatal(err error) {
 	r.fatalOnce.Do(func() { r.config.Fatal(err) })
 }
 
-// Address is what peers dial, with what follows '|': Config.Address, or the address
-// bound.
-func (r *Raft) Address() string { return r.config.Address }
+// Address is this node's address as a member: see JoinAddress.
+func (r *Raft) Address() string { return r.address }
 
 // Stats returns counters and indexes for people and metrics.
 func (r *Raft) Stats() Stats {

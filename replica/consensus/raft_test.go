@@ -3,13 +3,19 @@ package consensus
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
 )
 
 func TestEachCommandGetsItsOwnResult(t *testing.T) {
@@ -300,10 +306,10 @@ func TestMembership(t *testing.T) {
 	c.agree(1)
 	for _, m := range c.members {
 		eventually(t, "the configuration", func() bool { return len(m.Servers()) == 3 })
-		if s := m.Servers()[1]; !s.Voter || s.ID != "n1" || s.Address != c.members[1].Address() || !strings.HasSuffix(s.Address, "|api.example:2") {
+		if s := m.Servers()[1]; !s.Voter || s.ID != "n1" || s.Address != c.members[1].Address() || !strings.Contains(s.Address, "|api.example:2|") {
 			t.Errorf("server 1 is %+v", s)
 		}
-		if id, address, _ := m.Leader(); id != "n0" || address != l.Address() || !strings.HasSuffix(address, "|api.example:1") {
+		if id, address, _ := m.Leader(); id != "n0" || address != l.Address() || !strings.Contains(address, "|api.example:1|") {
 			t.Errorf("leader is %q at %q", id, address)
 		}
 	}
@@ -462,8 +468,9 @@ func TestValidate(t *testing.T) {
 		"Config.ID":              func(c *Config) { c.ID = "" },
 		"Config.Dir":             func(c *Config) { c.Dir = "" },
 		"Config.Bind":            func(c *Config) { c.Bind = "nowhere" },
-		"Config.Address":         func(c *Config) { c.Address = "nowhere|127.0.0.1:1" },
-		"Config.API":             func(c *Config) { c.Address, c.API = "a:1|b:2", "c:3" },
+		"Config.Address":         func(c *Config) { c.Address = "nowhere" },
+		"Config.Address, API":    func(c *Config) { c.API = "a:1|b:2" },
+		"Config.Instance":        func(c *Config) { c.Instance = strings.Repeat("x", maxInstance+1) },
 		"Config.FSM":             func(c *Config) { c.FSM = nil },
 		"Config.Snapshots":       func(c *Config) { c.Snapshots = nil },
 		"Config.NewEntry":        func(c *Config) { c.NewEntry = nil },
@@ -495,5 +502,134 @@ func TestAddressMustBeSpecific(t *testing.T) {
 	if r, err := Start(c); err == nil {
 		_ = r.Shutdown()
 		t.Error("peers were told to dial 0.0.0.0")
+	}
+}
+
+// The port of a dead member may be another cluster's when it is dialled again. That
+// cluster must not be given the log of the first.
+func TestAnotherClusterAtTheAddressOfAMember(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	l := c.leader()
+	c.propose(1, 1)
+	dead := c.others(l)[0]
+	if err := dead.Shutdown(); err != nil {
+		t.Fatal(err)
+	}
+	bind, _, _ := SplitAddress(dead.Address())
+	refused := make(chan struct{}, 1)
+	stranger := newCluster(t, 1, func(_ int, c *Config) {
+		c.ID, c.Bind = dead.config.ID, bind
+		c.Logger = slog.New(watchFor{slog.DiscardHandler, "raft: refused a connection", refused})
+	})
+	select {
+	case <-refused:
+	case <-time.After(patience):
+		t.Fatal("no member dialled the stranger")
+	}
+	c.propose(2, 1)
+	stranger.propose(3, 1)
+	if total, history := stranger.members[0].toy.read(); total != 1 || !slices.Equal(history, []uint64{3}) {
+		t.Errorf("the other cluster has applied %v, total %d", history, total)
+	}
+	if id, _, _ := stranger.members[0].Leader(); id != dead.config.ID {
+		t.Errorf("the other cluster is led by %q", id)
+	}
+}
+
+// watchFor is a log handler that tells when a message comes.
+type watchFor struct {
+	slog.Handler
+	message string
+	came    chan<- struct{}
+}
+
+func (w watchFor) Enabled(context.Context, slog.Level) bool { return true }
+
+func (w watchFor) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == w.message {
+		select {
+		case w.came <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}
+
+func (w watchFor) WithAttrs([]slog.Attr) slog.Handler { return w }
+
+// A log that ends before the state does has lost entries.
+func TestLogThatLostEntries(t *testing.T) {
+	for _, kind := range []string{LogStoreWAL, LogStoreBoltDB} {
+		dir := t.TempDir()
+		f, err := openFolder(dir, kind, hclog.NewNullLogger())
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := newGuard(f.store, StallLimit)
+		for i := range uint64(5) {
+			if err := g.StoreLog(&raft.Log{Index: i + 1, Term: 1, Data: []byte("x")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, c := range []struct {
+			state     uint64
+			installed bool
+			want      error
+			last      uint64
+		}{{4, false, nil, 5}, {5, false, nil, 5}, {6, false, ErrCorrupt, 5}, {6, true, nil, 0}} {
+			r := &Raft{guard: g, config: Config{Snapshots: reaching{index: c.state, installed: c.installed}}}
+			if err := r.reachesState(); !errors.Is(err, c.want) {
+				t.Errorf("%s: a state of entry %d, installed %v: %v", kind, c.state, c.installed, err)
+			}
+			if last, err := g.LastIndex(); err != nil || last != c.last {
+				t.Errorf("%s: the log ends with %d (%v), want %d", kind, last, err, c.last)
+			}
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// reaching is a snapshot store whose state has come to an index.
+type reaching struct {
+	raft.SnapshotStore
+	index     uint64
+	installed bool
+}
+
+func (s reaching) List() ([]*raft.SnapshotMeta, error) {
+	return []*raft.SnapshotMeta{{Index: s.index}}, nil
+}
+func (s reaching) Installed() bool { return s.installed }
+
+func TestBoltFileWithoutItsEnd(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "raft.db")
+	s, err := openBoltDB(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(50) {
+		if err := s.StoreLogs([]*raft.Log{{Index: i + 1, Data: make([]byte, 4096)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = openBoltDB(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int64{64 << 10, 5000, 10} {
+		if err := os.Truncate(path, size); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := openBoltDB(path); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("cut to %d bytes: %v", size, err)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,9 +24,10 @@ const (
 	// for each, so a node costs at least that much disk.
 	walSegmentSize = 16 << 20
 
-	// lockTimeout is how long bbolt waits for its file. The lock file has settled
-	// by then who owns the folder.
+	// lockTimeout is how long the folder's lock, and then bbolt's, is waited for: a
+	// process that was killed may leave it held for a moment.
 	lockTimeout = time.Second
+	lockRetry   = 10 * time.Millisecond
 
 	kindFile = "log-store" // names the kind of log store in the folder
 	lockFile = "lock"
@@ -71,11 +73,16 @@ func lockFolder(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("consensus: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("%w: %s: %w", ErrLocked, dir, err)
+	for end := time.Now().Add(lockTimeout); ; time.Sleep(lockRetry) {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if time.Now().After(end) {
+			_ = f.Close()
+			return nil, fmt.Errorf("%w: %s: %w", ErrLocked, dir, err)
+		}
 	}
-	return f, nil
 }
 
 // settleKind compares the kind asked for with the one written in dir, and writes it
@@ -140,6 +147,9 @@ func openStore(dir, kind string, log hclog.Logger) (store, error) {
 type boltStore struct{ *raftboltdb.BoltStore }
 
 func openBoltDB(path string) (store, error) {
+	if err := wholeBoltDB(path); err != nil {
+		return nil, err
+	}
 	s, err := raftboltdb.New(raftboltdb.Options{
 		Path: path,
 		BoltOptions: &bbolt.Options{
@@ -155,6 +165,43 @@ func openBoltDB(path string) (store, error) {
 	}
 	return boltStore{s}, nil
 }
+
+// wholeBoltDB makes sure that a bbolt file is as long as it says it is. bbolt, which
+// reads through a mapping, would end the process without a word on a shorter one.
+func wholeBoltDB(path string) error {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil || st.Size() == 0 {
+		return err
+	}
+	page := int64(os.Getpagesize())
+	for at := range int64(2) { // either of the two meta pages may be the newer one
+		var b [metaBytes]byte
+		if _, err := f.ReadAt(b[:], at*page); err != nil {
+			return fmt.Errorf("%w: %s has %d bytes: %w", ErrCorrupt, path, st.Size(), err)
+		}
+		size, pages := binary.NativeEndian.Uint32(b[24:]), binary.NativeEndian.Uint64(b[56:])
+		valid := binary.NativeEndian.Uint32(b[16:]) == boltMagic && int64(size) == page && pages < 1<<40
+		if need := int64(pages) * page; valid && st.Size() < need {
+			return fmt.Errorf("%w: %s has %d bytes and must have %d: its end is gone", ErrCorrupt, path, st.Size(), need)
+		}
+	}
+	return nil
+}
+
+// Of bbolt's meta page: 16 bytes of a page header; magic, version, page size, flags;
+// the root bucket; the page of the free list; the number of pages in use.
+const (
+	boltMagic = 0xED0CDAED
+	metaBytes = 64
+)
 
 func (s boltStore) IsMonotonic() bool { return false }
 

@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -43,7 +44,7 @@ type transport interface {
 // goroutine in the way of every answer.
 type acks struct {
 	transport
-	address raft.ServerAddress // what LocalAddr says: with what follows '|'
+	address raft.ServerAddress // what LocalAddr says: see JoinAddress
 	poke    func()             // after each newer acknowledgement
 
 	round atomic.Uint64 // the newest round that has begun
@@ -105,14 +106,15 @@ func (a *acks) majority(servers []raft.Server, self raft.ServerID, term, round u
 	return have > voters/2
 }
 
-// newTransport listens on bind and speaks raft's TCP protocol.
-func newTransport(bind string, log hclog.Logger) (*raft.NetworkTransport, error) {
+// newTransport listens on bind and speaks raft's TCP protocol with those who mean
+// this instance.
+func newTransport(bind, instance string, log hclog.Logger) (*raft.NetworkTransport, error) {
 	l, err := net.Listen("tcp", bind)
 	if err != nil {
 		return nil, err
 	}
 	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream:                  &stream{Listener: l, conns: map[*conn]struct{}{}},
+		Stream:                  newStream(l, instance, log),
 		MaxPool:                 maxPooled,
 		Timeout:                 rpcTimeout,
 		Logger:                  log,
@@ -124,24 +126,65 @@ func newTransport(bind string, log hclog.Logger) (*raft.NetworkTransport, error)
 // raft's transport leaves them open when it is closed.
 type stream struct {
 	net.Listener
+	instance string
+	log      hclog.Logger
 
 	mu      sync.Mutex
 	conns   map[*conn]struct{}
 	inbound int
 	closed  bool
+	refused string // the last connection refused, to say each reason once
 }
 
-// conn is a connection that tells its stream when it is closed.
+func newStream(l net.Listener, instance string, log hclog.Logger) *stream {
+	return &stream{Listener: l, instance: instance, log: log, conns: map[*conn]struct{}{}}
+}
+
+// conn is a connection that tells its stream when it is closed. Nothing is read from
+// an inbound one before it has said that it is meant for this node.
 type conn struct {
 	net.Conn
 	of      *stream
 	inbound bool
+	greeted bool // only used by the goroutine that reads
 }
 
-// Dial connects to the part of the address before '|'.
+// Read is called by one goroutine at a time: raft's, of this connection.
+func (c *conn) Read(b []byte) (int, error) {
+	if c.inbound && !c.greeted {
+		err := hearHello(c.Conn, c.of.instance)
+		if errors.Is(err, net.ErrClosed) {
+			return 0, err
+		}
+		if err != nil {
+			c.of.refuse(err)
+			return 0, io.EOF // anything else, raft reports on its own, each time
+		}
+		c.greeted = true
+	}
+	return c.Conn.Read(b)
+}
+
+func (s *stream) refuse(err error) {
+	s.mu.Lock()
+	again := s.refused == err.Error()
+	s.refused = err.Error()
+	s.mu.Unlock()
+	if !again {
+		s.log.Warn("refused a connection", "error", err)
+	}
+}
+
+// Dial connects to the part of the address that raft dials, and says which instance
+// it means.
 func (s *stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	c, err := net.DialTimeout("tcp", dialled(string(address)), min(timeout, dialTimeout))
+	to, _, instance := SplitAddress(string(address))
+	c, err := net.DialTimeout("tcp", to, min(timeout, dialTimeout))
 	if err != nil {
+		return nil, err
+	}
+	if err := sayHello(c, instance); err != nil {
+		_ = c.Close()
 		return nil, err
 	}
 	return s.add(c, false)

@@ -16,7 +16,7 @@ import (
 
 func newTestTransport(t *testing.T) *acks {
 	t.Helper()
-	n, err := newTransport("127.0.0.1:0", hclog.NewNullLogger())
+	n, err := newTransport("127.0.0.1:0", "", hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestStreamClosesItsConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stream{Listener: l, conns: map[*conn]struct{}{}}
+	s := newStream(l, "", hclog.NewNullLogger())
 	out, err := s.Dial(raft.ServerAddress(l.Addr().String()+"|ignored:9"), time.Minute)
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +84,7 @@ func TestStreamRefusesTooManyConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stream{Listener: l, conns: map[*conn]struct{}{}}
+	s := newStream(l, "", hclog.NewNullLogger())
 	defer s.Close()
 	s.inbound = maxInbound - 1
 	accepted := make(chan net.Conn, 2)
@@ -146,5 +146,37 @@ func TestLoggerMapsLevels(t *testing.T) {
 	}
 	if !slices.Equal(attrs, []string{"servers=3 of five", "k=v"}) {
 		t.Errorf("attributes %q", attrs)
+	}
+}
+
+// What a connection begins with decides whether it is listened to.
+func TestHello(t *testing.T) {
+	for _, c := range []struct {
+		says, is string
+		raw      []byte
+		ok       bool
+	}{
+		{says: "a", is: "a", ok: true},
+		{says: "a", is: "b"},
+		{says: "a", is: "ab"},
+		{says: "", is: "a", ok: true}, // a configuration from before there were instances
+		{says: "a", is: "", ok: true},
+		{raw: []byte{0, 1, 2}, is: "a"},
+		{raw: append([]byte("farm\x02\x01"), 'a'), is: "a"},
+		{raw: append([]byte("farm\x01\xff"), make([]byte, 255)...), is: "a"},
+	} {
+		out, in := net.Pipe()
+		go func() {
+			if c.raw != nil {
+				_, _ = out.Write(c.raw)
+			} else {
+				_ = sayHello(out, c.says)
+			}
+			_ = out.Close()
+		}()
+		if err := hearHello(in, c.is); (err == nil) != c.ok || err != nil && !errors.Is(err, errNotMeant) {
+			t.Errorf("%q to %q, raw %q: %v", c.says, c.is, c.raw, err)
+		}
+		_ = in.Close()
 	}
 }

@@ -498,7 +498,7 @@ var Language = []Case{
 			"7",
 			"1",
 		}},
-	{"errors",
+	{"errors of functions",
 		[]string{
 			"import (\"fmt\"; \"errors\")\nvar ErrA = errors.New(\"a\")\nfunc fail(n int) error { if n == 0 { return nil }; return fmt.Errorf(\"fail %d: %w\", n, ErrA) }",
 			"fail(0) == nil",
@@ -538,5 +538,5 @@ var Language = []Case{
 		}},
 }
 
-// List gives all cases: All, then Language.
-func List() []Case { return slices.Concat(All, Language) }
+// List gives all cases: All, then Language, More and Members.
+func List() []Case { return slices.Concat(All, Language, More, Members) }

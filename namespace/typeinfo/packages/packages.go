@@ -6,14 +6,17 @@ package packages
 //
 // Left out on purpose:
 //
-//	os, os/exec, os/signal, os/user, syscall, path/filepath, io/fs, embed: files and processes of the
+//	os/exec, os/signal, os/user, syscall, path/filepath, io/fs, embed: files and processes of the
 //	    worker are not part of a namespace, and a replay on another machine would see others
 //	net, net/*, crypto/tls: no network from a cell; handlers are for that
-//	unsafe, reflect, runtime, runtime/*, plugin, debug/*: reach arbitrary memory or the worker itself
-//	testing, log, log/slog, expvar, flag: act on the process (exit, standard streams, globals);
+//	runtime/*, plugin, debug/*: reach arbitrary memory or the worker itself
+//	testing, log/slog, expvar, flag: act on the process (exit, standard streams, globals);
 //	    package farm has Logf
 //	encoding/gob, encoding/xml, html/template, go/*: rely on reflection over named types, which the
 //	    engine does not give
+//	os, runtime, log, reflect, unsafe: cells see a part of them, which package cell declares (partial/)
+//	    with what each member does, and which the host of an engine gives. The rest is files, processes
+//	    and settings of the worker, its memory, or the stack and types of the interpreter
 //	unique, weak, structs, testing/synctest: the engine has no symbols for them
 var Allowed = []string{
 	"bufio", "bytes", "cmp", "container/heap", "container/list", "container/ring", "context",

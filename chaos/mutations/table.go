@@ -1,0 +1,55 @@
+package main
+
+// mutation is one way to break farm on purpose.
+type mutation struct {
+	name     string
+	what     string // is broken
+	promise  string // the report must name, a part of it
+	scenario string // that must find it
+	edits    []edit
+}
+
+// edit replaces text that occurs once in a file.
+type edit struct{ file, old, new string }
+
+// mutations are all there are. A check that none of them fails would prove nothing.
+var mutations = []mutation{
+	{
+		name: "fence", what: "the report of a superseded attempt is believed", promise: "exactly once", scenario: "zombies",
+		edits: []edit{
+			{"scheduler/step.go", "t.State != Running || t.Attempt != c.Attempt || t.Worker != c.Worker || t.Incarnation != c.Incarnation {", "t.State != Running {"},
+			{"scheduler/step.go", "n.tasks[0] != t || n.Epoch != c.Epoch || n.Version != c.Base)", "n.tasks[0] != t)"},
+			{"replica/dispatch.go", "		x.voided(id, attempt, \"\")\n	}\n}\n\n// maxIsolation", "		_ = attempt\n		_ = id\n	}\n}\n\n// maxIsolation"},
+		},
+	},
+	{
+		name: "split-commit", what: "the index reaches the disk before the effects, in a transaction of its own", promise: "one state", scenario: "crashes",
+		edits: []edit{{"fsm/store.go", "	if err := crash.Err(\"state.before-commit\"); err != nil {",
+			"	ahead := &meta{p, s.durable.Load().totals}\n	if err := s.db.Update(func(tx *bbolt.Tx) error { return putMeta(tx, ahead) }); err != nil {\n		return err\n	}\n	if err := crash.Err(\"state.before-commit\"); err != nil {"}},
+	},
+	{
+		name: "early-ack", what: "a submit is acknowledged before it is committed", promise: "durable", scenario: "partitions",
+		edits: []edit{{"replica/calls.go", "	n.propose(cmd, func(r scheduler.Result, err error) {\n		switch {\n		case err != nil:\n			n.again(c, err)\n		case r.Code == scheduler.OK:\n			c.task(&api.Task{Id: s.Id",
+			"	c.task(&api.Task{Id: s.Id, Namespace: s.Namespace, State: scheduler.Queued.String()})\n	n.propose(cmd, func(r scheduler.Result, err error) {\n		c := &call{Call: c.Call, reply: func(*api.Reply) {}}\n		switch {\n		case err != nil:\n		case r.Code == scheduler.OK:\n			c.task(&api.Task{Id: s.Id"}},
+	},
+	{
+		name: "stale-read", what: "a leader reads without making sure that it still leads", promise: "linearizable", scenario: "pauses",
+		edits: []edit{{"replica/calls.go", "if err := n.raft.ReadBarrier(ctx); err != nil {", "if err := ctx.Err(); err != nil {"}},
+	},
+	{
+		name: "blame", what: "tasks that wait on a worker lose an attempt with it", promise: "blame", scenario: "blame",
+		edits: []edit{{"scheduler/place.go", "blamed := slices.Contains(began, t.ID) || (guess && i < int(w.Slots))", "blamed := i >= 0 || guess || slices.Contains(began, t.ID)"}},
+	},
+	{
+		name: "dropped", what: "a new leader does not send workers what was given to them while nobody led", promise: "goes on", scenario: "upgrades",
+		edits: []edit{{"replica/dispatch.go", "		if has[t.ID] != t.Attempt {\n			x.assign(s, t)\n", "		if has[t.ID] != t.Attempt {\n			if time.Since(x.d.since) > 2*time.Second {\n				x.assign(s, t)\n			}\n"}},
+	},
+	{
+		name: "map-order", what: "placement follows the order of a map", promise: "one state", scenario: "nodes",
+		edits: []edit{{"scheduler/place.go", "	var best *Worker\n	for _, w := range s.workers {\n", "	var best *Worker\n	any := map[string]*Worker{}\n	for _, w := range s.workers {\n		any[w.ID] = w\n	}\n	for _, w := range any {\n"}},
+	},
+	{
+		name: "twice", what: "a repeated request is a new one when the first is done", promise: "exactly once", scenario: "nodes",
+		edits: []edit{{"scheduler/step.go", "	if t := s.Task(c.ID); t != nil {\n		return Result{Code: Duplicate, Order: t.Order}", "	if t := s.tasks[c.ID]; t != nil {\n		return Result{Code: Duplicate, Order: t.Order}"}},
+	},
+}

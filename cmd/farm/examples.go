@@ -1,0 +1,59 @@
+package main
+
+import "strings"
+
+// examples are the command lines that the help of each verb shows. A test runs
+// them, each in a folder that has the files of exampleFiles.
+var examples = map[string][]string{
+	"dev":  {"farm dev", "farm dev -n 1 --dir /tmp/scratch"},
+	"node": {"farm node --data /var/lib/farm --listen 10.0.0.1:7401 --raft 10.0.0.1:7400 --join 10.0.0.1:7401,10.0.0.2:7401,10.0.0.3:7401 --bootstrap-expect 3"},
+	"submit": {"farm submit -c '6*7'", "farm submit --ns sums --retries 2 hello.go", "farm submit --file data.csv --arg column=3 hello.go",
+		"farm submit --detach --delay 1h -c '1'", "farm submit -o '{{.id}} took {{.attempt}} attempts' -c '1'"},
+	"exec":        {"farm exec c0 'a := 10'", "farm exec 'c{0..3}' 'len(xs)'"},
+	"repl":        {"farm repl c0"},
+	"map":         {"farm map --call Square --in numbers.jsonl squares.go", "farm map --call Square --fold sums:Add --in numbers.jsonl squares.go", "farm map --call Square --in numbers.jsonl --detach squares.go"},
+	"set":         {"farm set c0 a 10", `farm set 'c{0..3}' words '["one", "two"]'`},
+	"get":         {"farm get c0 a", "farm get --type c0 a", "farm get 'c*' a", "farm get -o '{{.namespace}}={{.value}}' 'c*' a"},
+	"del":         {"farm del c0 a"},
+	"scatter":     {"farm scatter 'c{0..3}' xs numbers.jsonl", "seq 100 | farm scatter 'c*' xs -"},
+	"gather":      {"farm gather 'c{0..3}' xs", "farm gather --lines 'c*' xs"},
+	"ns ls":       {"farm ns ls", "farm ns ls 'c*'"},
+	"ns show":     {"farm ns show c0"},
+	"ns rm":       {"farm ns rm c0", "farm ns rm 'c{0..3}'"},
+	"ns history":  {"farm ns history c0"},
+	"ns restore":  {"farm ns restore --version 3 c0"},
+	"ns fork":     {"farm ns fork c0 experiment"},
+	"ns export":   {"farm ns export c0 c0.farm"},
+	"ns import":   {"farm ns import c1 saved.farm"},
+	"task ls":     {"farm task ls", "farm task ls --state failed --limit 10", "farm task ls -o '{{.id}} {{with .error}}{{.kind}}{{end}}'"},
+	"task show":   {"farm task show 01ARZ3NDEKTSV4RRFFQ69G5FAV"},
+	"task cancel": {"farm task cancel 01ARZ3NDEKTSV4RRFFQ69G5FAV"},
+	"task wait":   {"farm task wait --timeout 1m 01ARZ3NDEKTSV4RRFFQ69G5FAV"},
+	"logs":        {"farm logs 01ARZ3NDEKTSV4RRFFQ69G5FAV", "farm logs -f 01ARZ3NDEKTSV4RRFFQ69G5FAV"},
+	"job ls":      {"farm job ls", "farm job ls --state running"},
+	"job show":    {"farm job show 01ARZ3NDEKTSV4RRFFQ69G5FAV"},
+	"job wait":    {"farm job wait 01ARZ3NDEKTSV4RRFFQ69G5FAV"},
+	"job results": {"farm job results 01ARZ3NDEKTSV4RRFFQ69G5FAV"},
+	"job cancel":  {"farm job cancel 01ARZ3NDEKTSV4RRFFQ69G5FAV"},
+	"node ls":     {"farm node ls", "farm node ls -o '{{.id}} {{.applied}}'"},
+	"node remove": {"farm node remove n3"},
+	"status":      {"farm status", "farm status -o '{{.tasks.queued}} queued'"},
+	"bench":       {"farm bench", "farm bench --only cell,set --seconds 5 --json"},
+	"chaos":       {"farm chaos", "farm chaos --scenario nodes,pauses --minutes 5", "farm chaos --list"},
+	"verify":      {"farm verify /var/lib/farm"},
+	"completion":  {"source <(farm completion bash)", "farm completion fish | source", "farm completion zsh >\"${fpath[1]}/_farm\""},
+	"version":     {"farm version"},
+}
+
+// withExamples adds the examples of a verb to what is said of it.
+func withExamples(path, description string) string {
+	lines := examples[path]
+	if len(lines) == 0 {
+		return description
+	}
+	title := "Example:"
+	if len(lines) > 1 {
+		title = "Examples:"
+	}
+	return strings.TrimSpace(description + "\n\n" + title + "\n  " + strings.Join(lines, "\n  "))
+}

@@ -1,0 +1,325 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"farm/tasks"
+)
+
+// jobStates are the states of a job.
+var jobStates = []string{"open", "running", "succeeded", "failed", "cancelled"}
+
+func (a *app) jobCommand() *cli.Command {
+	return &cli.Command{
+		Name: "job", Usage: "list, show, wait for and cancel jobs, and read their results", UsageText: "farm job VERB [flags] [args]",
+		Subcommands: []*cli.Command{a.jobLsCommand(), a.jobShowCommand(), a.jobWaitCommand(), a.jobResultsCommand(), a.jobCancelCommand()},
+	}
+}
+
+func (a *app) jobLsCommand() *cli.Command {
+	var f tasks.JobFilter
+	return &cli.Command{
+		Name: "ls", Usage: "list jobs, the newest first", UsageText: "farm job ls [flags]",
+		Description: "Lists the jobs that have unfinished tasks, and those of the newest 1000 finished tasks. \"farm job show\" finds older ones.",
+		Flags: a.clientFlags(
+			&cli.StringFlag{Name: "state", Usage: "in `STATE`: " + strings.Join(jobStates, ", "), Destination: &f.State},
+			&cli.IntFlag{Name: "limit", Usage: "at most `N`", Value: 100, Destination: &f.Limit}),
+		Action: func(c *cli.Context) error {
+			if _, err := wantArgs(c, 0, 0); err != nil {
+				return err
+			}
+			if f.State != "" && !slices.Contains(jobStates, f.State) {
+				return usage("job ls: %q is no state: %s", f.State, strings.Join(jobStates, ", "))
+			}
+			if f.Limit < 1 {
+				return usage("job ls: --limit must be positive")
+			}
+			return a.with(c, func(ctx context.Context, conn *connection) error { return a.runJobLs(ctx, conn, f, c.Bool("json")) })
+		},
+	}
+}
+
+func (a *app) runJobLs(ctx context.Context, conn *connection, f tasks.JobFilter, asJSON bool) error {
+	list, err := conn.Jobs(ctx, f)
+	if err != nil {
+		return err
+	}
+	t := a.io.table("ID", "STATE", "DONE", "FAILED", "FOLDED", "CREATED", "TOOK")
+	for _, j := range list {
+		if asJSON {
+			if err := a.printJSON(jsonJob(j)); err != nil {
+				return err
+			}
+			continue
+		}
+		folded := ""
+		if j.Folds > 0 {
+			folded = fmt.Sprintf("%d/%d", j.Folded, j.Folds)
+		}
+		t.row(j.ID, j.State, doneOf(j), j.Failed+j.FoldFailed, folded, a.io.ago(j.Created), jobTook(j))
+	}
+	if !asJSON && (len(list) > 0 || !a.io.outTerm) {
+		t.print()
+	}
+	return nil
+}
+
+// doneOf is how many of a job's tasks are done; how many there will be is not
+// known while it is open.
+func doneOf(j *tasks.Job) string {
+	if j.State == "open" {
+		return fmt.Sprint(j.Succeeded)
+	}
+	return fmt.Sprintf("%d/%d", j.Succeeded, j.Total)
+}
+
+func jobTook(j *tasks.Job) string {
+	if j.Finished.IsZero() {
+		return ""
+	}
+	return j.Finished.Sub(j.Created).Round(time.Millisecond).String()
+}
+
+func (a *app) jobShowCommand() *cli.Command {
+	return &cli.Command{
+		Name: "show", Usage: "show a job", UsageText: "farm job show [flags] ID", Flags: a.clientFlags(),
+		Description: "Counts are of tasks; one task has many inputs.",
+		Action: func(c *cli.Context) error {
+			args, err := wantArgs(c, 1, 1)
+			if err != nil {
+				return err
+			}
+			return a.with(c, func(ctx context.Context, conn *connection) error {
+				j, err := conn.Job(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				if c.Bool("json") {
+					return a.printJSON(jsonJob(j))
+				}
+				a.showJob(j)
+				return nil
+			})
+		},
+	}
+}
+
+func (a *app) showJob(j *tasks.Job) {
+	line := func(name string, v any) {
+		if s := fmt.Sprint(v); s != "" && s != "0" {
+			fmt.Fprintf(a.io.out, "%-12s %s\n", name, s)
+		}
+	}
+	line("id", j.ID)
+	line("state", j.State)
+	line("tasks", j.Total)
+	line("succeeded", j.Succeeded)
+	line("failed", j.Failed)
+	line("folded", j.Folded)
+	line("fold failed", j.FoldFailed)
+	line("last fold", j.LastFold)
+	line("first error", j.FirstError)
+	line("created", jsonTime(j.Created))
+	line("finished", jsonTime(j.Finished))
+	line("took", jobTook(j))
+}
+
+func (a *app) jobWaitCommand() *cli.Command {
+	var timeout time.Duration
+	return &cli.Command{
+		Name: "wait", Usage: "wait for a job, and end as it does", UsageText: "farm job wait [flags] ID",
+		Description: "Shows how far it is, and prints what the last fold returned when the job has one. Ctrl-C ends the waiting, not the\n" +
+			"job.",
+		Flags: a.clientFlags(&cli.DurationFlag{Name: "timeout", Usage: "wait no longer than `TIME` (exit code 3)", Destination: &timeout}),
+		Action: func(c *cli.Context) error {
+			args, err := wantArgs(c, 1, 1)
+			if err != nil {
+				return err
+			}
+			if timeout < 0 {
+				return usage("job wait: --timeout cannot be negative")
+			}
+			return a.with(c, func(ctx context.Context, conn *connection) error {
+				if timeout > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, timeout)
+					defer cancel()
+				}
+				return a.runJobWait(ctx, conn, args[0], c.Bool("json"))
+			})
+		},
+	}
+}
+
+func (a *app) runJobWait(ctx context.Context, conn *connection, id string, asJSON bool) error {
+	watch := &jobProgress{ctx: ctx, conn: conn, id: id, begun: time.Now()}
+	bar := a.io.progress(watch.line)
+	defer bar.end()
+	j, err := conn.WaitJob(ctx, id)
+	bar.end()
+	if err != nil {
+		a.goesOn(ctx, "job "+id, "farm job wait "+id)
+		return err
+	}
+	if asJSON {
+		if err := a.printJSON(jsonJob(j)); err != nil {
+			return err
+		}
+		return a.jobEnd(ctx, conn, j, false)
+	}
+	if err := a.jobEnd(ctx, conn, j, true); err != nil {
+		return err
+	}
+	if j.LastFold == "" {
+		return nil
+	}
+	fold, err := conn.Get(ctx, j.LastFold)
+	if err != nil {
+		return err
+	}
+	return a.showFold(fold, false)
+}
+
+// jobEnd is how a finished job ends a command: with the error of the first task
+// that failed.
+func (a *app) jobEnd(ctx context.Context, conn *connection, j *tasks.Job, tell bool) error {
+	if j.State == "succeeded" {
+		return nil
+	}
+	err := fmt.Errorf("job %s %s: %d of %d tasks succeeded, %d folds failed", j.ID, j.State, j.Succeeded, j.Total, j.FoldFailed)
+	if !tell {
+		return fmt.Errorf("%w (%w)", errSilent, err)
+	}
+	if j.FirstError != "" {
+		if i, e := conn.Get(ctx, j.FirstError); e == nil && i.Error != nil {
+			a.io.talk("task %s:", i.ID)
+			a.tellFailure(source{name: "program"}, i.Error, "  ")
+		}
+	}
+	return err
+}
+
+// goesOn says, after an interrupt, that the work was not cancelled.
+func (a *app) goesOn(ctx context.Context, what, how string) {
+	if errors.Is(context.Cause(ctx), errInterrupted) {
+		a.io.talk("%s goes on; %s", what, how)
+	}
+}
+
+// jobProgress is the progress line of a job.
+type jobProgress struct {
+	ctx   context.Context
+	conn  *connection
+	id    string
+	begun time.Time
+	first *tasks.Job // as it was when the watching began: only what came after counts for the rate
+	last  string
+	asked time.Time
+}
+
+// jobAskEvery is how often a node is asked how far a job is.
+const jobAskEvery = time.Second
+
+func (p *jobProgress) line() string {
+	if time.Since(p.asked) < jobAskEvery {
+		return p.last
+	}
+	p.asked = time.Now()
+	ctx, cancel := context.WithTimeout(p.ctx, jobAskEvery)
+	defer cancel()
+	j, err := p.conn.Job(ctx, p.id)
+	if err != nil { // the waiting goes on, and so may the asking
+		return p.last
+	}
+	if p.first == nil {
+		p.first = j
+	}
+	p.last = jobLine(p.first, j, time.Since(p.begun))
+	return p.last
+}
+
+// jobLine tells how far a job is, in tasks: what it came to since first.
+func jobLine(first, j *tasks.Job, passed time.Duration) string {
+	ended := func(j *tasks.Job) int64 { return int64(j.Succeeded + j.Failed + j.Folded + j.FoldFailed) }
+	all := int64(j.Total + j.Folds)
+	if first.Folds > 0 || j.Folds > 0 {
+		all = int64(2*j.Total - min(j.Failed, j.Total))
+	}
+	done, before := ended(j), ended(first)
+	if j.State == "open" {
+		return fmt.Sprintf("%d tasks done, still being submitted  %s", done, perSecond(float64(done-before)/max(passed.Seconds(), 0.001)))
+	}
+	line := bar(done, all)
+	rate := float64(done-before) / max(passed.Seconds(), 0.001)
+	line += "  " + perSecond(rate)
+	if done > before && done < all {
+		line += "  " + timeLeft(all-done, rate)
+	}
+	if f := j.Failed + j.FoldFailed; f > 0 {
+		line += fmt.Sprintf("  %d failed", f)
+	}
+	return line
+}
+
+func (a *app) jobResultsCommand() *cli.Command {
+	return &cli.Command{
+		Name: "results", Usage: "print the results of a map, in the order of its inputs", UsageText: "farm job results [flags] ID",
+		Description: "One JSON value a line, as farm map prints them. Waits for those that are not there yet; it can be repeated while the\n" +
+			"job's tasks are kept. Ends at the first input that failed, with exit code 1. Ctrl-C ends the printing, not the job.",
+		Flags: a.addrFlags(),
+		Action: func(c *cli.Context) error {
+			args, err := wantArgs(c, 1, 1)
+			if err != nil {
+				return err
+			}
+			return a.with(c, func(ctx context.Context, conn *connection) error { return a.runJobResults(ctx, conn, args[0]) })
+		},
+	}
+}
+
+func (a *app) runJobResults(ctx context.Context, conn *connection, id string) error {
+	for j, err := range conn.JobResults(ctx, id) {
+		if err != nil {
+			a.goesOn(ctx, "job "+id, "farm job results "+id)
+			return a.taskEnd(source{name: "program"}, nil, err, "")
+		}
+		if _, err := a.io.out.Write(append(j, '\n')); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *app) jobCancelCommand() *cli.Command {
+	return &cli.Command{
+		Name: "cancel", Usage: "cancel jobs", UsageText: "farm job cancel [flags] ID...", Flags: a.clientFlags(),
+		Description: "Tasks that are finished stay as they are, and so do the results they had folded.",
+		Action: func(c *cli.Context) error {
+			args, err := wantArgs(c, 1, -1)
+			if err != nil {
+				return err
+			}
+			return a.with(c, func(ctx context.Context, conn *connection) error {
+				return each(ctx, args, func(ctx context.Context, id string) (func() error, error) {
+					j, err := conn.CancelJob(ctx, id)
+					if err != nil {
+						return nil, err
+					}
+					return func() error {
+						if c.Bool("json") {
+							return a.printJSON(jsonJob(j))
+						}
+						return nil
+					}, nil
+				})
+			})
+		},
+	}
+}
