@@ -19,7 +19,7 @@ var hostile = []struct {
 	says         string
 	timeout      time.Duration
 }{
-	{name: "exit", source: "import \"os\"\nn = 2\nos.Exit(3)", kind: "not-allowed", says: "os"},
+	{name: "exit", source: "import \"os\"\nn = 2\nos.Exit(3)", kind: "exit", says: "code 3"},
 	{name: "recursion", source: "n = 2\nfunc f(x int) int { return f(x+1) + 1 }\nf(0)", kind: "crash", says: "stack"},
 	{name: "allocation", source: "n = 2\nvar keep [][]byte\nfor { keep = append(keep, make([]byte, 16<<20)); for i := 0; i < 16<<20; i += 4096 { keep[len(keep)-1][i] = 1 } }", kind: "memory", says: "memory"},
 	{name: "goroutine", source: "n = 2\nimport \"time\"\ngo func() { panic(\"boom\") }()\ntime.Sleep(2 * time.Second)", kind: "panic", says: "boom"},

@@ -117,7 +117,7 @@ func fault(code api.Code, format string, args ...any) *api.Error {
 
 // asFault is an error of keep as it is sent.
 func asFault(err error) *api.Error {
-	var r *carry.Refused
+	var r *carry.RefusedError
 	switch {
 	case err == nil:
 		return nil
@@ -152,7 +152,7 @@ func (n *Node) leaderParts(forwarded bool) (api.PartsClient, *api.Error) {
 }
 
 // keep puts parts into the log, within UploadWindow, and returns when they are
-// committed. This node leads, or did a moment ago. Errors: *carry.Refused, or
+// committed. This node leads, or did a moment ago. Errors: *carry.RefusedError, or
 // one after which nothing may be assumed.
 func (n *Node) keep(ctx context.Context, owner string, parts []part.Part) error {
 	g, each := errgroup.WithContext(ctx)
@@ -168,9 +168,9 @@ func (n *Node) keep(ctx context.Context, owner string, parts []part.Part) error 
 			case err != nil:
 				return err
 			case r.Code == scheduler.Limit:
-				return &carry.Refused{Err: fault(api.Code_LIMIT, "%s", r.Detail)}
+				return &carry.RefusedError{Err: fault(api.Code_LIMIT, "%s", r.Detail)}
 			case r.Code != scheduler.OK && r.Code != scheduler.Duplicate:
-				return &carry.Refused{Err: fault(api.Code_INVALID, "%s", r.Detail)}
+				return &carry.RefusedError{Err: fault(api.Code_INVALID, "%s", r.Detail)}
 			}
 			return nil
 		})
@@ -204,7 +204,7 @@ type partsOf struct{ n *Node }
 func (p partsOf) Put(ctx context.Context, owner string, parts []part.Part) error {
 	c, fault := p.n.leaderParts(false)
 	if fault != nil {
-		return &carry.Refused{Err: fault}
+		return &carry.RefusedError{Err: fault}
 	}
 	return carry.Put(ctx, c, owner, parts)
 }
@@ -224,7 +224,7 @@ func (p partsOf) Get(ctx context.Context, hashes []part.Hash, have func(part.Has
 	}
 	c, fault := p.n.leaderParts(false)
 	if fault != nil {
-		return &carry.Refused{Err: fault}
+		return &carry.RefusedError{Err: fault}
 	}
 	return carry.Get(ctx, c, missing, have)
 }

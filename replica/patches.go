@@ -169,7 +169,7 @@ func (n *Node) carried(c *call, change *scheduler.Change, whole uint64) bool {
 		}
 	}
 	err := n.carryChange(n.ctx, change, whole)
-	if r := (*carry.Refused)(nil); errors.As(err, &r) {
+	if r := (*carry.RefusedError)(nil); errors.As(err, &r) {
 		c.fail(r.Err.Code, "%s", r.Err.Message)
 		return false
 	}

@@ -35,7 +35,7 @@ func (c *conn) withParts(ctx context.Context, do func(ctx context.Context, pc ap
 		}
 		begun := time.Now()
 		err = do(ctx, api.NewPartsClient(s.client))
-		var r *carry.Refused
+		var r *carry.RefusedError
 		switch {
 		case err == nil:
 			return nil

@@ -213,16 +213,13 @@ func (w *Worker) fetchAll(ctx context.Context, s *space) {
 func (w *Worker) nextPending(s *space) (key string, m *part.Manifest) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, key := range slices.Sorted(maps.Keys(s.pending)) {
-		if w.spaces[s.name] != s {
-			break
+	if len(s.pending) > 0 && w.spaces[s.name] == s {
+		if s.held() {
+			key := slices.Min(slices.Collect(maps.Keys(s.pending)))
+			return key, s.pending[key]
 		}
-		if !s.held() {
-			w.drop(s)
-			w.out.add(func(m *api.FromWorker) { m.Forgot = append(m.Forgot, s.name) })
-			break
-		}
-		return key, s.pending[key]
+		w.drop(s)
+		w.out.add(func(m *api.FromWorker) { m.Forgot = append(m.Forgot, s.name) })
 	}
 	s.fetching = false
 	if w.spaces[s.name] == s {

@@ -21,20 +21,20 @@ const (
 	MaxParts     = 64      // parts in one message
 )
 
-// Refused is an answer of the farm that is no failure of the way to it.
-type Refused struct{ Err *api.Error }
+// RefusedError is an answer of the farm that is no failure of the way to it.
+type RefusedError struct{ Err *api.Error }
 
 // Error is the farm's message.
-func (e *Refused) Error() string { return e.Err.GetMessage() }
+func (e *RefusedError) Error() string { return e.Err.GetMessage() }
 
 func refused(e *api.Error) error {
 	if e == nil {
 		return nil
 	}
-	return &Refused{e}
+	return &RefusedError{e}
 }
 
-// Put brings to the farm those of the parts that it needs. Errors: *Refused, and
+// Put brings to the farm those of the parts that it needs. Errors: *RefusedError, and
 // those of the connection. It can be repeated.
 func Put(ctx context.Context, c api.PartsClient, owner string, parts []part.Part) error {
 	byHash := make(map[part.Hash][]byte, len(parts))
@@ -94,7 +94,7 @@ func put(ctx context.Context, c api.PartsClient, m *api.PutParts) error {
 
 // Get brings parts from the farm, and gives each that is there to have once, in
 // the order of hashes. Errors: part.ErrMismatch when what came is not what was
-// asked for, *Refused, and those of the connection.
+// asked for, *RefusedError, and those of the connection.
 func Get(ctx context.Context, c api.PartsClient, hashes []part.Hash, have func(part.Hash, []byte)) error {
 	for len(hashes) > 0 {
 		n := min(len(hashes), MaxHashes)
