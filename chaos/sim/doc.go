@@ -73,11 +73,11 @@
 //	a task that failed once is not folded                              job
 //	a namespace's last comes first                                     order
 //	the state on disk says it is further than it is                    replicas
-//	a changed record is not written                                    disk
+//	a changed record is not written                                    replicas
 //	entries are applied again after a restart                          replicas
 //	the log is dropped before the state is on disk                     disk
 //	a worker gets a part of a namespace after items were removed       once
 //	a new leader does not send what the old one may not have sent      live
 //	what a worker holds counts as begun                                blame
-//	what a worker began is forgotten                                   blame
+//	what a worker began is forgotten                                   live
 package sim
