@@ -50,7 +50,7 @@ const (
 
 // Limits bounds what attempts may use. A zero field means its default.
 type Limits struct {
-	MemoryBytes  int64         // of one child
+	MemoryBytes  int64         // of one child; in a binary with cgo each of its threads takes 8 MiB of it
 	StackBytes   int           // of one goroutine of a child
 	Timeout      time.Duration // of an attempt that names none
 	OutputBytes  int           // kept of each of stdout and stderr of an attempt
