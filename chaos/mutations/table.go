@@ -19,7 +19,7 @@ var mutations = []mutation{
 		edits: []edit{
 			{"scheduler/step.go", "t.State != Running || t.Attempt != c.Attempt || t.Worker != c.Worker || t.Incarnation != c.Incarnation {", "t.State != Running {"},
 			{"scheduler/step.go", "n.tasks[0] != t || n.Epoch != c.Epoch || n.Version != c.Base)", "n.tasks[0] != t)"},
-			{"replica/dispatch.go", "		x.voided(id, attempt, \"\")\n	}\n}\n\n// maxIsolation", "		_ = attempt\n		_ = id\n	}\n}\n\n// maxIsolation"},
+			{"replica/roster/roster.go", "		x.voided(id, has[id], \"\")\n	}\n	x.begun", "		_ = id\n	}\n	x.begun"},
 		},
 	},
 	{
@@ -38,11 +38,11 @@ var mutations = []mutation{
 	},
 	{
 		name: "blame", what: "tasks that wait on a worker lose an attempt with it", promise: "blame", scenario: "blame",
-		edits: []edit{{"scheduler/place.go", "blamed := slices.Contains(began, t.ID) || (guess && i < int(w.Slots))", "blamed := i >= 0 || guess || slices.Contains(began, t.ID)"}},
+		edits: []edit{{"scheduler/place.go", "blamed := begun || (guess && i < int(w.Slots))", "blamed := i >= 0 || guess || begun"}},
 	},
 	{
 		name: "dropped", what: "a new leader does not send workers what was given to them while nobody led", promise: "goes on", scenario: "upgrades",
-		edits: []edit{{"replica/dispatch.go", "		if has[t.ID] != t.Attempt {\n			x.assign(s, t)\n", "		if has[t.ID] != t.Attempt {\n			if time.Since(x.d.since) > 2*time.Second {\n				x.assign(s, t)\n			}\n"}},
+		edits: []edit{{"replica/roster/roster.go", "		if has[t.ID] != t.Attempt {\n			x.assign(s, t)\n", "		if has[t.ID] != t.Attempt {\n"}},
 	},
 	{
 		name: "map-order", what: "placement follows the order of a map", promise: "one state", scenario: "nodes",
