@@ -1,7 +1,8 @@
 package cases
 
 // Members are cases of packages that cells see a part of, and of what code can do with interfaces,
-// errors, results and channels. What each gives was printed by the Go compiler's programs.
+// errors, results and channels. What each gives was worked out by hand from the rules of Go: a compiled
+// program sees the whole of these packages, and would print something else for many.
 var Members = []Case{
 	{"os", []string{
 		"import (\"bufio\"; \"fmt\"; \"io\"; \"os\")",
