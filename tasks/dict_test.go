@@ -26,6 +26,14 @@ func newDictFarm() *dictFarm {
 	return &dictFarm{vars: map[string]map[string]string{}, refuse: map[string]int{}}
 }
 
+// locked runs fn while no call is answered: a client's call returning does not
+// order what the test does next after what the farm did for it.
+func (d *dictFarm) locked(fn func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	fn()
+}
+
 func (d *dictFarm) answer(n *fakeNode, st *fakeStream, c *api.Call) *api.Reply {
 	d.mu.Lock()
 	defer d.mu.Unlock()

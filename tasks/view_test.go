@@ -98,8 +98,10 @@ func TestScatterAndGather(t *testing.T) {
 			sizes, last := 0, n
 			for _, name := range v.Names() {
 				var run []int
-				if err := json.Unmarshal([]byte(d.vars[name]["xs"]), &run); err != nil || run == nil {
-					t.Fatalf("%s of %d over %d: %q", name, n, k, d.vars[name]["xs"])
+				var text string
+				d.locked(func() { text = d.vars[name]["xs"] })
+				if err := json.Unmarshal([]byte(text), &run); err != nil || run == nil {
+					t.Fatalf("%s of %d over %d: %q", name, n, k, text)
 				}
 				if len(run) > last || len(run) < n/k || len(run) > n/k+1 {
 					t.Errorf("%d over %d: %s has %d", n, k, name, len(run))
@@ -127,8 +129,10 @@ func TestScatterGivesOneType(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		slices.Sort(d.sets[:4])
-		return d.sets
+		var sets []string
+		d.locked(func() { sets = slices.Clone(d.sets) })
+		slices.Sort(sets[:4])
+		return sets
 	}
 	raw := func(s ...string) func(v *View) error {
 		return func(v *View) error {
@@ -183,7 +187,7 @@ func TestViewNamesWhatFailed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.refuse["c3"], d.refuse["c7"] = -1, -1
+	d.locked(func() { d.refuse["c3"], d.refuse["c7"] = -1, -1 })
 	err = v.Push(ctx, "x", []int{1})
 	var failed *ViewError
 	if !errors.As(err, &failed) || len(failed.Failed) != 2 || failed.Of != 10 || failed.Failed[0].Namespace != "c3" || failed.Failed[1].Namespace != "c7" {
@@ -192,9 +196,11 @@ func TestViewNamesWhatFailed(t *testing.T) {
 	if !errors.Is(err, ErrLimit) || errors.Is(err, ErrNotFound) || !strings.HasPrefix(err.Error(), "failed in 2 of 10 namespaces: c3: ") || !strings.Contains(err.Error(), "; c7: ") {
 		t.Errorf("%v", err)
 	}
-	if got := len(d.vars); got != 8 {
-		t.Errorf("%d namespaces were set", got)
-	}
+	d.locked(func() {
+		if got := len(d.vars); got != 8 {
+			t.Errorf("%d namespaces were set", got)
+		}
+	})
 	vars, err := v.Pull(ctx, "x")
 	if err == nil || len(vars) != 10 || vars[3] != nil || string(vars[9].JSON) != "[1]" {
 		t.Errorf("pull: %v, %v", vars, err)
@@ -216,8 +222,10 @@ func TestViewNamesWhatFailed(t *testing.T) {
 	if _, err := v.GatherJSON(ctx, "x"); !errors.As(err, &failed) {
 		t.Errorf("gather: %v", err)
 	}
-	d.refuse = map[string]int{}
-	d.vars["c4"]["x"] = "5"
+	d.locked(func() {
+		d.refuse = map[string]int{}
+		d.vars["c4"]["x"] = "5"
+	})
 	if _, err := v.GatherJSON(ctx, "x"); !errors.As(err, &failed) || !errors.Is(err, ErrInvalid) || !errors.Is(err, ErrNotFound) || failed.Failed[1].Namespace != "c4" {
 		t.Errorf("gather of a number: %v", err)
 	}
