@@ -764,7 +764,8 @@ func clockJumps(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 		return "", err
 	}
 	var times []time.Time
-	for _, off := range []time.Duration{by, -by, 0} {
+	ahead := max(time.Until(first), 0) // the state's clock, after an earlier jump
+	for _, off := range []time.Duration{ahead + by, -by, 0} {
 		if err := os.WriteFile(x.c.clockPath(n), []byte(off.String()), 0o600); err != nil {
 			return "", err
 		}

@@ -126,7 +126,7 @@ type session struct {
 	fail   context.CancelCauseFunc
 
 	// Guarded by conn.mu.
-	heard time.Time // anything was received
+	heard time.Time // anything was received, but for answers to the client's own questions
 	good  time.Time // a caller's call was answered
 }
 
@@ -457,10 +457,12 @@ func (c *conn) read(s *session) error {
 		ends = ends[:0]
 		c.mu.Lock()
 		now := time.Now()
-		s.heard = now
 		c.down = time.Time{}
 		for _, r := range replies.Replies {
 			cl := c.pending[r.Seq]
+			if cl == nil || !cl.inside {
+				s.heard = now
+			}
 			if cl == nil {
 				continue // abandoned
 			}
