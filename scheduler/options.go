@@ -15,12 +15,13 @@ type Options struct {
 	// Needs are what a worker must have to be given the task, sorted: labels
 	// as "label:key=value", compiled handlers as "handler:name".
 	Needs []string
+	Timing
 }
 
 // Tags of options. A number once used is never used for something else.
 const (
 	optNeeds  = 1
-	optNewest = optNeeds
+	optNewest = optRequest
 )
 
 // Numbers of things a task may need and a worker may have.
@@ -40,7 +41,7 @@ func (o *Options) fields() (f []optionField) {
 	if len(o.Needs) > 0 {
 		f = append(f, optionField{optNeeds, appendStrings(nil, o.Needs)})
 	}
-	return f
+	return append(f, o.Timing.fields()...)
 }
 
 // set reads one option.
@@ -49,7 +50,9 @@ func (o *Options) set(tag uint64, r *wire.Reader) error {
 	case optNeeds:
 		o.Needs = readStrings(r)
 	default:
-		return &VersionError{What: "task option", Got: byte(min(tag, 255)), Want: optNewest}
+		if !o.Timing.set(tag, r) {
+			return &VersionError{What: "task option", Got: byte(min(tag, 255)), Want: optNewest}
+		}
 	}
 	return r.Done()
 }
@@ -90,6 +93,9 @@ func (o *Options) allowed() Result {
 	if o == nil {
 		return Result{Code: OK}
 	}
+	if r := o.Timing.allowed(); r.Code != OK {
+		return r
+	}
 	return thingsAllowed("the task needs", o.Needs, MaxNeeds)
 }
 
@@ -109,7 +115,7 @@ func thingsAllowed(what string, things []string, most int) Result {
 
 // clone copies options that come from a command, whose bytes are the log's.
 func (o *Options) clone() *Options {
-	return &Options{Needs: slices.Clone(o.Needs)}
+	return &Options{Needs: slices.Clone(o.Needs), Timing: o.Timing.clone()}
 }
 
 func appendStrings(b []byte, list []string) []byte {

@@ -82,6 +82,8 @@ type Task struct {
 	stored  bool   // a live record exists
 	seq     uint64 // position in its worker's assignments, 0 when not assigned
 	inQueue int    // position in the delayed heap, -1 when not there
+	inDue   int    // position in the heap of deadlines, if it has one
+	held    bool   // waits for other tasks, and is in no line
 }
 
 // Lengths and numbers a task may have; Step refuses more.
