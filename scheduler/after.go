@@ -228,7 +228,7 @@ func (s *State) fire(x *Task) {
 			s.letGo(t)
 			s.Order++
 			t.Order = s.Order // it takes its place in line now
-			s.line(t)
+			s.lineUp(t)
 		case cannot:
 			s.failDependent(t)
 		}

@@ -9,8 +9,8 @@ package scheduler
 // In a namespace nothing overtakes it: the tasks behind it wait as well, since their
 // order is promised. A private task has its place in line again.
 
-// wait is how long a task waits before it is tried again, after its last failure.
-func (t *Task) wait() int64 {
+// backoff is how long a task waits before it is tried again, after its last failure.
+func (t *Task) backoff() int64 {
 	o := t.timing()
 	d := o.Backoff
 	for n := uint32(1); n < t.Failures && d < o.BackoffMax; n++ {
@@ -36,21 +36,21 @@ func scatter(id string, attempt uint32) uint64 {
 
 // tryAgain puts a task that has failed back in line, now or when its wait is over.
 func (s *State) tryAgain(t *Task) {
-	if d := t.wait(); d > 0 {
+	if d := t.backoff(); d > 0 {
 		t.NotBefore = s.Clock + d
 	}
 	s.requeueFrom(t)
 }
 
-// waits tells whether a task that has been tried waits to be tried again. In a
+// backsOff tells whether a task that has been tried waits to be tried again. In a
 // namespace it is at the head of its line then, and in the heap of the delayed.
-func (s *State) waits(t *Task) bool { return t.Attempt > 0 && t.NotBefore > s.Clock }
+func (s *State) backsOff(t *Task) bool { return t.Attempt > 0 && t.NotBefore > s.Clock }
 
 // waitAtHead puts a namespace aside whose head waits to be tried again; false: it
 // does not.
 func (s *State) waitAtHead(n *Namespace) bool {
 	t := n.tasks[0]
-	if !s.waits(t) {
+	if !s.backsOff(t) {
 		return false
 	}
 	if t.inQueue < 0 {

@@ -13,7 +13,8 @@ import (
 // order of tags, so that a new option needs no new type of command or record.
 type Options struct {
 	// Needs are what a worker must have to be given the task, sorted: labels
-	// as "label:key=value", compiled handlers as "handler:name".
+	// as "label:key=value", compiled handlers as "handler:name". A worker that
+	// has handlers is given only tasks that need one.
 	Needs []string
 	Timing
 }
@@ -22,6 +23,12 @@ type Options struct {
 const (
 	optNeeds  = 1
 	optNewest = optRequest
+)
+
+// How things that a task needs and a worker has begin.
+const (
+	NeedLabel   = "label:"
+	NeedHandler = "handler:"
 )
 
 // Numbers of things a task may need and a worker may have.
@@ -97,6 +104,22 @@ func (o *Options) allowed() Result {
 		return r
 	}
 	return thingsAllowed("the task needs", o.Needs, MaxNeeds)
+}
+
+// optionsAllowed is allowed, and whether there is room for them in the state.
+func (s *State) optionsAllowed(o *Options) Result {
+	if r := o.allowed(); r.Code != OK || o == nil {
+		return r
+	}
+	return s.needsAllowed(o)
+}
+
+// needsAllowed says whether one more task with these needs fits.
+func (s *State) needsAllowed(o *Options) Result {
+	if len(s.classes) >= MaxNeedsSets && s.classes[needsKey(o.Needs)] == nil {
+		return refuse(Limit, "waiting and running tasks have %d different sets of needs, which is the limit", len(s.classes))
+	}
+	return Result{Code: OK}
 }
 
 // thingsAllowed says whether a list of labels and handlers is sorted, without

@@ -70,6 +70,11 @@ func (s *State) retryAllowed(t *Task) Result {
 	if r := s.roomFor(t.Namespace); r.Code != OK {
 		return r
 	}
+	if t.Options != nil {
+		if r := s.needsAllowed(t.Options); r.Code != OK {
+			return r
+		}
+	}
 	s.noteEnded(t)
 	if t.timing().judge() == cannot {
 		return refuse(Conflict, "%s", t.Options.why())

@@ -228,7 +228,7 @@ func (s *State) submitAllowed(c *Submit) Result {
 			return refuse(Conflict, "job %s is sealed", c.Job)
 		}
 	}
-	if r := c.Options.allowed(); r.Code != OK {
+	if r := s.optionsAllowed(c.Options); r.Code != OK {
 		return r
 	}
 	if r := s.timesAllowed(c); r.Code != OK {
@@ -298,6 +298,7 @@ func (s *State) enter(t *Task) {
 	t.Order = s.Order
 	t.State = Queued
 	s.tasks[t.ID] = t
+	s.join(t)
 	s.touch(t)
 	if t.Namespace != "" && s.namespaces[t.Namespace] == nil {
 		n := &Namespace{Name: t.Namespace, Created: s.Clock, ready: -1}
@@ -306,15 +307,15 @@ func (s *State) enter(t *Task) {
 	}
 	s.watch(t)
 	if !s.mustWait(t) {
-		s.line(t)
+		s.lineUp(t)
 	}
 	if d := t.Deadline(); d > 0 && d <= s.Clock && !t.State.Final() {
 		s.overdue(t)
 	}
 }
 
-// line puts a task in line, now or when its time has come.
-func (s *State) line(t *Task) {
+// lineUp puts a task in line, now or when its time has come.
+func (s *State) lineUp(t *Task) {
 	if t.NotBefore > s.Clock {
 		s.delay(t)
 		return
@@ -332,7 +333,7 @@ func (s *State) delay(t *Task) {
 // enqueue gives a queued task its place in line.
 func (s *State) enqueue(t *Task) {
 	if t.Namespace == "" {
-		s.ready.push(unit{task: t})
+		s.wait(unit{task: t})
 		return
 	}
 	n := s.namespaces[t.Namespace]
@@ -520,14 +521,13 @@ func (s *State) unassign(t *Task) {
 	w := s.worker(t.Worker)
 	delete(w.tasks, t.ID)
 	s.running--
-	if t.Namespace == "" {
-		w.load--
-		return
+	if n := s.namespaces[t.Namespace]; n != nil {
+		if n.running--; n.running > 0 {
+			return
+		}
 	}
-	n := s.namespaces[t.Namespace]
-	if n.running--; n.running == 0 {
-		w.load--
-	}
+	w.load--
+	s.gained(w)
 }
 
 // takeBack makes a running task queued again, where it was in its namespace.
@@ -549,11 +549,11 @@ func (s *State) void(t *Task) {
 func (s *State) requeueFrom(t *Task) {
 	if t.Namespace == "" {
 		s.takeBack(t)
-		if s.waits(t) {
+		if s.backsOff(t) {
 			s.delay(t)
 			return
 		}
-		s.ready.push(unit{task: t})
+		s.wait(unit{task: t})
 		return
 	}
 	n := s.namespaces[t.Namespace]
@@ -582,6 +582,7 @@ func (s *State) finish(t *Task, st TaskState, outcome []byte) {
 	}
 	s.leave(t)
 	s.unwatch(t)
+	s.quit(t)
 	if t.Kind == PatchParts {
 		s.unpinBody(t.Body)
 	}
@@ -622,14 +623,14 @@ func (s *State) leave(t *Task) {
 		case t.NotBefore > s.Clock:
 			s.delayed.remove(t)
 		default:
-			s.ready.remove(unit{task: t})
+			s.unwait(unit{task: t})
 		}
 		return
 	}
 	n := s.namespaces[t.Namespace]
 	if t.inQueue >= 0 {
 		s.delayed.remove(t)
-		if !s.waits(t) {
+		if !s.backsOff(t) {
 			n.delayed--
 		}
 	}
@@ -637,7 +638,7 @@ func (s *State) leave(t *Task) {
 		s.abandon(n)
 		return
 	}
-	s.ready.remove(unit{space: n})
+	s.unwait(unit{space: n})
 	for i, x := range n.tasks {
 		if x != t {
 			continue
@@ -662,7 +663,7 @@ func (s *State) abandon(n *Namespace) {
 }
 
 func (s *State) removeSpace(n *Namespace) {
-	s.ready.remove(unit{space: n})
+	s.unwait(unit{space: n})
 	n.gone = true
 	delete(s.namespaces, n.Name)
 	s.rec.Delete("n/" + n.Name)
