@@ -32,7 +32,9 @@ const (
 	cmdCompleteIn = 15 // Complete with items in parts
 	cmdSubmitWith = 16 // Submit with options
 	cmdWorkerWith = 17 // WorkerUp with what the worker has
-	cmdNewest     = cmdWorkerWith
+	cmdRetry      = 25
+	cmdDiscard    = 26
+	cmdNewest     = cmdDiscard
 )
 
 // Submit asks for a task. The client makes ID, so a repeat is recognised: the
@@ -354,6 +356,10 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		c = &Upload{Owner: r.String(), Hash: part.Hash(r.Fixed(part.HashBytes)), Bytes: r.Bytes()}
 	case cmdFound:
 		c = &Found{Cluster: r.String()}
+	case cmdRetry:
+		c = &Retry{ID: r.String(), Request: r.String()}
+	case cmdDiscard:
+		c = &Discard{ID: r.String()}
 	default:
 		if r.Err() == nil {
 			return nil, &VersionError{What: "command type", Got: t, Want: cmdNewest}
