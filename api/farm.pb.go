@@ -98,16 +98,18 @@ const (
 	Ending_FAILURE            Ending = 2
 	Ending_PERMANENT          Ending = 3
 	Ending_STOPPED            Ending = 4
+	Ending_SNOOZED            Ending = 30 // put off: the attempt counts for nothing
 )
 
 // Enum value maps for Ending.
 var (
 	Ending_name = map[int32]string{
-		0: "ENDING_UNSPECIFIED",
-		1: "SUCCESS",
-		2: "FAILURE",
-		3: "PERMANENT",
-		4: "STOPPED",
+		0:  "ENDING_UNSPECIFIED",
+		1:  "SUCCESS",
+		2:  "FAILURE",
+		3:  "PERMANENT",
+		4:  "STOPPED",
+		30: "SNOOZED",
 	}
 	Ending_value = map[string]int32{
 		"ENDING_UNSPECIFIED": 0,
@@ -115,6 +117,7 @@ var (
 		"FAILURE":            2,
 		"PERMANENT":          3,
 		"STOPPED":            4,
+		"SNOOZED":            30,
 	}
 )
 
@@ -261,6 +264,7 @@ type Call struct {
 	//	*Call_CancelJob
 	//	*Call_ListJobs
 	//	*Call_Status
+	//	*Call_DrainWorker
 	Op            isCall_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -513,6 +517,15 @@ func (x *Call) GetStatus() *GetStatus {
 	return nil
 }
 
+func (x *Call) GetDrainWorker() *DrainWorker {
+	if x != nil {
+		if x, ok := x.Op.(*Call_DrainWorker); ok {
+			return x.DrainWorker
+		}
+	}
+	return nil
+}
+
 type isCall_Op interface {
 	isCall_Op()
 }
@@ -601,6 +614,10 @@ type Call_Status struct {
 	Status *GetStatus `protobuf:"bytes,40,opt,name=status,proto3,oneof"`
 }
 
+type Call_DrainWorker struct {
+	DrainWorker *DrainWorker `protobuf:"bytes,120,opt,name=drain_worker,json=drainWorker,proto3,oneof"`
+}
+
 func (*Call_Submit) isCall_Op() {}
 
 func (*Call_Wait) isCall_Op() {}
@@ -643,6 +660,8 @@ func (*Call_ListJobs) isCall_Op() {}
 
 func (*Call_Status) isCall_Op() {}
 
+func (*Call_DrainWorker) isCall_Op() {}
+
 type Reply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Seq   uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
@@ -659,6 +678,7 @@ type Reply struct {
 	//	*Reply_Job
 	//	*Reply_Jobs
 	//	*Reply_Status
+	//	*Reply_Worker
 	Result        isReply_Result `protobuf_oneof:"result"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -803,6 +823,15 @@ func (x *Reply) GetStatus() *Status {
 	return nil
 }
 
+func (x *Reply) GetWorker() *WorkerInfo {
+	if x != nil {
+		if x, ok := x.Result.(*Reply_Worker); ok {
+			return x.Worker
+		}
+	}
+	return nil
+}
+
 type isReply_Result interface {
 	isReply_Result()
 }
@@ -843,6 +872,10 @@ type Reply_Status struct {
 	Status *Status `protobuf:"bytes,40,opt,name=status,proto3,oneof"`
 }
 
+type Reply_Worker struct {
+	Worker *WorkerInfo `protobuf:"bytes,120,opt,name=worker,proto3,oneof"` // of DrainWorker
+}
+
 func (*Reply_Task) isReply_Result() {}
 
 func (*Reply_Tasks) isReply_Result() {}
@@ -860,6 +893,8 @@ func (*Reply_Job) isReply_Result() {}
 func (*Reply_Jobs) isReply_Result() {}
 
 func (*Reply_Status) isReply_Result() {}
+
+func (*Reply_Worker) isReply_Result() {}
 
 type Error struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -923,6 +958,8 @@ type Work struct {
 	First         uint64                 `protobuf:"varint,5,opt,name=first,proto3" json:"first,omitempty"`                                                                          // with call: the position of the first input in its job
 	Set           *SetKey                `protobuf:"bytes,6,opt,name=set,proto3" json:"set,omitempty"`                                                                               // instead of source: set a variable through the engine
 	Files         map[string][]byte      `protobuf:"bytes,7,rep,name=files,proto3" json:"files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // that the code can read, by name
+	Handler       string                 `protobuf:"bytes,30,opt,name=handler,proto3" json:"handler,omitempty"`                                                                      // instead of source: a compiled function of a user's worker, by name
+	Input         []byte                 `protobuf:"bytes,31,opt,name=input,proto3" json:"input,omitempty"`                                                                          // of the handler, JSON
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1002,6 +1039,20 @@ func (x *Work) GetSet() *SetKey {
 func (x *Work) GetFiles() map[string][]byte {
 	if x != nil {
 		return x.Files
+	}
+	return nil
+}
+
+func (x *Work) GetHandler() string {
+	if x != nil {
+		return x.Handler
+	}
+	return ""
+}
+
+func (x *Work) GetInput() []byte {
+	if x != nil {
+		return x.Input
 	}
 	return nil
 }
@@ -2271,6 +2322,59 @@ func (*GetStatus) Descriptor() ([]byte, []int) {
 	return file_farm_proto_rawDescGZIP(), []int{27}
 }
 
+// DrainWorker asks for a worker to be given nothing new, or to be used again.
+type DrainWorker struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Worker        string                 `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
+	Undo          bool                   `protobuf:"varint,2,opt,name=undo,proto3" json:"undo,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainWorker) Reset() {
+	*x = DrainWorker{}
+	mi := &file_farm_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainWorker) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainWorker) ProtoMessage() {}
+
+func (x *DrainWorker) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainWorker.ProtoReflect.Descriptor instead.
+func (*DrainWorker) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *DrainWorker) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *DrainWorker) GetUndo() bool {
+	if x != nil {
+		return x.Undo
+	}
+	return false
+}
+
 type Task struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -2292,13 +2396,15 @@ type Task struct {
 	Causes        []string               `protobuf:"bytes,17,rep,name=causes,proto3" json:"causes,omitempty"`   // of earlier attempts
 	Results       [][]byte               `protobuf:"bytes,18,rep,name=results,proto3" json:"results,omitempty"` // of a call with inputs: JSON, in their order
 	Order         uint64                 `protobuf:"varint,19,opt,name=order,proto3" json:"order,omitempty"`
+	Progress      *Progress              `protobuf:"bytes,30,opt,name=progress,proto3" json:"progress,omitempty"` // while it runs: what the attempt last said
+	Handler       string                 `protobuf:"bytes,31,opt,name=handler,proto3" json:"handler,omitempty"`   // that it calls, empty for a cell
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_farm_proto_msgTypes[28]
+	mi := &file_farm_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2310,7 +2416,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[28]
+	mi := &file_farm_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2323,7 +2429,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{28}
+	return file_farm_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Task) GetId() string {
@@ -2459,9 +2565,24 @@ func (x *Task) GetOrder() uint64 {
 	return 0
 }
 
+func (x *Task) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *Task) GetHandler() string {
+	if x != nil {
+		return x.Handler
+	}
+	return ""
+}
+
 // TaskError says why a task failed. Kinds: compile, not-allowed, panic, exit,
 // crash, timeout, memory, cancelled, unserializable, limit, goroutine, call,
-// conflict, not-found, invalid, lost, internal.
+// conflict, not-found, invalid, lost, internal; of a handler also error (what it
+// returned) and stuck (it gave no sign of life for the time it had promised).
 type TaskError struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
@@ -2473,7 +2594,7 @@ type TaskError struct {
 
 func (x *TaskError) Reset() {
 	*x = TaskError{}
-	mi := &file_farm_proto_msgTypes[29]
+	mi := &file_farm_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2485,7 +2606,7 @@ func (x *TaskError) String() string {
 func (*TaskError) ProtoMessage() {}
 
 func (x *TaskError) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[29]
+	mi := &file_farm_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2498,7 +2619,7 @@ func (x *TaskError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskError.ProtoReflect.Descriptor instead.
 func (*TaskError) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{29}
+	return file_farm_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *TaskError) GetKind() string {
@@ -2539,7 +2660,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_farm_proto_msgTypes[30]
+	mi := &file_farm_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2551,7 +2672,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[30]
+	mi := &file_farm_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2564,7 +2685,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{30}
+	return file_farm_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Outcome) GetValue() []byte {
@@ -2632,7 +2753,7 @@ type TaskList struct {
 
 func (x *TaskList) Reset() {
 	*x = TaskList{}
-	mi := &file_farm_proto_msgTypes[31]
+	mi := &file_farm_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2644,7 +2765,7 @@ func (x *TaskList) String() string {
 func (*TaskList) ProtoMessage() {}
 
 func (x *TaskList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[31]
+	mi := &file_farm_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2657,7 +2778,7 @@ func (x *TaskList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskList.ProtoReflect.Descriptor instead.
 func (*TaskList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{31}
+	return file_farm_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *TaskList) GetTasks() []*Task {
@@ -2678,7 +2799,7 @@ type Variable struct {
 
 func (x *Variable) Reset() {
 	*x = Variable{}
-	mi := &file_farm_proto_msgTypes[32]
+	mi := &file_farm_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2690,7 +2811,7 @@ func (x *Variable) String() string {
 func (*Variable) ProtoMessage() {}
 
 func (x *Variable) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[32]
+	mi := &file_farm_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2703,7 +2824,7 @@ func (x *Variable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Variable.ProtoReflect.Descriptor instead.
 func (*Variable) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{32}
+	return file_farm_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Variable) GetJson() []byte {
@@ -2737,7 +2858,7 @@ type NamespaceList struct {
 
 func (x *NamespaceList) Reset() {
 	*x = NamespaceList{}
-	mi := &file_farm_proto_msgTypes[33]
+	mi := &file_farm_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2749,7 +2870,7 @@ func (x *NamespaceList) String() string {
 func (*NamespaceList) ProtoMessage() {}
 
 func (x *NamespaceList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[33]
+	mi := &file_farm_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2762,7 +2883,7 @@ func (x *NamespaceList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamespaceList.ProtoReflect.Descriptor instead.
 func (*NamespaceList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{33}
+	return file_farm_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *NamespaceList) GetNamespaces() []*Namespace {
@@ -2799,7 +2920,7 @@ type Namespace struct {
 
 func (x *Namespace) Reset() {
 	*x = Namespace{}
-	mi := &file_farm_proto_msgTypes[34]
+	mi := &file_farm_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2811,7 +2932,7 @@ func (x *Namespace) String() string {
 func (*Namespace) ProtoMessage() {}
 
 func (x *Namespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[34]
+	mi := &file_farm_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2824,7 +2945,7 @@ func (x *Namespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Namespace.ProtoReflect.Descriptor instead.
 func (*Namespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{34}
+	return file_farm_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Namespace) GetName() string {
@@ -2921,7 +3042,7 @@ type History struct {
 
 func (x *History) Reset() {
 	*x = History{}
-	mi := &file_farm_proto_msgTypes[35]
+	mi := &file_farm_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2933,7 +3054,7 @@ func (x *History) String() string {
 func (*History) ProtoMessage() {}
 
 func (x *History) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[35]
+	mi := &file_farm_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2946,7 +3067,7 @@ func (x *History) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use History.ProtoReflect.Descriptor instead.
 func (*History) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{35}
+	return file_farm_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *History) GetVersions() []*Version {
@@ -2969,7 +3090,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_farm_proto_msgTypes[36]
+	mi := &file_farm_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2981,7 +3102,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[36]
+	mi := &file_farm_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2994,7 +3115,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{36}
+	return file_farm_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Version) GetNumber() uint64 {
@@ -3044,7 +3165,7 @@ type VariableInfo struct {
 
 func (x *VariableInfo) Reset() {
 	*x = VariableInfo{}
-	mi := &file_farm_proto_msgTypes[37]
+	mi := &file_farm_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3056,7 +3177,7 @@ func (x *VariableInfo) String() string {
 func (*VariableInfo) ProtoMessage() {}
 
 func (x *VariableInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[37]
+	mi := &file_farm_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3069,7 +3190,7 @@ func (x *VariableInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VariableInfo.ProtoReflect.Descriptor instead.
 func (*VariableInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{37}
+	return file_farm_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *VariableInfo) GetName() string {
@@ -3111,7 +3232,7 @@ type Declaration struct {
 
 func (x *Declaration) Reset() {
 	*x = Declaration{}
-	mi := &file_farm_proto_msgTypes[38]
+	mi := &file_farm_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3123,7 +3244,7 @@ func (x *Declaration) String() string {
 func (*Declaration) ProtoMessage() {}
 
 func (x *Declaration) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[38]
+	mi := &file_farm_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3136,7 +3257,7 @@ func (x *Declaration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Declaration.ProtoReflect.Descriptor instead.
 func (*Declaration) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{38}
+	return file_farm_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Declaration) GetName() string {
@@ -3180,7 +3301,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_farm_proto_msgTypes[39]
+	mi := &file_farm_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3192,7 +3313,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[39]
+	mi := &file_farm_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3205,7 +3326,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{39}
+	return file_farm_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Job) GetId() string {
@@ -3301,7 +3422,7 @@ type JobList struct {
 
 func (x *JobList) Reset() {
 	*x = JobList{}
-	mi := &file_farm_proto_msgTypes[40]
+	mi := &file_farm_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3313,7 +3434,7 @@ func (x *JobList) String() string {
 func (*JobList) ProtoMessage() {}
 
 func (x *JobList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[40]
+	mi := &file_farm_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3326,7 +3447,7 @@ func (x *JobList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobList.ProtoReflect.Descriptor instead.
 func (*JobList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{40}
+	return file_farm_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *JobList) GetJobs() []*Job {
@@ -3354,7 +3475,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3366,7 +3487,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3379,7 +3500,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{41}
+	return file_farm_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Status) GetLeader() string {
@@ -3479,7 +3600,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3491,7 +3612,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3504,7 +3625,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{42}
+	return file_farm_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -3652,7 +3773,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3664,7 +3785,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3677,7 +3798,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{43}
+	return file_farm_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Mark) GetIndex() uint64 {
@@ -3704,14 +3825,15 @@ type WorkerInfo struct {
 	Assigned uint32                 `protobuf:"varint,6,opt,name=assigned,proto3" json:"assigned,omitempty"`
 	// How well its child processes are confined: "full", or what is missing ("no
 	// landlock, no seccomp"); empty when the leader has not heard it.
-	Isolation     string `protobuf:"bytes,7,opt,name=isolation,proto3" json:"isolation,omitempty"`
+	Isolation     string   `protobuf:"bytes,7,opt,name=isolation,proto3" json:"isolation,omitempty"`
+	Has           []string `protobuf:"bytes,30,rep,name=has,proto3" json:"has,omitempty"` // labels and handlers, as in Hello
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WorkerInfo) Reset() {
 	*x = WorkerInfo{}
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3723,7 +3845,7 @@ func (x *WorkerInfo) String() string {
 func (*WorkerInfo) ProtoMessage() {}
 
 func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3736,7 +3858,7 @@ func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerInfo.ProtoReflect.Descriptor instead.
 func (*WorkerInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{44}
+	return file_farm_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *WorkerInfo) GetId() string {
@@ -3788,6 +3910,13 @@ func (x *WorkerInfo) GetIsolation() string {
 	return ""
 }
 
+func (x *WorkerInfo) GetHas() []string {
+	if x != nil {
+		return x.Has
+	}
+	return nil
+}
+
 type WatchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -3797,7 +3926,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3809,7 +3938,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3822,7 +3951,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{45}
+	return file_farm_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *WatchRequest) GetId() string {
@@ -3847,7 +3976,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3859,7 +3988,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3872,7 +4001,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{46}
+	return file_farm_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Event) GetEvent() isEvent_Event {
@@ -3958,7 +4087,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3970,7 +4099,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3983,7 +4112,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{47}
+	return file_farm_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Output) GetTask() string {
@@ -4020,13 +4149,14 @@ type Progress struct {
 	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	Done          int64                  `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`
 	Total         int64                  `protobuf:"varint,4,opt,name=total,proto3" json:"total,omitempty"`
+	Message       string                 `protobuf:"bytes,30,opt,name=message,proto3" json:"message,omitempty"` // for people, at most 256 bytes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4038,7 +4168,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4051,7 +4181,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{48}
+	return file_farm_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Progress) GetTask() string {
@@ -4082,6 +4212,13 @@ func (x *Progress) GetTotal() int64 {
 	return 0
 }
 
+func (x *Progress) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // FromWorker: the first message is a Hello and nothing else.
 type FromWorker struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -4094,13 +4231,14 @@ type FromWorker struct {
 	Progress      []*Progress            `protobuf:"bytes,7,rep,name=progress,proto3" json:"progress,omitempty"`
 	Draining      bool                   `protobuf:"varint,8,opt,name=draining,proto3" json:"draining,omitempty"`  // the worker is stopping: it wants nothing new
 	Isolation     string                 `protobuf:"bytes,9,opt,name=isolation,proto3" json:"isolation,omitempty"` // of its child processes, see WorkerInfo; said once on each stream
+	Resize        *Slots                 `protobuf:"bytes,30,opt,name=resize,proto3" json:"resize,omitempty"`      // the worker has another number of slots from now on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FromWorker) Reset() {
 	*x = FromWorker{}
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4112,7 +4250,7 @@ func (x *FromWorker) String() string {
 func (*FromWorker) ProtoMessage() {}
 
 func (x *FromWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4125,7 +4263,7 @@ func (x *FromWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromWorker.ProtoReflect.Descriptor instead.
 func (*FromWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{49}
+	return file_farm_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *FromWorker) GetHello() *Hello {
@@ -4191,6 +4329,57 @@ func (x *FromWorker) GetIsolation() string {
 	return ""
 }
 
+func (x *FromWorker) GetResize() *Slots {
+	if x != nil {
+		return x.Resize
+	}
+	return nil
+}
+
+type Slots struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Slots         uint32                 `protobuf:"varint,1,opt,name=slots,proto3" json:"slots,omitempty"` // 0: none for the time being
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Slots) Reset() {
+	*x = Slots{}
+	mi := &file_farm_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Slots) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Slots) ProtoMessage() {}
+
+func (x *Slots) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Slots.ProtoReflect.Descriptor instead.
+func (*Slots) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *Slots) GetSlots() uint32 {
+	if x != nil {
+		return x.Slots
+	}
+	return 0
+}
+
 type Hello struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Worker        string                 `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
@@ -4199,13 +4388,15 @@ type Hello struct {
 	Slots         uint32                 `protobuf:"varint,4,opt,name=slots,proto3" json:"slots,omitempty"`
 	Holds         []*AttemptRef          `protobuf:"bytes,5,rep,name=holds,proto3" json:"holds,omitempty"` // attempts it has and the leader has not answered
 	Began         []*AttemptRef          `protobuf:"bytes,6,rep,name=began,proto3" json:"began,omitempty"` // of them, those that run or ran
+	Has           []string               `protobuf:"bytes,30,rep,name=has,proto3" json:"has,omitempty"`    // "label:key=value" and "handler:name", sorted. A worker that has a handler runs handlers only
+	Echo          bool                   `protobuf:"varint,31,opt,name=echo,proto3" json:"echo,omitempty"` // an empty message every beat, so that the worker notices when the leader is gone
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4217,7 +4408,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4230,7 +4421,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{50}
+	return file_farm_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Hello) GetWorker() string {
@@ -4275,6 +4466,20 @@ func (x *Hello) GetBegan() []*AttemptRef {
 	return nil
 }
 
+func (x *Hello) GetHas() []string {
+	if x != nil {
+		return x.Has
+	}
+	return nil
+}
+
+func (x *Hello) GetEcho() bool {
+	if x != nil {
+		return x.Echo
+	}
+	return false
+}
+
 type AttemptRef struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Task          string                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
@@ -4285,7 +4490,7 @@ type AttemptRef struct {
 
 func (x *AttemptRef) Reset() {
 	*x = AttemptRef{}
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4297,7 +4502,7 @@ func (x *AttemptRef) String() string {
 func (*AttemptRef) ProtoMessage() {}
 
 func (x *AttemptRef) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4310,7 +4515,7 @@ func (x *AttemptRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptRef.ProtoReflect.Descriptor instead.
 func (*AttemptRef) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{51}
+	return file_farm_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *AttemptRef) GetTask() string {
@@ -4339,13 +4544,14 @@ type Complete struct {
 	Delete        []string               `protobuf:"bytes,8,rep,name=delete,proto3" json:"delete,omitempty"` // sorted
 	Outcome       *Outcome               `protobuf:"bytes,9,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	Took          int64                  `protobuf:"varint,10,opt,name=took,proto3" json:"took,omitempty"`
+	Wait          int64                  `protobuf:"varint,30,opt,name=wait,proto3" json:"wait,omitempty"` // with SNOOZED: how long the task is to be put off
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Complete) Reset() {
 	*x = Complete{}
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4357,7 +4563,7 @@ func (x *Complete) String() string {
 func (*Complete) ProtoMessage() {}
 
 func (x *Complete) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4370,7 +4576,7 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{52}
+	return file_farm_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Complete) GetTask() string {
@@ -4443,6 +4649,13 @@ func (x *Complete) GetTook() int64 {
 	return 0
 }
 
+func (x *Complete) GetWait() int64 {
+	if x != nil {
+		return x.Wait
+	}
+	return 0
+}
+
 type Item struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -4455,7 +4668,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4467,7 +4680,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4480,7 +4693,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{53}
+	return file_farm_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Item) GetKey() string {
@@ -4522,7 +4735,7 @@ type Manifest struct {
 
 func (x *Manifest) Reset() {
 	*x = Manifest{}
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4534,7 +4747,7 @@ func (x *Manifest) String() string {
 func (*Manifest) ProtoMessage() {}
 
 func (x *Manifest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4547,7 +4760,7 @@ func (x *Manifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
 func (*Manifest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{54}
+	return file_farm_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Manifest) GetSize() uint64 {
@@ -4574,7 +4787,7 @@ type OfferParts struct {
 
 func (x *OfferParts) Reset() {
 	*x = OfferParts{}
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4586,7 +4799,7 @@ func (x *OfferParts) String() string {
 func (*OfferParts) ProtoMessage() {}
 
 func (x *OfferParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4599,7 +4812,7 @@ func (x *OfferParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferParts.ProtoReflect.Descriptor instead.
 func (*OfferParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{55}
+	return file_farm_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *OfferParts) GetHashes() []byte {
@@ -4626,7 +4839,7 @@ type PartsNeeded struct {
 
 func (x *PartsNeeded) Reset() {
 	*x = PartsNeeded{}
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4638,7 +4851,7 @@ func (x *PartsNeeded) String() string {
 func (*PartsNeeded) ProtoMessage() {}
 
 func (x *PartsNeeded) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4651,7 +4864,7 @@ func (x *PartsNeeded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsNeeded.ProtoReflect.Descriptor instead.
 func (*PartsNeeded) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{56}
+	return file_farm_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *PartsNeeded) GetError() *Error {
@@ -4679,7 +4892,7 @@ type PutParts struct {
 
 func (x *PutParts) Reset() {
 	*x = PutParts{}
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4691,7 +4904,7 @@ func (x *PutParts) String() string {
 func (*PutParts) ProtoMessage() {}
 
 func (x *PutParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4704,7 +4917,7 @@ func (x *PutParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutParts.ProtoReflect.Descriptor instead.
 func (*PutParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{57}
+	return file_farm_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *PutParts) GetOwner() string {
@@ -4737,7 +4950,7 @@ type PartsKept struct {
 
 func (x *PartsKept) Reset() {
 	*x = PartsKept{}
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4749,7 +4962,7 @@ func (x *PartsKept) String() string {
 func (*PartsKept) ProtoMessage() {}
 
 func (x *PartsKept) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4762,7 +4975,7 @@ func (x *PartsKept) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsKept.ProtoReflect.Descriptor instead.
 func (*PartsKept) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{58}
+	return file_farm_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *PartsKept) GetError() *Error {
@@ -4782,7 +4995,7 @@ type GetParts struct {
 
 func (x *GetParts) Reset() {
 	*x = GetParts{}
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4794,7 +5007,7 @@ func (x *GetParts) String() string {
 func (*GetParts) ProtoMessage() {}
 
 func (x *GetParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4807,7 +5020,7 @@ func (x *GetParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetParts.ProtoReflect.Descriptor instead.
 func (*GetParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{59}
+	return file_farm_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *GetParts) GetHashes() []byte {
@@ -4834,7 +5047,7 @@ type PartsFound struct {
 
 func (x *PartsFound) Reset() {
 	*x = PartsFound{}
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4846,7 +5059,7 @@ func (x *PartsFound) String() string {
 func (*PartsFound) ProtoMessage() {}
 
 func (x *PartsFound) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4859,7 +5072,7 @@ func (x *PartsFound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsFound.ProtoReflect.Descriptor instead.
 func (*PartsFound) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{60}
+	return file_farm_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *PartsFound) GetError() *Error {
@@ -4886,7 +5099,7 @@ type ToWorker struct {
 
 func (x *ToWorker) Reset() {
 	*x = ToWorker{}
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4898,7 +5111,7 @@ func (x *ToWorker) String() string {
 func (*ToWorker) ProtoMessage() {}
 
 func (x *ToWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4911,7 +5124,7 @@ func (x *ToWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToWorker.ProtoReflect.Descriptor instead.
 func (*ToWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{61}
+	return file_farm_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ToWorker) GetInstructions() []*Instruction {
@@ -4939,7 +5152,7 @@ type Instruction struct {
 
 func (x *Instruction) Reset() {
 	*x = Instruction{}
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4951,7 +5164,7 @@ func (x *Instruction) String() string {
 func (*Instruction) ProtoMessage() {}
 
 func (x *Instruction) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4964,7 +5177,7 @@ func (x *Instruction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instruction.ProtoReflect.Descriptor instead.
 func (*Instruction) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{62}
+	return file_farm_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Instruction) GetDo() isInstruction_Do {
@@ -5093,7 +5306,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_farm_proto_msgTypes[63]
+	mi := &file_farm_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5105,7 +5318,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[63]
+	mi := &file_farm_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5118,7 +5331,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{63}
+	return file_farm_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Welcome) GetLease() int64 {
@@ -5155,7 +5368,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_farm_proto_msgTypes[64]
+	mi := &file_farm_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5167,7 +5380,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[64]
+	mi := &file_farm_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5180,7 +5393,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{64}
+	return file_farm_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Assign) GetTask() string {
@@ -5280,7 +5493,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_farm_proto_msgTypes[65]
+	mi := &file_farm_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5292,7 +5505,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[65]
+	mi := &file_farm_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5305,7 +5518,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{65}
+	return file_farm_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Load) GetVersion() uint64 {
@@ -5338,7 +5551,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_farm_proto_msgTypes[66]
+	mi := &file_farm_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5350,7 +5563,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[66]
+	mi := &file_farm_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5363,7 +5576,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{66}
+	return file_farm_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *InfoRequest) GetHash() bool {
@@ -5384,7 +5597,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_farm_proto_msgTypes[67]
+	mi := &file_farm_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5396,7 +5609,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[67]
+	mi := &file_farm_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5409,7 +5622,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{67}
+	return file_farm_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *JoinRequest) GetId() string {
@@ -5442,7 +5655,7 @@ type HandOverRequest struct {
 
 func (x *HandOverRequest) Reset() {
 	*x = HandOverRequest{}
-	mi := &file_farm_proto_msgTypes[68]
+	mi := &file_farm_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5454,7 +5667,7 @@ func (x *HandOverRequest) String() string {
 func (*HandOverRequest) ProtoMessage() {}
 
 func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[68]
+	mi := &file_farm_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5467,7 +5680,7 @@ func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOverRequest.ProtoReflect.Descriptor instead.
 func (*HandOverRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{68}
+	return file_farm_proto_rawDescGZIP(), []int{70}
 }
 
 type RemoveRequest struct {
@@ -5479,7 +5692,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_farm_proto_msgTypes[69]
+	mi := &file_farm_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5491,7 +5704,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[69]
+	mi := &file_farm_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5504,7 +5717,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{69}
+	return file_farm_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -5524,7 +5737,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_farm_proto_msgTypes[70]
+	mi := &file_farm_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5536,7 +5749,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[70]
+	mi := &file_farm_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5549,7 +5762,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{70}
+	return file_farm_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *JoinReply) GetError() *Error {
@@ -5575,7 +5788,7 @@ const file_farm_proto_rawDesc = "" +
 	"\x05Calls\x12#\n" +
 	"\x05calls\x18\x01 \x03(\v2\r.farm.v1.CallR\x05calls\"3\n" +
 	"\aReplies\x12(\n" +
-	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\xc9\b\n" +
+	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\x84\t\n" +
 	"\x04Call\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1c\n" +
 	"\tforwarded\x18\x02 \x01(\bR\tforwarded\x12\x14\n" +
@@ -5604,8 +5817,9 @@ const file_farm_proto_rawDesc = "" +
 	"\n" +
 	"cancel_job\x18! \x01(\v2\x12.farm.v1.CancelJobH\x00R\tcancelJob\x120\n" +
 	"\tlist_jobs\x18\" \x01(\v2\x11.farm.v1.ListJobsH\x00R\blistJobs\x12,\n" +
-	"\x06status\x18( \x01(\v2\x12.farm.v1.GetStatusH\x00R\x06statusB\x04\n" +
-	"\x02op\"\xed\x03\n" +
+	"\x06status\x18( \x01(\v2\x12.farm.v1.GetStatusH\x00R\x06status\x129\n" +
+	"\fdrain_worker\x18x \x01(\v2\x14.farm.v1.DrainWorkerH\x00R\vdrainWorkerB\x04\n" +
+	"\x02op\"\x9c\x04\n" +
 	"\x05Reply\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12$\n" +
 	"\x05error\x18\x02 \x01(\v2\x0e.farm.v1.ErrorR\x05error\x12\x10\n" +
@@ -5621,11 +5835,12 @@ const file_farm_proto_rawDesc = "" +
 	"\ahistory\x18\x1a \x01(\v2\x10.farm.v1.HistoryH\x00R\ahistory\x12 \n" +
 	"\x03job\x18\x1e \x01(\v2\f.farm.v1.JobH\x00R\x03job\x12&\n" +
 	"\x04jobs\x18\" \x01(\v2\x10.farm.v1.JobListH\x00R\x04jobs\x12)\n" +
-	"\x06status\x18( \x01(\v2\x0f.farm.v1.StatusH\x00R\x06statusB\b\n" +
+	"\x06status\x18( \x01(\v2\x0f.farm.v1.StatusH\x00R\x06status\x12-\n" +
+	"\x06worker\x18x \x01(\v2\x13.farm.v1.WorkerInfoH\x00R\x06workerB\b\n" +
 	"\x06result\"D\n" +
 	"\x05Error\x12!\n" +
 	"\x04code\x18\x01 \x01(\x0e2\r.farm.v1.CodeR\x04code\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\xd3\x02\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\x83\x03\n" +
 	"\x04Work\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12\x16\n" +
@@ -5633,7 +5848,9 @@ const file_farm_proto_rawDesc = "" +
 	"\x04args\x18\x04 \x03(\v2\x17.farm.v1.Work.ArgsEntryR\x04args\x12\x14\n" +
 	"\x05first\x18\x05 \x01(\x04R\x05first\x12!\n" +
 	"\x03set\x18\x06 \x01(\v2\x0f.farm.v1.SetKeyR\x03set\x12.\n" +
-	"\x05files\x18\a \x03(\v2\x18.farm.v1.Work.FilesEntryR\x05files\x1a7\n" +
+	"\x05files\x18\a \x03(\v2\x18.farm.v1.Work.FilesEntryR\x05files\x12\x18\n" +
+	"\ahandler\x18\x1e \x01(\tR\ahandler\x12\x14\n" +
+	"\x05input\x18\x1f \x01(\fR\x05input\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a8\n" +
@@ -5725,7 +5942,10 @@ const file_farm_proto_rawDesc = "" +
 	"\bListJobs\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\"\v\n" +
-	"\tGetStatus\"\xec\x03\n" +
+	"\tGetStatus\"9\n" +
+	"\vDrainWorker\x12\x16\n" +
+	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x12\n" +
+	"\x04undo\x18\x02 \x01(\bR\x04undo\"\xb5\x04\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
@@ -5748,7 +5968,9 @@ const file_farm_proto_rawDesc = "" +
 	"\bfinished\x18\x10 \x01(\x03R\bfinished\x12\x16\n" +
 	"\x06causes\x18\x11 \x03(\tR\x06causes\x12\x18\n" +
 	"\aresults\x18\x12 \x03(\fR\aresults\x12\x14\n" +
-	"\x05order\x18\x13 \x01(\x04R\x05order\"O\n" +
+	"\x05order\x18\x13 \x01(\x04R\x05order\x12-\n" +
+	"\bprogress\x18\x1e \x01(\v2\x11.farm.v1.ProgressR\bprogress\x12\x18\n" +
+	"\ahandler\x18\x1f \x01(\tR\ahandler\"O\n" +
 	"\tTaskError\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
@@ -5863,7 +6085,7 @@ const file_farm_proto_rawDesc = "" +
 	"\twithdrawn\x18  \x01(\x04R\twithdrawn\".\n" +
 	"\x04Mark\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x10\n" +
-	"\x03sum\x18\x02 \x01(\fR\x03sum\"\xaa\x01\n" +
+	"\x03sum\x18\x02 \x01(\fR\x03sum\"\xbc\x01\n" +
 	"\n" +
 	"WorkerInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
@@ -5872,7 +6094,8 @@ const file_farm_proto_rawDesc = "" +
 	"\x04busy\x18\x04 \x01(\rR\x04busy\x12\x14\n" +
 	"\x05state\x18\x05 \x01(\tR\x05state\x12\x1a\n" +
 	"\bassigned\x18\x06 \x01(\rR\bassigned\x12\x1c\n" +
-	"\tisolation\x18\a \x01(\tR\tisolation\"\x1e\n" +
+	"\tisolation\x18\a \x01(\tR\tisolation\x12\x10\n" +
+	"\x03has\x18\x1e \x03(\tR\x03has\"\x1e\n" +
 	"\fWatchRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\xa9\x01\n" +
 	"\x05Event\x12\x16\n" +
@@ -5885,12 +6108,13 @@ const file_farm_proto_rawDesc = "" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x16\n" +
 	"\x06stderr\x18\x03 \x01(\bR\x06stderr\x12\x12\n" +
-	"\x04data\x18\x04 \x01(\fR\x04data\"b\n" +
+	"\x04data\x18\x04 \x01(\fR\x04data\"|\n" +
 	"\bProgress\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x12\n" +
 	"\x04done\x18\x03 \x01(\x03R\x04done\x12\x14\n" +
-	"\x05total\x18\x04 \x01(\x03R\x05total\"\xe9\x02\n" +
+	"\x05total\x18\x04 \x01(\x03R\x05total\x12\x18\n" +
+	"\amessage\x18\x1e \x01(\tR\amessage\"\x91\x03\n" +
 	"\n" +
 	"FromWorker\x12$\n" +
 	"\x05hello\x18\x01 \x01(\v2\x0e.farm.v1.HelloR\x05hello\x12/\n" +
@@ -5901,18 +6125,23 @@ const file_farm_proto_rawDesc = "" +
 	"\aoutputs\x18\x06 \x03(\v2\x0f.farm.v1.OutputR\aoutputs\x12-\n" +
 	"\bprogress\x18\a \x03(\v2\x11.farm.v1.ProgressR\bprogress\x12\x1a\n" +
 	"\bdraining\x18\b \x01(\bR\bdraining\x12\x1c\n" +
-	"\tisolation\x18\t \x01(\tR\tisolation\"\xc1\x01\n" +
+	"\tisolation\x18\t \x01(\tR\tisolation\x12&\n" +
+	"\x06resize\x18\x1e \x01(\v2\x0e.farm.v1.SlotsR\x06resize\"\x1d\n" +
+	"\x05Slots\x12\x14\n" +
+	"\x05slots\x18\x01 \x01(\rR\x05slots\"\xe7\x01\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x14\n" +
 	"\x05slots\x18\x04 \x01(\rR\x05slots\x12)\n" +
 	"\x05holds\x18\x05 \x03(\v2\x13.farm.v1.AttemptRefR\x05holds\x12)\n" +
-	"\x05began\x18\x06 \x03(\v2\x13.farm.v1.AttemptRefR\x05began\":\n" +
+	"\x05began\x18\x06 \x03(\v2\x13.farm.v1.AttemptRefR\x05began\x12\x10\n" +
+	"\x03has\x18\x1e \x03(\tR\x03has\x12\x12\n" +
+	"\x04echo\x18\x1f \x01(\bR\x04echo\":\n" +
 	"\n" +
 	"AttemptRef\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
-	"\aattempt\x18\x02 \x01(\rR\aattempt\"\x9a\x02\n" +
+	"\aattempt\x18\x02 \x01(\rR\aattempt\"\xae\x02\n" +
 	"\bComplete\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x14\n" +
@@ -5924,7 +6153,8 @@ const file_farm_proto_rawDesc = "" +
 	"\x06delete\x18\b \x03(\tR\x06delete\x12*\n" +
 	"\aoutcome\x18\t \x01(\v2\x10.farm.v1.OutcomeR\aoutcome\x12\x12\n" +
 	"\x04took\x18\n" +
-	" \x01(\x03R\x04took\"q\n" +
+	" \x01(\x03R\x04took\x12\x12\n" +
+	"\x04wait\x18\x1e \x01(\x03R\x04wait\"q\n" +
 	"\x04Item\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x18\n" +
@@ -6006,13 +6236,14 @@ const file_farm_proto_rawDesc = "" +
 	"\vUNAVAILABLE\x10\x05\x12\v\n" +
 	"\aTIMEOUT\x10\x06\x12\x0e\n" +
 	"\n" +
-	"NOT_LEADER\x10\a*V\n" +
+	"NOT_LEADER\x10\a*c\n" +
 	"\x06Ending\x12\x16\n" +
 	"\x12ENDING_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aSUCCESS\x10\x01\x12\v\n" +
 	"\aFAILURE\x10\x02\x12\r\n" +
 	"\tPERMANENT\x10\x03\x12\v\n" +
-	"\aSTOPPED\x10\x042\x8a\x01\n" +
+	"\aSTOPPED\x10\x04\x12\v\n" +
+	"\aSNOOZED\x10\x1e2\x8a\x01\n" +
 	"\x04Farm\x12*\n" +
 	"\x02Do\x12\x0e.farm.v1.Calls\x1a\x10.farm.v1.Replies(\x010\x01\x12$\n" +
 	"\x03One\x12\r.farm.v1.Call\x1a\x0e.farm.v1.Reply\x120\n" +
@@ -6043,7 +6274,7 @@ func file_farm_proto_rawDescGZIP() []byte {
 }
 
 var file_farm_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 74)
+var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 76)
 var file_farm_proto_goTypes = []any{
 	(Code)(0),                // 0: farm.v1.Code
 	(Ending)(0),              // 1: farm.v1.Ending
@@ -6075,52 +6306,54 @@ var file_farm_proto_goTypes = []any{
 	(*CancelJob)(nil),        // 27: farm.v1.CancelJob
 	(*ListJobs)(nil),         // 28: farm.v1.ListJobs
 	(*GetStatus)(nil),        // 29: farm.v1.GetStatus
-	(*Task)(nil),             // 30: farm.v1.Task
-	(*TaskError)(nil),        // 31: farm.v1.TaskError
-	(*Outcome)(nil),          // 32: farm.v1.Outcome
-	(*TaskList)(nil),         // 33: farm.v1.TaskList
-	(*Variable)(nil),         // 34: farm.v1.Variable
-	(*NamespaceList)(nil),    // 35: farm.v1.NamespaceList
-	(*Namespace)(nil),        // 36: farm.v1.Namespace
-	(*History)(nil),          // 37: farm.v1.History
-	(*Version)(nil),          // 38: farm.v1.Version
-	(*VariableInfo)(nil),     // 39: farm.v1.VariableInfo
-	(*Declaration)(nil),      // 40: farm.v1.Declaration
-	(*Job)(nil),              // 41: farm.v1.Job
-	(*JobList)(nil),          // 42: farm.v1.JobList
-	(*Status)(nil),           // 43: farm.v1.Status
-	(*NodeInfo)(nil),         // 44: farm.v1.NodeInfo
-	(*Mark)(nil),             // 45: farm.v1.Mark
-	(*WorkerInfo)(nil),       // 46: farm.v1.WorkerInfo
-	(*WatchRequest)(nil),     // 47: farm.v1.WatchRequest
-	(*Event)(nil),            // 48: farm.v1.Event
-	(*Output)(nil),           // 49: farm.v1.Output
-	(*Progress)(nil),         // 50: farm.v1.Progress
-	(*FromWorker)(nil),       // 51: farm.v1.FromWorker
-	(*Hello)(nil),            // 52: farm.v1.Hello
-	(*AttemptRef)(nil),       // 53: farm.v1.AttemptRef
-	(*Complete)(nil),         // 54: farm.v1.Complete
-	(*Item)(nil),             // 55: farm.v1.Item
-	(*Manifest)(nil),         // 56: farm.v1.Manifest
-	(*OfferParts)(nil),       // 57: farm.v1.OfferParts
-	(*PartsNeeded)(nil),      // 58: farm.v1.PartsNeeded
-	(*PutParts)(nil),         // 59: farm.v1.PutParts
-	(*PartsKept)(nil),        // 60: farm.v1.PartsKept
-	(*GetParts)(nil),         // 61: farm.v1.GetParts
-	(*PartsFound)(nil),       // 62: farm.v1.PartsFound
-	(*ToWorker)(nil),         // 63: farm.v1.ToWorker
-	(*Instruction)(nil),      // 64: farm.v1.Instruction
-	(*Welcome)(nil),          // 65: farm.v1.Welcome
-	(*Assign)(nil),           // 66: farm.v1.Assign
-	(*Load)(nil),             // 67: farm.v1.Load
-	(*InfoRequest)(nil),      // 68: farm.v1.InfoRequest
-	(*JoinRequest)(nil),      // 69: farm.v1.JoinRequest
-	(*HandOverRequest)(nil),  // 70: farm.v1.HandOverRequest
-	(*RemoveRequest)(nil),    // 71: farm.v1.RemoveRequest
-	(*JoinReply)(nil),        // 72: farm.v1.JoinReply
-	nil,                      // 73: farm.v1.Work.ArgsEntry
-	nil,                      // 74: farm.v1.Work.FilesEntry
-	nil,                      // 75: farm.v1.JobSpec.FilesEntry
+	(*DrainWorker)(nil),      // 30: farm.v1.DrainWorker
+	(*Task)(nil),             // 31: farm.v1.Task
+	(*TaskError)(nil),        // 32: farm.v1.TaskError
+	(*Outcome)(nil),          // 33: farm.v1.Outcome
+	(*TaskList)(nil),         // 34: farm.v1.TaskList
+	(*Variable)(nil),         // 35: farm.v1.Variable
+	(*NamespaceList)(nil),    // 36: farm.v1.NamespaceList
+	(*Namespace)(nil),        // 37: farm.v1.Namespace
+	(*History)(nil),          // 38: farm.v1.History
+	(*Version)(nil),          // 39: farm.v1.Version
+	(*VariableInfo)(nil),     // 40: farm.v1.VariableInfo
+	(*Declaration)(nil),      // 41: farm.v1.Declaration
+	(*Job)(nil),              // 42: farm.v1.Job
+	(*JobList)(nil),          // 43: farm.v1.JobList
+	(*Status)(nil),           // 44: farm.v1.Status
+	(*NodeInfo)(nil),         // 45: farm.v1.NodeInfo
+	(*Mark)(nil),             // 46: farm.v1.Mark
+	(*WorkerInfo)(nil),       // 47: farm.v1.WorkerInfo
+	(*WatchRequest)(nil),     // 48: farm.v1.WatchRequest
+	(*Event)(nil),            // 49: farm.v1.Event
+	(*Output)(nil),           // 50: farm.v1.Output
+	(*Progress)(nil),         // 51: farm.v1.Progress
+	(*FromWorker)(nil),       // 52: farm.v1.FromWorker
+	(*Slots)(nil),            // 53: farm.v1.Slots
+	(*Hello)(nil),            // 54: farm.v1.Hello
+	(*AttemptRef)(nil),       // 55: farm.v1.AttemptRef
+	(*Complete)(nil),         // 56: farm.v1.Complete
+	(*Item)(nil),             // 57: farm.v1.Item
+	(*Manifest)(nil),         // 58: farm.v1.Manifest
+	(*OfferParts)(nil),       // 59: farm.v1.OfferParts
+	(*PartsNeeded)(nil),      // 60: farm.v1.PartsNeeded
+	(*PutParts)(nil),         // 61: farm.v1.PutParts
+	(*PartsKept)(nil),        // 62: farm.v1.PartsKept
+	(*GetParts)(nil),         // 63: farm.v1.GetParts
+	(*PartsFound)(nil),       // 64: farm.v1.PartsFound
+	(*ToWorker)(nil),         // 65: farm.v1.ToWorker
+	(*Instruction)(nil),      // 66: farm.v1.Instruction
+	(*Welcome)(nil),          // 67: farm.v1.Welcome
+	(*Assign)(nil),           // 68: farm.v1.Assign
+	(*Load)(nil),             // 69: farm.v1.Load
+	(*InfoRequest)(nil),      // 70: farm.v1.InfoRequest
+	(*JoinRequest)(nil),      // 71: farm.v1.JoinRequest
+	(*HandOverRequest)(nil),  // 72: farm.v1.HandOverRequest
+	(*RemoveRequest)(nil),    // 73: farm.v1.RemoveRequest
+	(*JoinReply)(nil),        // 74: farm.v1.JoinReply
+	nil,                      // 75: farm.v1.Work.ArgsEntry
+	nil,                      // 76: farm.v1.Work.FilesEntry
+	nil,                      // 77: farm.v1.JobSpec.FilesEntry
 }
 var file_farm_proto_depIdxs = []int32{
 	4,  // 0: farm.v1.Calls.calls:type_name -> farm.v1.Call
@@ -6146,93 +6379,97 @@ var file_farm_proto_depIdxs = []int32{
 	27, // 20: farm.v1.Call.cancel_job:type_name -> farm.v1.CancelJob
 	28, // 21: farm.v1.Call.list_jobs:type_name -> farm.v1.ListJobs
 	29, // 22: farm.v1.Call.status:type_name -> farm.v1.GetStatus
-	6,  // 23: farm.v1.Reply.error:type_name -> farm.v1.Error
-	30, // 24: farm.v1.Reply.task:type_name -> farm.v1.Task
-	33, // 25: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
-	34, // 26: farm.v1.Reply.variable:type_name -> farm.v1.Variable
-	35, // 27: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
-	36, // 28: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
-	37, // 29: farm.v1.Reply.history:type_name -> farm.v1.History
-	41, // 30: farm.v1.Reply.job:type_name -> farm.v1.Job
-	42, // 31: farm.v1.Reply.jobs:type_name -> farm.v1.JobList
-	43, // 32: farm.v1.Reply.status:type_name -> farm.v1.Status
-	0,  // 33: farm.v1.Error.code:type_name -> farm.v1.Code
-	73, // 34: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
-	14, // 35: farm.v1.Work.set:type_name -> farm.v1.SetKey
-	74, // 36: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
-	7,  // 37: farm.v1.Submit.work:type_name -> farm.v1.Work
-	56, // 38: farm.v1.SetKey.parts:type_name -> farm.v1.Manifest
-	55, // 39: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
-	24, // 40: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
-	75, // 41: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
-	31, // 42: farm.v1.Task.error:type_name -> farm.v1.TaskError
-	31, // 43: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
-	30, // 44: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
-	36, // 45: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
-	39, // 46: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
-	40, // 47: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
-	55, // 48: farm.v1.Namespace.stored:type_name -> farm.v1.Item
-	38, // 49: farm.v1.History.versions:type_name -> farm.v1.Version
-	41, // 50: farm.v1.JobList.jobs:type_name -> farm.v1.Job
-	44, // 51: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
-	46, // 52: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
-	45, // 53: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
-	49, // 54: farm.v1.Event.output:type_name -> farm.v1.Output
-	50, // 55: farm.v1.Event.progress:type_name -> farm.v1.Progress
-	30, // 56: farm.v1.Event.task:type_name -> farm.v1.Task
-	52, // 57: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
-	54, // 58: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
-	53, // 59: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
-	53, // 60: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
-	49, // 61: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
-	50, // 62: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
-	53, // 63: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
-	53, // 64: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
-	1,  // 65: farm.v1.Complete.ending:type_name -> farm.v1.Ending
-	55, // 66: farm.v1.Complete.put:type_name -> farm.v1.Item
-	32, // 67: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
-	56, // 68: farm.v1.Item.parts:type_name -> farm.v1.Manifest
-	6,  // 69: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
-	6,  // 70: farm.v1.PartsKept.error:type_name -> farm.v1.Error
-	6,  // 71: farm.v1.PartsFound.error:type_name -> farm.v1.Error
-	64, // 72: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
-	65, // 73: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
-	66, // 74: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
-	53, // 75: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
-	53, // 76: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
-	53, // 77: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
-	53, // 78: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
-	24, // 79: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
-	67, // 80: farm.v1.Assign.load:type_name -> farm.v1.Load
-	55, // 81: farm.v1.Load.items:type_name -> farm.v1.Item
-	6,  // 82: farm.v1.JoinReply.error:type_name -> farm.v1.Error
-	2,  // 83: farm.v1.Farm.Do:input_type -> farm.v1.Calls
-	4,  // 84: farm.v1.Farm.One:input_type -> farm.v1.Call
-	47, // 85: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
-	51, // 86: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
-	57, // 87: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
-	59, // 88: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
-	61, // 89: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
-	68, // 90: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
-	69, // 91: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
-	71, // 92: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
-	70, // 93: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
-	3,  // 94: farm.v1.Farm.Do:output_type -> farm.v1.Replies
-	5,  // 95: farm.v1.Farm.One:output_type -> farm.v1.Reply
-	48, // 96: farm.v1.Farm.Watch:output_type -> farm.v1.Event
-	63, // 97: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
-	58, // 98: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
-	60, // 99: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
-	62, // 100: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
-	44, // 101: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
-	72, // 102: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
-	72, // 103: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
-	72, // 104: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
-	94, // [94:105] is the sub-list for method output_type
-	83, // [83:94] is the sub-list for method input_type
-	83, // [83:83] is the sub-list for extension type_name
-	83, // [83:83] is the sub-list for extension extendee
-	0,  // [0:83] is the sub-list for field type_name
+	30, // 23: farm.v1.Call.drain_worker:type_name -> farm.v1.DrainWorker
+	6,  // 24: farm.v1.Reply.error:type_name -> farm.v1.Error
+	31, // 25: farm.v1.Reply.task:type_name -> farm.v1.Task
+	34, // 26: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
+	35, // 27: farm.v1.Reply.variable:type_name -> farm.v1.Variable
+	36, // 28: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
+	37, // 29: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
+	38, // 30: farm.v1.Reply.history:type_name -> farm.v1.History
+	42, // 31: farm.v1.Reply.job:type_name -> farm.v1.Job
+	43, // 32: farm.v1.Reply.jobs:type_name -> farm.v1.JobList
+	44, // 33: farm.v1.Reply.status:type_name -> farm.v1.Status
+	47, // 34: farm.v1.Reply.worker:type_name -> farm.v1.WorkerInfo
+	0,  // 35: farm.v1.Error.code:type_name -> farm.v1.Code
+	75, // 36: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
+	14, // 37: farm.v1.Work.set:type_name -> farm.v1.SetKey
+	76, // 38: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
+	7,  // 39: farm.v1.Submit.work:type_name -> farm.v1.Work
+	58, // 40: farm.v1.SetKey.parts:type_name -> farm.v1.Manifest
+	57, // 41: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
+	24, // 42: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
+	77, // 43: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
+	32, // 44: farm.v1.Task.error:type_name -> farm.v1.TaskError
+	51, // 45: farm.v1.Task.progress:type_name -> farm.v1.Progress
+	32, // 46: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
+	31, // 47: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
+	37, // 48: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
+	40, // 49: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
+	41, // 50: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
+	57, // 51: farm.v1.Namespace.stored:type_name -> farm.v1.Item
+	39, // 52: farm.v1.History.versions:type_name -> farm.v1.Version
+	42, // 53: farm.v1.JobList.jobs:type_name -> farm.v1.Job
+	45, // 54: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
+	47, // 55: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
+	46, // 56: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
+	50, // 57: farm.v1.Event.output:type_name -> farm.v1.Output
+	51, // 58: farm.v1.Event.progress:type_name -> farm.v1.Progress
+	31, // 59: farm.v1.Event.task:type_name -> farm.v1.Task
+	54, // 60: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
+	56, // 61: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
+	55, // 62: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
+	55, // 63: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
+	50, // 64: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
+	51, // 65: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
+	53, // 66: farm.v1.FromWorker.resize:type_name -> farm.v1.Slots
+	55, // 67: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
+	55, // 68: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
+	1,  // 69: farm.v1.Complete.ending:type_name -> farm.v1.Ending
+	57, // 70: farm.v1.Complete.put:type_name -> farm.v1.Item
+	33, // 71: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
+	58, // 72: farm.v1.Item.parts:type_name -> farm.v1.Manifest
+	6,  // 73: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
+	6,  // 74: farm.v1.PartsKept.error:type_name -> farm.v1.Error
+	6,  // 75: farm.v1.PartsFound.error:type_name -> farm.v1.Error
+	66, // 76: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
+	67, // 77: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
+	68, // 78: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
+	55, // 79: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
+	55, // 80: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
+	55, // 81: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
+	55, // 82: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
+	24, // 83: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
+	69, // 84: farm.v1.Assign.load:type_name -> farm.v1.Load
+	57, // 85: farm.v1.Load.items:type_name -> farm.v1.Item
+	6,  // 86: farm.v1.JoinReply.error:type_name -> farm.v1.Error
+	2,  // 87: farm.v1.Farm.Do:input_type -> farm.v1.Calls
+	4,  // 88: farm.v1.Farm.One:input_type -> farm.v1.Call
+	48, // 89: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
+	52, // 90: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
+	59, // 91: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
+	61, // 92: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
+	63, // 93: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
+	70, // 94: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
+	71, // 95: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
+	73, // 96: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
+	72, // 97: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
+	3,  // 98: farm.v1.Farm.Do:output_type -> farm.v1.Replies
+	5,  // 99: farm.v1.Farm.One:output_type -> farm.v1.Reply
+	49, // 100: farm.v1.Farm.Watch:output_type -> farm.v1.Event
+	65, // 101: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
+	60, // 102: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
+	62, // 103: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
+	64, // 104: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
+	45, // 105: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
+	74, // 106: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
+	74, // 107: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
+	74, // 108: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
+	98, // [98:109] is the sub-list for method output_type
+	87, // [87:98] is the sub-list for method input_type
+	87, // [87:87] is the sub-list for extension type_name
+	87, // [87:87] is the sub-list for extension extendee
+	0,  // [0:87] is the sub-list for field type_name
 }
 
 func init() { file_farm_proto_init() }
@@ -6262,6 +6499,7 @@ func file_farm_proto_init() {
 		(*Call_CancelJob)(nil),
 		(*Call_ListJobs)(nil),
 		(*Call_Status)(nil),
+		(*Call_DrainWorker)(nil),
 	}
 	file_farm_proto_msgTypes[3].OneofWrappers = []any{
 		(*Reply_Task)(nil),
@@ -6273,14 +6511,15 @@ func file_farm_proto_init() {
 		(*Reply_Job)(nil),
 		(*Reply_Jobs)(nil),
 		(*Reply_Status)(nil),
+		(*Reply_Worker)(nil),
 	}
-	file_farm_proto_msgTypes[46].OneofWrappers = []any{
+	file_farm_proto_msgTypes[47].OneofWrappers = []any{
 		(*Event_State)(nil),
 		(*Event_Output)(nil),
 		(*Event_Progress)(nil),
 		(*Event_Task)(nil),
 	}
-	file_farm_proto_msgTypes[62].OneofWrappers = []any{
+	file_farm_proto_msgTypes[64].OneofWrappers = []any{
 		(*Instruction_Welcome)(nil),
 		(*Instruction_Assign)(nil),
 		(*Instruction_Settled)(nil),
@@ -6295,7 +6534,7 @@ func file_farm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_farm_proto_rawDesc), len(file_farm_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   74,
+			NumMessages:   76,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

@@ -43,6 +43,7 @@ var places = []place{
 	{pkg: "internal/cluster", uses: []string{"tasks", "api", "leaf"}},
 	{pkg: "internal/bench", uses: []string{"internal/cluster", "tasks", "api", "leaf"}},
 	{pkg: "internal/carry", uses: []string{"api", "leaf"}},
+	{pkg: "internal/attach", uses: []string{"api"}},
 	{pkg: "internal/...", uses: []string{"leaf"}},
 	{pkg: "chaos/sim/...", uses: []string{"chaos/sim/...", "replica/roster", "fsm", "scheduler", "api", "leaf"}},
 	{pkg: "chaos/...", uses: []string{"chaos/...", "tasks", "internal/cluster", "api", "leaf"}, tests: []string{"namespace", "namespace/live"}},
