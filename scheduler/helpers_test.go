@@ -217,6 +217,9 @@ func (g *traffic) submit() Command {
 	if g.one(4) {
 		c.Job = fmt.Sprint("j", g.jobs)
 	}
+	if g.one(3) {
+		c.Options = &Options{Needs: g.things("handler:h", "label:a=1", "label:b=1")}
+	}
 	if c.Namespace != "" && g.one(4) {
 		c.Kind = Patch
 		x := g.change()
@@ -237,6 +240,16 @@ func (g *traffic) submit() Command {
 		}
 	}
 	return c
+}
+
+// things is some of those given.
+func (g *traffic) things(all ...string) (some []string) {
+	for _, t := range all {
+		if g.one(2) {
+			some = append(some, t)
+		}
+	}
+	return some
 }
 
 // version is one that a namespace may have kept, or just not.
@@ -332,7 +345,14 @@ func (g *traffic) workerUp() Command {
 	if w := g.s.Worker(id); w != nil {
 		inc = w.Incarnation + uint64(g.rnd.IntN(3)) - 1
 	}
-	return &WorkerUp{Worker: id, Incarnation: inc, Slots: 1 + g.rnd.Uint32N(3)}
+	return &WorkerUp{Worker: id, Incarnation: inc, Slots: 1 + g.rnd.Uint32N(3), Has: g.has()}
+}
+
+func (g *traffic) has() []string {
+	if g.one(4) {
+		return g.things("handler:h", "label:a=1", "label:b=1")
+	}
+	return g.things("label:a=1", "label:b=1")
 }
 
 func (g *traffic) slots() Command {

@@ -13,7 +13,8 @@ import (
 // order of tags, so that a new option needs no new type of command or record.
 type Options struct {
 	// Needs are what a worker must have to be given the task, sorted: labels
-	// as "label:key=value", compiled handlers as "handler:name".
+	// as "label:key=value", compiled handlers as "handler:name". A worker that
+	// has handlers is given only tasks that need one.
 	Needs []string
 }
 
@@ -21,6 +22,12 @@ type Options struct {
 const (
 	optNeeds  = 1
 	optNewest = optNeeds
+)
+
+// How things that a task needs and a worker has begin.
+const (
+	NeedLabel   = "label:"
+	NeedHandler = "handler:"
 )
 
 // Numbers of things a task may need and a worker may have.
@@ -91,6 +98,17 @@ func (o *Options) allowed() Result {
 		return Result{Code: OK}
 	}
 	return thingsAllowed("the task needs", o.Needs, MaxNeeds)
+}
+
+// optionsAllowed is allowed, and whether there is room for them in the state.
+func (s *State) optionsAllowed(o *Options) Result {
+	if r := o.allowed(); r.Code != OK || o == nil {
+		return r
+	}
+	if len(s.classes) >= MaxNeedsSets && s.classes[needsKey(o.Needs)] == nil {
+		return refuse(Limit, "waiting and running tasks have %d different sets of needs, which is the limit", len(s.classes))
+	}
+	return Result{Code: OK}
 }
 
 // thingsAllowed says whether a list of labels and handlers is sorted, without

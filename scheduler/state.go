@@ -71,9 +71,11 @@ type Worker struct {
 	Average     int64    // nanoseconds an attempt takes here, smoothed
 	Has         []string // labels and handlers, as in Options.Needs; sorted
 
-	tasks map[string]*Task // assigned to it
-	load  int              // private tasks and busy namespaces among them
-	dirty bool
+	tasks    map[string]*Task // assigned to it
+	load     int              // private tasks and busy namespaces among them
+	pools    []*pool          // that it is of
+	compiled bool             // has handlers, and so runs nothing else
+	dirty    bool
 }
 
 // Busy is the number of attempts it may be running now.
@@ -100,7 +102,8 @@ type Namespace struct {
 	tasks   []*Task // by Order: those running, then those queued
 	running int
 	delayed int // tasks that wait for their time, not in tasks
-	ready   int // position in the ready heap, -1 when not there
+	ready   int // position in its line, -1 when in none
+	line    *line
 	dirty   bool
 	gone    bool
 }
@@ -158,7 +161,12 @@ type State struct {
 	namespaces map[string]*Namespace
 	workers    []*Worker // by ID
 	jobs       map[string]*Job
-	ready      heap[unit]
+	lines      map[laneKey]*line
+	plain      *line             // of tasks without options
+	classes    map[string]*class // by needsKey
+	classList  []*class          // the same, in the order they were made
+	grouped    []*pool           // all there are
+	pools      heap[*pool]
 	delayed    heap[*Task]
 	inline     []*Namespace // with a task at the head that needs no worker
 	leases     map[part.Hash]*lease
@@ -182,6 +190,7 @@ func Load(rec Records) (*State, error) {
 	s := &State{rec: rec, tasks: map[string]*Task{}, namespaces: map[string]*Namespace{}, jobs: map[string]*Job{},
 		leases: map[part.Hash]*lease{}, uploaders: map[string]uint64{}}
 	s.Policy = PolicyVersion
+	s.layOut()
 	var err error
 	each := func(prefix string, fn func([]byte) error) {
 		if err != nil {
@@ -200,6 +209,7 @@ func Load(rec Records) (*State, error) {
 		}
 	}
 	each("w/", s.loadWorker)
+	s.regroup()
 	each("n/", s.loadNamespace)
 	each("j/", s.loadJob)
 	each("l/", s.loadLease)
@@ -229,7 +239,7 @@ func (s *State) loadWorker(b []byte) error {
 	}
 	w := &Worker{ID: r.String(), Incarnation: r.Uint(), Node: r.String(), Slots: uint32(r.Uint()), Drain: r.Bool(), Average: r.Int(), tasks: map[string]*Task{}}
 	if v == optionsVersion {
-		w.Has = readStrings(r)
+		w.equip(readStrings(r))
 	}
 	s.workers = append(s.workers, w)
 	return r.Done()
@@ -328,6 +338,7 @@ func (j *Job) append(b []byte) []byte {
 func (s *State) loadTask(t *Task) error {
 	t.stored = true
 	s.tasks[t.ID] = t
+	s.join(t)
 	if t.State == Running {
 		w := s.worker(t.Worker)
 		if w == nil || w.Incarnation != t.Incarnation {
@@ -346,7 +357,7 @@ func (s *State) loadTask(t *Task) error {
 	case t.NotBefore > s.Clock:
 		s.delay(t)
 	case n == nil && t.State == Queued:
-		s.ready.push(unit{task: t})
+		s.wait(unit{task: t})
 	case n != nil:
 		s.loadIntoSpace(n, t)
 	}
@@ -361,7 +372,7 @@ func (s *State) loadIntoSpace(n *Namespace, t *Task) {
 			s.worker(t.Worker).load++
 		}
 	} else if len(n.tasks) == 1 {
-		s.ready.push(unit{space: n})
+		s.offerSpace(n)
 	}
 }
 
