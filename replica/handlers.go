@@ -28,7 +28,7 @@ func needHandler(c *scheduler.Submit, name string) {
 	if c.Options == nil {
 		c.Options = &scheduler.Options{}
 	}
-	c.Options.Needs = append(c.Options.Needs, api.HandlerPrefix+name)
+	c.Options.Needs = append(c.Options.Needs, scheduler.NeedHandler+name)
 	slices.Sort(c.Options.Needs)
 	c.Options.Needs = slices.Compact(c.Options.Needs)
 }
@@ -39,7 +39,7 @@ func handlerOf(t *scheduler.Task) string {
 		return ""
 	}
 	for _, need := range t.Options.Needs {
-		if name, ok := strings.CutPrefix(need, api.HandlerPrefix); ok {
+		if name, ok := strings.CutPrefix(need, scheduler.NeedHandler); ok {
 			return name
 		}
 	}

@@ -210,6 +210,7 @@ func (s *State) workerSlots(c *WorkerSlots) Result {
 		return refuse(Invalid, "a worker's slots are out of range")
 	}
 	w.Slots = c.Slots
+	s.gained(w)
 	s.touchWorker(w)
 	return Result{Code: OK}
 }

@@ -350,7 +350,7 @@ func (s *State) putOff(t *Task, wait int64) {
 		s.delay(t)
 		return
 	}
-	s.ready.push(unit{task: t})
+	s.wait(unit{task: t})
 }
 
 // completeAllowed says why a report of a current attempt cannot be applied as
