@@ -12,8 +12,12 @@ const ClusterKey = "farm-cluster"
 // the leader is, to a worker that would attach.
 const LeaderKey = "farm-leader"
 
-// HandlerPrefix is before the name of a handler among what a worker has.
-const HandlerPrefix = "handler:"
+// HandlerPrefix and LabelPrefix are before the name of a handler, and before a
+// label (key=value), among what a worker has and a task needs.
+const (
+	HandlerPrefix = "handler:"
+	LabelPrefix   = "label:"
+)
 
 // MaxMessage is the size in bytes of the largest message either side of any
 // stream accepts; senders split batches below it.

@@ -3,6 +3,7 @@ package tasks
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"farm/api"
@@ -24,7 +25,7 @@ const (
 // Final tells whether a task in this state never changes again.
 func (s State) Final() bool { return s == Succeeded || s == Failed || s == Cancelled }
 
-// Task is what can be asked for: a cell, or calls of a function.
+// Task is what can be asked for: a cell, calls of a function, or a call of a handler.
 type Task struct {
 	// ID makes the request repeatable: a second Submit with the same ID gets
 	// the first one's task. Empty: NewID.
@@ -38,6 +39,11 @@ type Task struct {
 	// inputs, when it has no parameters).
 	Call   string
 	Inputs []json.RawMessage
+	// Handler, instead of Source, is the name of a compiled function of a worker of
+	// the user's own (see Handle), and Input what it is called with: JSON, at most
+	// MaxInput bytes. It has no namespace.
+	Handler string
+	Input   json.RawMessage
 	// Args can be read by the code.
 	Args map[string]string
 	// Files can be read by the code, by name, with farm.ReadFile. All together have at
@@ -61,6 +67,28 @@ type Task struct {
 // MaxFiles is the most bytes that all files of a task or of a job can have together.
 const MaxFiles = 768 << 10
 
+// MaxInput is the most bytes that the input of a handler can have.
+const MaxInput = 768 << 10
+
+// checkHandler says what cannot be meant of a task that calls a handler.
+func (t *Task) checkHandler() error {
+	switch {
+	case t.Handler == "" && t.Input != nil:
+		return fmt.Errorf("%w: an input is for a handler; a cell reads Args", ErrInvalid)
+	case t.Handler == "":
+		return nil
+	case t.Source != "" || t.Call != "" || len(t.Inputs) > 0 || len(t.Files) > 0:
+		return fmt.Errorf("%w: a task calls a handler with one input, or runs a cell", ErrInvalid)
+	case t.Namespace != "":
+		return fmt.Errorf("%w: a handler runs in its worker's own process and has no namespace", ErrInvalid)
+	case len(t.Input) > MaxInput:
+		return fmt.Errorf("%w: the input has %d bytes, the limit is %d", ErrLimit, len(t.Input), MaxInput)
+	case t.Input != nil && !json.Valid(t.Input):
+		return fmt.Errorf("%w: the input of a handler is JSON", ErrInvalid)
+	}
+	return nil
+}
+
 func checkFiles(files map[string][]byte) error {
 	n := 0
 	for name, b := range files {
@@ -82,6 +110,9 @@ func (t *Task) submit(wait bool) (*api.Submit, error) {
 	if err := checkFiles(t.Files); err != nil {
 		return nil, err
 	}
+	if err := t.checkHandler(); err != nil {
+		return nil, err
+	}
 	inputs := make([][]byte, len(t.Inputs))
 	for i, in := range t.Inputs {
 		inputs[i] = in
@@ -89,7 +120,7 @@ func (t *Task) submit(wait bool) (*api.Submit, error) {
 	return &api.Submit{
 		Id: t.ID, Namespace: t.Namespace, Job: t.Job, Wait: wait,
 		Timeout: int64(t.Timeout), Retries: uint32(t.Retries), Priority: int32(t.Priority), Delay: int64(t.Delay),
-		Work: &api.Work{Source: t.Source, Call: t.Call, Inputs: inputs, Args: t.Args, Files: t.Files, First: t.First},
+		Work: &api.Work{Source: t.Source, Call: t.Call, Inputs: inputs, Args: t.Args, Files: t.Files, First: t.First, Handler: t.Handler, Input: t.Input},
 	}, nil
 }
 
@@ -98,6 +129,7 @@ type Info struct {
 	ID        string
 	Namespace string
 	Job       string
+	Handler   string // it calls; empty for a cell
 	State     State
 	Attempt   int // number of the current or last attempt, from 1
 	Worker    string
@@ -110,6 +142,7 @@ type Info struct {
 	StderrCut bool
 	Error     *TaskError // why it failed; nil in other states
 	Causes    []string   // why earlier attempts ended
+	Progress  *Progress  // what the attempt last said while it runs; nil: nothing
 	Submitted time.Time
 	Started   time.Time // of the current or last attempt
 	Finished  time.Time
@@ -139,7 +172,7 @@ func (i *Info) Decode(v any) error {
 
 func newInfo(t *api.Task) *Info {
 	i := &Info{
-		ID: t.GetId(), Namespace: t.GetNamespace(), Job: t.GetJob(), State: State(t.GetState()), Attempt: int(t.GetAttempt()), Worker: t.GetWorker(),
+		ID: t.GetId(), Namespace: t.GetNamespace(), Job: t.GetJob(), Handler: t.GetHandler(), State: State(t.GetState()), Attempt: int(t.GetAttempt()), Worker: t.GetWorker(),
 		Value: t.GetValue(), Type: t.GetType(), Stdout: string(t.GetStdout()), Stderr: string(t.GetStderr()),
 		StdoutCut: t.GetStdoutCut(), StderrCut: t.GetStderrCut(), Causes: t.GetCauses(),
 		Submitted: when(t.GetSubmitted()), Started: when(t.GetStarted()), Finished: when(t.GetFinished()),
@@ -149,6 +182,9 @@ func newInfo(t *api.Task) *Info {
 	}
 	for _, r := range t.GetResults() {
 		i.Results = append(i.Results, r)
+	}
+	if p := t.GetProgress(); p != nil {
+		i.Progress = newProgress(p)
 	}
 	if e := t.GetError(); e != nil {
 		i.Error = &TaskError{Task: i.ID, Kind: e.Kind, Message: e.Message, Stack: e.Stack}
@@ -220,6 +256,9 @@ type WorkerStatus struct {
 	Slots, Busy int
 	State       string // ready, draining, away
 	Assigned    int    // attempts it has, running or next
+	// Labels are what tasks may ask for, Handlers the compiled functions it has; both
+	// sorted.
+	Labels, Handlers []string
 	// Isolation is how well its child processes are confined: "full", or what is
 	// missing ("no landlock, no seccomp"); empty when the leader has not heard it.
 	Isolation string
@@ -236,7 +275,19 @@ func newStatus(s *api.Status) *Status {
 			Applied: n.Applied, Hash: n.Hash, Reachable: n.Reachable, Version: n.Version, Refused: n.Refused, Withdrawn: n.Withdrawn, Goroutines: int(n.Goroutines)})
 	}
 	for _, w := range s.GetWorkers() {
-		out.Workers = append(out.Workers, WorkerStatus{ID: w.Id, Node: w.Node, Slots: int(w.Slots), Busy: int(w.Busy), State: w.State, Assigned: int(w.Assigned), Isolation: w.Isolation})
+		out.Workers = append(out.Workers, newWorker(w))
 	}
 	return out
+}
+
+func newWorker(w *api.WorkerInfo) WorkerStatus {
+	s := WorkerStatus{ID: w.Id, Node: w.Node, Slots: int(w.Slots), Busy: int(w.Busy), State: w.State, Assigned: int(w.Assigned), Isolation: w.Isolation}
+	for _, has := range w.Has {
+		if name, ok := strings.CutPrefix(has, api.HandlerPrefix); ok {
+			s.Handlers = append(s.Handlers, name)
+		} else if label, ok := strings.CutPrefix(has, api.LabelPrefix); ok {
+			s.Labels = append(s.Labels, label)
+		}
+	}
+	return s
 }

@@ -39,6 +39,7 @@ var places = []place{
 	{pkg: "replica/...", uses: []string{"replica/...", "fsm", "scheduler", "worker", "namespace", "api", "leaf"}, tests: []string{"tasks"}},
 	{pkg: "namespace/...", uses: []string{"namespace/...", "internal/wire"}, tests: []string{"internal/zoo"}},
 	{pkg: "worker/...", uses: []string{"worker/...", "namespace/...", "api", "leaf"}},
+	{pkg: "tasks/taskstest", uses: []string{"tasks", "replica/roster", "scheduler", "api", "leaf"}, tests: []string{"tasks/..."}},
 	{pkg: "tasks/...", uses: []string{"tasks/...", "api", "leaf"}},
 	{pkg: "internal/cluster", uses: []string{"tasks", "api", "leaf"}},
 	{pkg: "internal/bench", uses: []string{"internal/cluster", "tasks", "api", "leaf"}},
@@ -48,7 +49,7 @@ var places = []place{
 	{pkg: "chaos/sim/...", uses: []string{"chaos/sim/...", "replica/roster", "fsm", "scheduler", "api", "leaf"}},
 	{pkg: "chaos/...", uses: []string{"chaos/...", "tasks", "internal/cluster", "api", "leaf"}, tests: []string{"namespace", "namespace/live"}},
 	{pkg: "examples/...", uses: []string{"examples/...", "tasks"}, tests: []string{"internal/cluster"}},
-	{pkg: "cmd/...", uses: []string{"cmd/...", "chaos", "internal/...", "replica", "worker", "namespace", "tasks", "api"}},
+	{pkg: "cmd/...", uses: []string{"cmd/...", "chaos", "internal/...", "replica", "worker", "namespace", "tasks", "api"}, tests: []string{"tasks/taskstest/conform"}},
 }
 
 // harness are the packages below internal that are not leaves: they start and
@@ -70,8 +71,8 @@ var outside = map[string][]string{
 	"github.com/traefik/yaegi":         {"namespace/..."},
 	"golang.org/x/tools":               {"namespace/..."},
 	"github.com/bufbuild/protocompile": {"api/generate"},
-	"google.golang.org/protobuf":       {"api/...", "replica", "replica/roster", "worker", "tasks", "internal/...", "chaos/sim", "cmd/..."},
-	"google.golang.org/grpc":           {"api", "replica", "tasks", "worker", "internal/...", "chaos/...", "cmd/..."},
+	"google.golang.org/protobuf":       {"api/...", "replica", "replica/roster", "worker", "tasks", "tasks/taskstest", "internal/...", "chaos/sim", "cmd/..."},
+	"google.golang.org/grpc":           {"api", "replica", "tasks", "tasks/taskstest", "worker", "internal/...", "chaos/...", "cmd/..."},
 	"github.com/urfave/cli":            {"cmd/..."},
 	"golang.org/x/net":                 {"replica"},
 	"golang.org/x/term":                {"cmd/...", "internal/prompt"},
