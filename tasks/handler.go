@@ -148,21 +148,21 @@ func DoNotRetry(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &noRetry{err}
+	return &finalError{err}
 }
 
-type noRetry struct{ error }
+type finalError struct{ error }
 
-func (e *noRetry) Unwrap() error { return e.error }
+func (e *finalError) Unwrap() error { return e.error }
 
 // MaxSnooze is how long Snooze can put a task off.
 const MaxSnooze = 366 * 24 * time.Hour
 
-// Snooze, returned by a handler as its error, puts its task back into the queue
+// Snooze is an error that, returned by a handler, puts its task back into the queue
 // until d has passed. It is no failure: it costs no retry. What the attempt
 // printed is not kept.
-func Snooze(d time.Duration) error { return &snooze{min(max(d, 0), MaxSnooze)} }
+func Snooze(d time.Duration) error { return &snoozeError{min(max(d, 0), MaxSnooze)} }
 
-type snooze struct{ d time.Duration }
+type snoozeError struct{ d time.Duration }
 
-func (e *snooze) Error() string { return fmt.Sprintf("put off for %v", e.d) }
+func (e *snoozeError) Error() string { return fmt.Sprintf("put off for %v", e.d) }

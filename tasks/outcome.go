@@ -84,7 +84,7 @@ func (o outcome) report(a *run) *api.Complete {
 	out := &api.Outcome{Stdout: append([]byte(nil), live.kept.Bytes()...), StdoutCut: live.cut}
 	live.mu.Unlock()
 	c := &api.Complete{Task: a.task, Attempt: a.attemptKey.attempt, Took: int64(time.Since(a.began)), Outcome: out}
-	var later *snooze
+	var later *snoozeError
 	switch {
 	case o.err == nil:
 		c.Ending = api.Ending_SUCCESS
@@ -106,7 +106,7 @@ func (o outcome) report(a *run) *api.Complete {
 }
 
 func (o outcome) ending(a *run) api.Ending {
-	var final *noRetry
+	var final *finalError
 	switch {
 	case errors.Is(a.why, ErrCancelled):
 		return api.Ending_STOPPED

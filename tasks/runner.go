@@ -98,7 +98,7 @@ func (a *run) ref() *api.AttemptRef {
 	return &api.AttemptRef{Task: a.task, Attempt: a.attemptKey.attempt}
 }
 
-func newRunner(m *Mux, o WorkerOptions, base context.Context) *runner {
+func newRunner(base context.Context, m *Mux, o WorkerOptions) *runner {
 	r := &runner{handlers: m.wrapped(), o: o, log: o.Logger.With("worker", o.Name), serial: uint64(time.Now().UnixNano()), base: base,
 		out: attach.NewOutbox(), changed: make(chan struct{}, 1), attempts: map[attemptKey]*run{}, away: time.Now()}
 	for name := range r.handlers {

@@ -136,7 +136,7 @@ func (c *Client) Serve(ctx context.Context, m *Mux, o WorkerOptions) error {
 	if err := o.defaults(); err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-	r := newRunner(m, o, context.WithoutCancel(ctx))
+	r := newRunner(context.WithoutCancel(ctx), m, o)
 	if n := len(r.handlers); n == 0 || n > MaxHandlers {
 		return fmt.Errorf("serve: %w: there are %d handlers; a worker has 1 to %d", ErrInvalid, n, MaxHandlers)
 	}
@@ -147,19 +147,20 @@ func (c *Client) Serve(ctx context.Context, m *Mux, o WorkerOptions) error {
 	var parts sync.WaitGroup
 	defer parts.Wait()
 	parts.Go(func() { r.tend(inner) })
-	linked := make(chan error, 1)
-	parts.Go(func() { linked <- r.link.Run(inner) })
+	var ended error
+	linked := make(chan struct{})
+	parts.Go(func() { ended = r.link.Run(inner); close(linked) })
 	select {
-	case err := <-linked:
+	case <-linked:
 		r.abort()
 		cancel()
-		return fmt.Errorf("serve: %w", fatal(err))
+		return fmt.Errorf("serve: %w", fatal(ended))
 	case <-ctx.Done():
 	}
 	stuck := r.drain()
 	r.link.Close()
 	select {
-	case <-linked:
+	case <-linked: // no error counts any more
 	case <-time.After(lastWordsTimeout):
 	}
 	cancel()

@@ -46,7 +46,7 @@ func (s *suite) dial(t *testing.T) *tasks.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
+	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
 
