@@ -12,13 +12,6 @@ const ClusterKey = "farm-cluster"
 // the leader is, to a worker that would attach.
 const LeaderKey = "farm-leader"
 
-// HandlerPrefix and LabelPrefix are before the name of a handler, and before a
-// label (key=value), among what a worker has and a task needs.
-const (
-	HandlerPrefix = "handler:"
-	LabelPrefix   = "label:"
-)
-
 // MaxMessage is the size in bytes of the largest message either side of any
 // stream accepts; senders split batches below it.
 const MaxMessage = 8 << 20

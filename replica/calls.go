@@ -168,7 +168,7 @@ func (n *Node) submit(c *call, s *api.Submit) {
 		return
 	}
 	cmd := &scheduler.Submit{ID: s.Id, Namespace: s.Namespace, Job: s.Job, Kind: scheduler.Run, Body: body,
-		Timeout: s.Timeout, Retries: s.Retries, Priority: s.Priority, Delay: s.Delay}
+		Timeout: s.Timeout, Retries: s.Retries, Priority: s.Priority, Delay: s.Delay, Options: optionsOf(s)}
 	if s.Work.Handler != "" {
 		if why := handlerRefused(s); why != "" {
 			c.fail(api.Code_INVALID, "%s", why)
@@ -250,6 +250,7 @@ func (n *Node) showTask(c *call, id string) {
 			if x.State == scheduler.Running {
 				t.Progress = n.hub.lastProgress(id)
 			}
+			t.Waiting = s.WaitsFor(x)
 		}
 	})
 	if t == nil {

@@ -2,7 +2,6 @@ package replica
 
 import (
 	"slices"
-	"strings"
 
 	"farm/api"
 	"farm/scheduler"
@@ -31,19 +30,6 @@ func needHandler(c *scheduler.Submit, name string) {
 	c.Options.Needs = append(c.Options.Needs, scheduler.NeedHandler+name)
 	slices.Sort(c.Options.Needs)
 	c.Options.Needs = slices.Compact(c.Options.Needs)
-}
-
-// handlerOf is the handler that a task calls, empty for a cell.
-func handlerOf(t *scheduler.Task) string {
-	if t.Options == nil {
-		return ""
-	}
-	for _, need := range t.Options.Needs {
-		if name, ok := strings.CutPrefix(need, scheduler.NeedHandler); ok {
-			return name
-		}
-	}
-	return ""
 }
 
 // showWorker answers with a worker as it is in this node's state.

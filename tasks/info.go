@@ -3,10 +3,10 @@ package tasks
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"farm/api"
+	"farm/internal/label"
 )
 
 // State is where a task is: "queued", "running", "succeeded", "failed" or
@@ -59,6 +59,9 @@ type Task struct {
 	Priority int
 	// Delay before the task may start.
 	Delay time.Duration
+	// Labels that a worker must have to be given the task. While none has them
+	// all, the task waits.
+	Labels map[string]string
 	// Job the task belongs to, and the position of its first input in it.
 	Job   string
 	First uint64
@@ -113,13 +116,17 @@ func (t *Task) submit(wait bool) (*api.Submit, error) {
 	if err := t.checkHandler(); err != nil {
 		return nil, err
 	}
+	needs, err := needsOf(t.Labels)
+	if err != nil {
+		return nil, err
+	}
 	inputs := make([][]byte, len(t.Inputs))
 	for i, in := range t.Inputs {
 		inputs[i] = in
 	}
 	return &api.Submit{
 		Id: t.ID, Namespace: t.Namespace, Job: t.Job, Wait: wait,
-		Timeout: int64(t.Timeout), Retries: uint32(t.Retries), Priority: int32(t.Priority), Delay: int64(t.Delay),
+		Timeout: int64(t.Timeout), Retries: uint32(t.Retries), Priority: int32(t.Priority), Delay: int64(t.Delay), Needs: needs,
 		Work: &api.Work{Source: t.Source, Call: t.Call, Inputs: inputs, Args: t.Args, Files: t.Files, First: t.First, Handler: t.Handler, Input: t.Input},
 	}, nil
 }
@@ -143,6 +150,8 @@ type Info struct {
 	Error     *TaskError // why it failed; nil in other states
 	Causes    []string   // why earlier attempts ended
 	Progress  *Progress  // what the attempt last said while it runs; nil: nothing
+	Waiting   string     // of a queued task, from Client.Get: what for, in words
+	Labels    map[string]string
 	Submitted time.Time
 	Started   time.Time // of the current or last attempt
 	Finished  time.Time
@@ -172,10 +181,15 @@ func (i *Info) Decode(v any) error {
 
 func newInfo(t *api.Task) *Info {
 	i := &Info{
-		ID: t.GetId(), Namespace: t.GetNamespace(), Job: t.GetJob(), Handler: t.GetHandler(), State: State(t.GetState()), Attempt: int(t.GetAttempt()), Worker: t.GetWorker(),
+		ID: t.GetId(), Namespace: t.GetNamespace(), Job: t.GetJob(), State: State(t.GetState()), Attempt: int(t.GetAttempt()), Worker: t.GetWorker(),
 		Value: t.GetValue(), Type: t.GetType(), Stdout: string(t.GetStdout()), Stderr: string(t.GetStderr()),
 		StdoutCut: t.GetStdoutCut(), StderrCut: t.GetStderrCut(), Causes: t.GetCauses(),
 		Submitted: when(t.GetSubmitted()), Started: when(t.GetStarted()), Finished: when(t.GetFinished()),
+	}
+	i.Waiting = t.GetWaiting()
+	labels, handlers := label.Split(t.GetNeeds())
+	if i.Labels = labels; len(handlers) > 0 {
+		i.Handler = handlers[0]
 	}
 	if len(i.Value) == 0 {
 		i.Value = nil
@@ -256,12 +270,11 @@ type WorkerStatus struct {
 	Slots, Busy int
 	State       string // ready, draining, away
 	Assigned    int    // attempts it has, running or next
-	// Labels are what tasks may ask for, Handlers the compiled functions it has; both
-	// sorted.
-	Labels, Handlers []string
 	// Isolation is how well its child processes are confined: "full", or what is
 	// missing ("no landlock, no seccomp"); empty when the leader has not heard it.
 	Isolation string
+	Labels    map[string]string
+	Handlers  []string // compiled handlers it serves; if any, it runs no cells
 }
 
 // TaskCounts are the tasks in each state: live ones now, final ones ever.
@@ -281,13 +294,7 @@ func newStatus(s *api.Status) *Status {
 }
 
 func newWorker(w *api.WorkerInfo) WorkerStatus {
-	s := WorkerStatus{ID: w.Id, Node: w.Node, Slots: int(w.Slots), Busy: int(w.Busy), State: w.State, Assigned: int(w.Assigned), Isolation: w.Isolation}
-	for _, has := range w.Has {
-		if name, ok := strings.CutPrefix(has, api.HandlerPrefix); ok {
-			s.Handlers = append(s.Handlers, name)
-		} else if label, ok := strings.CutPrefix(has, api.LabelPrefix); ok {
-			s.Labels = append(s.Labels, label)
-		}
-	}
-	return s
+	labels, handlers := label.Split(w.Has)
+	return WorkerStatus{ID: w.Id, Node: w.Node, Slots: int(w.Slots), Busy: int(w.Busy), State: w.State, Assigned: int(w.Assigned), Isolation: w.Isolation,
+		Labels: labels, Handlers: handlers}
 }

@@ -15,6 +15,7 @@ import (
 
 	"farm/api"
 	"farm/internal/attach"
+	"farm/internal/label"
 )
 
 // Times of a worker of handlers.
@@ -102,11 +103,9 @@ func newRunner(base context.Context, m *Mux, o WorkerOptions) *runner {
 	r := &runner{handlers: m.wrapped(), o: o, log: o.Logger.With("worker", o.Name), serial: uint64(time.Now().UnixNano()), base: base,
 		out: attach.NewOutbox(), changed: make(chan struct{}, 1), attempts: map[attemptKey]*run{}, away: time.Now()}
 	for name := range r.handlers {
-		r.has = append(r.has, api.HandlerPrefix+name)
+		r.has = append(r.has, label.Handler+name)
 	}
-	for k, v := range o.Labels {
-		r.has = append(r.has, api.LabelPrefix+k+"="+v)
-	}
+	r.has = append(r.has, label.Things(o.Labels)...)
 	slices.Sort(r.has)
 	return r
 }

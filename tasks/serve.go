@@ -18,6 +18,7 @@ import (
 
 	"farm/api"
 	"farm/internal/attach"
+	"farm/internal/label"
 )
 
 // Defaults and limits of WorkerOptions.
@@ -97,8 +98,8 @@ func (o *WorkerOptions) defaults() error {
 		return fmt.Errorf("%w: a worker has at most %d labels", ErrLimit, maxLabels)
 	}
 	for k, v := range o.Labels {
-		if !validName(k) || len(v) > maxName || strings.Contains(k, "=") {
-			return fmt.Errorf("%w: %q cannot be a label", ErrInvalid, k+"="+v)
+		if err := label.Check(k, v); err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
 	}
 	return nil

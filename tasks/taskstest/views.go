@@ -25,7 +25,11 @@ func command(s *api.Submit) (c *scheduler.Submit, why string) {
 		if !scheduler.ValidName(h) {
 			return nil, "a handler's name is not a name: " + h
 		}
-		c.Options = &scheduler.Options{Needs: []string{scheduler.NeedHandler + h}}
+		s.Needs = append(s.Needs, scheduler.NeedHandler+h)
+	}
+	if len(s.Needs) > 0 {
+		slices.Sort(s.Needs)
+		c.Options = &scheduler.Options{Needs: slices.Compact(s.Needs)}
 	}
 	return c, ""
 }
@@ -47,11 +51,7 @@ func taskView(t *scheduler.Task) *api.Task {
 	v := &api.Task{Id: t.ID, Namespace: t.Namespace, Job: t.Job, State: t.State.String(), Attempt: t.Attempt, Worker: t.Worker,
 		Submitted: t.Submitted, Started: t.Started, Finished: t.Finished, Causes: slices.Clone(t.Causes), Order: t.Order}
 	if t.Options != nil {
-		for _, need := range t.Options.Needs {
-			if name, ok := strings.CutPrefix(need, scheduler.NeedHandler); ok {
-				v.Handler = name
-			}
-		}
+		v.Needs = t.Options.Needs
 	}
 	var o api.Outcome
 	if err := proto.Unmarshal(t.Outcome, &o); err != nil {

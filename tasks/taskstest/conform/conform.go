@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -610,7 +611,7 @@ func testLabels(t *testing.T, s *suite) {
 	tasks.Handle(mux, name, func(context.Context, int) (int, error) { return 1, nil })
 	w := s.serve(t, mux, tasks.WorkerOptions{Labels: map[string]string{"zone": "b", "gpu": "1"}})
 	st := s.worker(t, w.name)
-	if !slices.Equal(st.Labels, []string{"gpu=1", "zone=b"}) || !slices.Equal(st.Handlers, []string{name}) {
+	if !maps.Equal(st.Labels, map[string]string{"gpu": "1", "zone": "b"}) || !slices.Equal(st.Handlers, []string{name}) {
 		t.Errorf("%+v", st)
 	}
 }
