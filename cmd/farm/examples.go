@@ -5,7 +5,7 @@ import "strings"
 // examples are the command lines that the help of each verb shows. A test runs
 // them, each in a folder that has the files of exampleFiles.
 var examples = map[string][]string{
-	"dev":  {"farm dev", "farm dev -n 1 --dir /tmp/scratch"},
+	"dev": {"farm dev", "farm dev -n 1 --dir /tmp/scratch"},
 	"node": {"farm node --data /var/lib/farm --listen 10.0.0.1:7401 --raft 10.0.0.1:7400 --join 10.0.0.1:7401,10.0.0.2:7401,10.0.0.3:7401 --bootstrap-expect 3",
 		"farm node --data /var/lib/farm --label gpu=1 --label zone=west"},
 	"submit": {"farm submit -c '6*7'", "farm submit --ns sums --retries 2 hello.go", "farm submit --file data.csv --arg column=3 hello.go",
