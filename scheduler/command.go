@@ -32,7 +32,8 @@ const (
 	cmdCompleteIn = 15 // Complete with items in parts
 	cmdSubmitWith = 16 // Submit with options
 	cmdWorkerWith = 17 // WorkerUp with what the worker has
-	cmdNewest     = cmdWorkerWith
+	cmdSetQueue   = 20
+	cmdNewest     = cmdSetQueue
 )
 
 // Submit asks for a task. The client makes ID, so a repeat is recognised: the
@@ -354,6 +355,8 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		c = &Upload{Owner: r.String(), Hash: part.Hash(r.Fixed(part.HashBytes)), Bytes: r.Bytes()}
 	case cmdFound:
 		c = &Found{Cluster: r.String()}
+	case cmdSetQueue:
+		c = readSetQueue(r)
 	default:
 		if r.Err() == nil {
 			return nil, &VersionError{What: "command type", Got: t, Want: cmdNewest}

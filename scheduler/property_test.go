@@ -18,6 +18,7 @@ import (
 type history struct {
 	ended  map[string]bool   // tasks that became final and are retained
 	spaces map[string]*space // namespaces, as the tasks that succeeded made them
+	flow   flow              // through queues
 }
 
 // space is a namespace as it should be, with all its versions.
@@ -26,7 +27,7 @@ type space struct {
 	versions []map[string]string // items of version 1 and on
 }
 
-func newHistory() *history { return &history{map[string]bool{}, map[string]*space{}} }
+func newHistory() *history { return &history{map[string]bool{}, map[string]*space{}, newFlow()} }
 
 func (h *history) space(name string) *space {
 	if h.spaces[name] == nil {
@@ -61,6 +62,9 @@ func (sp *space) restorable(v uint64) bool {
 
 // note follows one command's effects.
 func (h *history) note(s *State, c Command, effects []Effect) error {
+	if err := h.flow.note(s, effects); err != nil {
+		return err
+	}
 	for _, e := range effects {
 		if e.Kind != Ended {
 			continue
@@ -125,7 +129,7 @@ func (h *history) follow(t *Task, c Command) error {
 
 // check recounts everything the state keeps twice.
 func (h *history) check(s *State) error {
-	for _, fn := range []func(*State) error{checkTasks, checkWorkers, checkReady, checkLines, h.checkSpaces, checkParts, checkJobs, checkRetained} {
+	for _, fn := range []func(*State) error{checkTasks, checkWorkers, checkReady, checkLines, h.flow.check, h.checkSpaces, checkParts, checkJobs, checkRetained} {
 		if err := fn(s); err != nil {
 			return err
 		}
@@ -189,7 +193,7 @@ func checkWorkers(s *State) error {
 			return fmt.Errorf("worker %s has load %d, %d is counted", w.ID, load, w.load)
 		}
 		for _, u := range waiting(s) {
-			if w.room() && fitting(w, u.head()) {
+			if w.room() && fitting(w, u.head()) && s.mayBegin(u.head()) {
 				return fmt.Errorf("worker %s has room and what %s needs, which waits", w.ID, u.head().ID)
 			}
 		}
@@ -238,11 +242,12 @@ func checkLines(s *State) error {
 	}
 	for at, l := range s.lines {
 		x, p := l.lane, l.lane.class.pool
-		if x.queue != at.queue || x.class != at.class || refs[l] != l.refs || l.refs == 0 && l != s.plain {
+		open := l.key == nil || !l.key.gate.shut
+		if at.lane != x || at.key != l.key || s.lanes[laneKey{x.queue, x.class}] != x || refs[l] != l.refs || l.refs == 0 && l != s.plain {
 			return fmt.Errorf("the line of %q has %d tasks, counted %d", x.class.needs, refs[l], l.refs)
 		}
 		lanes[x]++
-		if (l.units.len() > 0) != slices.Contains(x.lines.items, l) || (x.lines.len() > 0) != slices.Contains(p.lanes.items, x) ||
+		if (l.units.len() > 0 && open) != slices.Contains(x.lines.items, l) || (x.lines.len() > 0 && !x.queue.gate.shut) != slices.Contains(p.lanes.items, x) ||
 			(p.lanes.len() > 0 && !p.shut) != slices.Contains(s.pools.items, p) {
 			return fmt.Errorf("the line of %q is not filed where it belongs", x.class.needs)
 		}
@@ -253,9 +258,12 @@ func checkLines(s *State) error {
 		}
 	}
 	for x, n := range lanes {
-		if x.count != n || !slices.Contains(x.class.lanes, x) {
+		if x.count != n || !slices.Contains(x.class.lanes, x) || !slices.Contains(x.queue.lanes, x) {
 			return fmt.Errorf("a lane of %q has %d lines, counted %d", x.class.needs, n, x.count)
 		}
+	}
+	if len(s.lanes) != len(lanes) {
+		return fmt.Errorf("%d lanes have lines, %d are known", len(lanes), len(s.lanes))
 	}
 	return checkPools(s)
 }
@@ -575,12 +583,18 @@ func TestDrains(t *testing.T) {
 			s.Step(g.command())
 		}
 		s.Advance(g.now + 10*second)
+		for _, name := range queueNames {
+			s.Step(&SetQueue{Name: name, Paused: new(bool)})
+		}
 		for i, has := range [][]string{nil, {"label:a=1", "label:b=1"}, {"handler:h", "label:a=1", "label:b=1"}} {
 			s.Step(&WorkerUp{Worker: fmt.Sprint("last", i), Incarnation: 1, Slots: 1, Has: has})
 		}
 		for rounds := 0; len(s.tasks) > 0; rounds++ {
 			if rounds > 10_000 {
 				t.Fatalf("%d tasks never end, the first is %+v", len(s.tasks), *s.Live("", "", 1)[0])
+			}
+			if at := s.NextDeadline(); at > 0 {
+				s.Advance(at)
 			}
 			for _, w := range slices.Clone(s.workers) {
 				for _, x := range s.assignedTo(w) {

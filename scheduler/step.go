@@ -84,6 +84,9 @@ func (s *State) Advance(now int64) {
 		s.touch(t)
 		s.enqueue(t)
 	}
+	s.openGates()
+	s.forgetKeys()
+	s.lapseKeys()
 	s.expireLeases()
 	s.place()
 	s.sweep()
@@ -94,6 +97,9 @@ func (s *State) Advance(now int64) {
 func (s *State) NextDeadline() (at int64) {
 	if s.delayed.len() > 0 {
 		at = s.delayed.min().NotBefore
+	}
+	if s.timers.len() > 0 && (at == 0 || s.timers.min().until < at) {
+		at = s.timers.min().until
 	}
 	if s.leased.len() > 0 && (at == 0 || s.leased.min().until < at) {
 		at = s.leased.min().until
@@ -133,6 +139,8 @@ func (s *State) Step(c Command) Result {
 		r = s.found(c)
 	case *Upload:
 		r = s.upload(c)
+	case *SetQueue:
+		r = s.setQueue(c)
 	default:
 		panic(fmt.Sprintf("scheduler: Step of %T", c))
 	}
@@ -164,6 +172,11 @@ func (s *State) submit(c *Submit) Result {
 	if r := s.submitAllowed(c); r.Code != OK {
 		return r
 	}
+	if u := c.Options.unique(); u != nil {
+		if r := s.uniqueAllowed(u); r.Code != OK {
+			return r
+		}
+	}
 	t := &Task{ID: c.ID, Namespace: c.Namespace, Job: c.Job, Kind: c.Kind, Body: bytes.Clone(c.Body), Timeout: c.Timeout,
 		Retries: c.Retries, Priority: c.Priority, inQueue: -1}
 	if !c.Options.None() {
@@ -179,6 +192,9 @@ func (s *State) submit(c *Submit) Result {
 		j := s.jobs[c.Job]
 		j.Total++
 		s.touchJob(j)
+	}
+	if t.Options.unique() != nil {
+		s.holdKey(t)
 	}
 	s.admit(t)
 	return Result{Code: OK, Order: t.Order}
@@ -214,10 +230,10 @@ func (s *State) submitAllowed(c *Submit) Result {
 			return refuse(Conflict, "job %s is sealed", c.Job)
 		}
 	}
-	if c.Kind == PatchParts {
-		return s.patchAllowed(c)
+	if r := s.optionsAllowed(c); r.Code != OK || c.Kind != PatchParts {
+		return r
 	}
-	return s.optionsAllowed(c.Options)
+	return s.patchAllowed(c)
 }
 
 // patchAllowed looks at a patch with items in parts when it is submitted: from
@@ -458,6 +474,7 @@ func (s *State) unassign(t *Task) {
 	w := s.worker(t.Worker)
 	delete(w.tasks, t.ID)
 	s.running--
+	s.end(t)
 	if n := s.namespaces[t.Namespace]; n != nil {
 		if n.running--; n.running > 0 {
 			return
@@ -515,6 +532,7 @@ func (s *State) finish(t *Task, st TaskState, outcome []byte) {
 	}
 	s.leave(t)
 	s.quit(t)
+	s.releaseKey(t, false)
 	if t.Kind == PatchParts {
 		s.unpinBody(t.Body)
 	}

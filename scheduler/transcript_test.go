@@ -23,9 +23,13 @@ var rewrite = flag.Bool("rewrite", false, "write the transcripts as the state ma
 //	up WORKER [inc=N] [slots=N] [has=THING,THING]   a worker, or a new incarnation
 //	lost WORKER [inc=N] [began=ID,ID] [guess]
 //	drain WORKER / undrain WORKER
+//	queue Q [pause|resume] [conc=N] [rate=N/SECONDS] [burst=N] [keyconc=N] [keyrate=N/SECONDS] [keyburst=N]
+//	queues                              all of them
+//	next                                the next deadline
+//	why ID ...                          what tasks wait for
 //	upload PART,PART [owner=W]          parts, each of the bytes of its name
 //	submit ID [ns=N] [patch|drop] [put=K:V,K:V] [parts=K:PART+PART,K:PART] [del=K] [require=K:V,K] [when=VERSION]
-//	       [job=J] [retries=N] [prio=N] [delay=SECONDS] [body=BYTES] [restore=VERSION] [fork=NS] [needs=THING,THING]
+//	       [job=J] [retries=N] [prio=N] [delay=SECONDS] [body=BYTES] [restore=VERSION] [fork=NS] [needs=THING,THING] [queue=Q] [key=K] [unique=KEY,queued|running|SECONDS]
 //	complete ID [attempt=N] [worker=W] [inc=N] [epoch=N] [base=N] [took=MILLISECONDS]
 //	       [put=K:V] [parts=K:PART+PART] [del=K] [fail=CAUSE] [wrong=CAUSE] [stopped] [out=BYTES]
 //	       what is not given is as the state has it: a report of the current attempt
@@ -177,6 +181,15 @@ func (p *player) do() (out []string) {
 		return out
 	case "parts":
 		return p.parts()
+	case "queues":
+		return p.queues()
+	case "next":
+		return []string{fmt.Sprint(float64(p.s.NextDeadline()) / float64(second))}
+	case "why":
+		for _, id := range p.f.words[1:] {
+			out = append(out, id+": "+p.s.WaitsFor(p.s.Task(id)))
+		}
+		return out
 	case "upload":
 		for _, text := range strings.Split(p.f.words[1], ",") {
 			r := p.s.Step(&Upload{Owner: p.f.text("owner", ""), Hash: part.HashOf([]byte(text)), Bytes: []byte(text)})
@@ -227,6 +240,8 @@ func (p *player) command() Command {
 		return &SealJob{ID: name, Total: uint64(f.number("total", 0))}
 	case "stop":
 		return &CancelJob{ID: name}
+	case "queue":
+		return p.setQueue(name)
 	case "tick":
 		return &Tick{}
 	}
@@ -272,7 +287,7 @@ func (p *player) submit(id string) Command {
 	f := p.f
 	c := &Submit{ID: id, Namespace: f.text("ns", ""), Job: f.text("job", ""), Kind: Run, Retries: uint32(f.number("retries", 0)),
 		Priority: int32(f.number("prio", 0)), Delay: f.number("delay", 0) * second, Body: make([]byte, f.number("body", 0)),
-		Options: &Options{Needs: f.list("needs")}}
+		Options: &Options{Needs: f.list("needs"), Queue: f.text("queue", ""), Key: f.text("key", ""), Unique: f.unique()}}
 	switch {
 	case f.has("patch"):
 		x := p.change()
