@@ -60,7 +60,10 @@ func (c *Client) Close() error {
 // Handle is a submitted task.
 type Handle struct {
 	ID string
-	c  *Client
+	// Duplicate says that nothing was submitted: another task has the unique key,
+	// and this is the handle of it.
+	Duplicate bool
+	c         *Client
 }
 
 // Wait waits for the end of the task, as Client.Wait does.
@@ -82,10 +85,15 @@ func (c *Client) Submit(ctx context.Context, t Task) (*Handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.conn.do(ctx, &api.Call{Op: &api.Call_Submit{Submit: msg}}, false); err != nil {
+	r, err := c.conn.do(ctx, &api.Call{Op: &api.Call_Submit{Submit: msg}}, false)
+	if err != nil {
 		return nil, fmt.Errorf("submit %s: %w", t.ID, err)
 	}
-	return &Handle{ID: t.ID, c: c}, nil
+	h := &Handle{ID: t.ID, c: c}
+	if id := r.GetTask().GetId(); t.Unique.Key != "" && id != t.ID {
+		h.ID, h.Duplicate = id, true
+	}
+	return h, nil
 }
 
 // Run submits a task and waits for its end. When the task failed or was
