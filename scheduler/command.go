@@ -33,7 +33,9 @@ const (
 	cmdSubmitWith = 16 // Submit with options
 	cmdWorkerWith = 17 // WorkerUp with what the worker has
 	cmdSetQueue   = 20
-	cmdNewest     = cmdSetQueue
+	cmdRetry      = 25
+	cmdDiscard    = 26
+	cmdNewest     = cmdDiscard
 )
 
 // Submit asks for a task. The client makes ID, so a repeat is recognised: the
@@ -357,6 +359,10 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		c = &Found{Cluster: r.String()}
 	case cmdSetQueue:
 		c = readSetQueue(r)
+	case cmdRetry:
+		c = &Retry{ID: r.String(), Request: r.String()}
+	case cmdDiscard:
+		c = &Discard{ID: r.String()}
 	default:
 		if r.Err() == nil {
 			return nil, &VersionError{What: "command type", Got: t, Want: cmdNewest}

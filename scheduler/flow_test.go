@@ -140,6 +140,7 @@ func (f *flow) note(s *State, effects []Effect) error {
 	for _, e := range effects {
 		if e.Kind == Ended { // perhaps in the step that made it
 			t := e.Task
+			delete(f.first, t.ID) // it may be made live again, and has its key again then
 			if u := t.Options.unique(); u != nil && u.While == WhilePeriod && t.Submitted+u.Period > s.Clock {
 				f.held[u.Key] = &keeping{t, t.Submitted + u.Period}
 			}

@@ -25,6 +25,7 @@ type Options struct {
 	Key string
 	// Unique asks that there is no other task with the same unique key; nil: any.
 	Unique *Unique
+	Timing
 }
 
 // Tags of options. A number once used is never used for something else.
@@ -33,7 +34,7 @@ const (
 	optQueue  = 2
 	optKey    = 3
 	optUnique = 4
-	optNewest = optUnique
+	optNewest = optRequest
 )
 
 // How things that a task needs and a worker has begin.
@@ -68,7 +69,7 @@ func (o *Options) fields() (f []optionField) {
 	if o.Unique != nil {
 		f = append(f, optionField{optUnique, o.Unique.append(nil)})
 	}
-	return f
+	return append(f, o.Timing.fields()...)
 }
 
 // set reads one option.
@@ -83,7 +84,9 @@ func (o *Options) set(tag uint64, r *wire.Reader) error {
 	case optUnique:
 		o.Unique = readUnique(r)
 	default:
-		return &VersionError{What: "task option", Got: byte(min(tag, 255)), Want: optNewest}
+		if !o.Timing.set(tag, r) {
+			return &VersionError{What: "task option", Got: byte(min(tag, 255)), Want: optNewest}
+		}
 	}
 	return r.Done()
 }
@@ -134,6 +137,9 @@ func (o *Options) allowed() Result {
 			return r
 		}
 	}
+	if r := o.Timing.allowed(); r.Code != OK {
+		return r
+	}
 	return thingsAllowed("the task needs", o.Needs, MaxNeeds)
 }
 
@@ -149,6 +155,12 @@ func (s *State) optionsAllowed(c *Submit) Result {
 	if c.Job != "" && o.Unique != nil {
 		return refuse(Invalid, "a task of a job cannot have a unique key")
 	}
+	return s.placesAllowed(o)
+}
+
+// placesAllowed says whether there is room in the state for one more task with
+// these needs, this queue and this key.
+func (s *State) placesAllowed(o *Options) Result {
 	queue := cmp.Or(o.Queue, DefaultQueue)
 	if r := s.queueAllowed(queue); r.Code != OK {
 		return r
@@ -178,7 +190,7 @@ func thingsAllowed(what string, things []string, most int) Result {
 
 // clone copies options that come from a command, whose bytes are the log's.
 func (o *Options) clone() *Options {
-	c := &Options{Needs: slices.Clone(o.Needs), Queue: o.Queue, Key: o.Key}
+	c := &Options{Needs: slices.Clone(o.Needs), Queue: o.Queue, Key: o.Key, Timing: o.Timing.clone()}
 	if o.Unique != nil {
 		u := *o.Unique
 		c.Unique = &u

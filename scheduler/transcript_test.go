@@ -34,7 +34,7 @@ var rewrite = flag.Bool("rewrite", false, "write the transcripts as the state ma
 //	       [put=K:V] [parts=K:PART+PART] [del=K] [fail=CAUSE] [wrong=CAUSE] [stopped] [out=BYTES]
 //	       what is not given is as the state has it: a report of the current attempt
 //	return WORKER ID[/ATTEMPT] ...
-//	cancel ID
+//	cancel ID, retry ID
 //	open JOB [fold=N], seal JOB [total=N], stop JOB
 //	tick
 //	show ID or NAMESPACE ...            tasks, namespaces, workers, jobs
@@ -242,6 +242,8 @@ func (p *player) command() Command {
 		return &CancelJob{ID: name}
 	case "queue":
 		return p.setQueue(name)
+	case "retry":
+		return &Retry{ID: name}
 	case "tick":
 		return &Tick{}
 	}

@@ -108,7 +108,7 @@ func (s *State) uniqueAllowed(u *Unique) Result {
 func (s *State) holdKey(t *Task) {
 	u := t.Options.Unique
 	if h, there := s.holderOf(u.Key); there { // its time is over
-		s.letGo(u.Key, &h)
+		s.unhold(u.Key, &h)
 	}
 	h := holder{task: t.ID, while: u.While}
 	if u.While == WhilePeriod {
@@ -123,6 +123,27 @@ func (s *State) holdKey(t *Task) {
 	s.countUniques(1)
 }
 
+// uniqueAgain says whether a finished task can have its unique key again, if it
+// had one for as long as it was live.
+func (s *State) uniqueAgain(t *Task) Result {
+	u := t.Options.unique()
+	if u == nil || u.While == WhilePeriod {
+		return Result{Code: OK}
+	}
+	r := s.uniqueAllowed(u)
+	if r.Code == Duplicate {
+		return refuse(Conflict, "task %s has the unique key of task %s", r.Detail, t.ID)
+	}
+	return r
+}
+
+// holdAgain gives it to the task.
+func (s *State) holdAgain(t *Task) {
+	if u := t.Options.unique(); u != nil && u.While != WhilePeriod {
+		s.holdKey(t)
+	}
+}
+
 // releaseKey lets a task's unique key go, if it has one for as long as it is queued
 // (with begun) or as long as it lives.
 func (s *State) releaseKey(t *Task, begun bool) {
@@ -134,11 +155,11 @@ func (s *State) releaseKey(t *Task, begun bool) {
 		return
 	}
 	if h, there := s.holderOf(u.Key); there && h.task == t.ID {
-		s.letGo(u.Key, &h)
+		s.unhold(u.Key, &h)
 	}
 }
 
-func (s *State) letGo(key string, h *holder) {
+func (s *State) unhold(key string, h *holder) {
 	s.rec.Delete("U/" + key)
 	if h.while == WhilePeriod {
 		s.rec.Delete(lapseKey(h.until, key))
@@ -169,7 +190,7 @@ func (s *State) lapseKeys() {
 	})
 	for _, key := range over {
 		if h, there := s.holderOf(key); there {
-			s.letGo(key, &h)
+			s.unhold(key, &h)
 		}
 	}
 }

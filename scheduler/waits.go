@@ -13,6 +13,8 @@ func (s *State) WaitsFor(t *Task) string {
 	switch {
 	case t.State != Queued:
 		return ""
+	case len(t.WaitsFor()) > 0:
+		return "task " + strings.Join(t.WaitsFor(), ", task ")
 	case t.NotBefore > s.Clock:
 		return "its time"
 	case n != nil && len(n.tasks) > 0 && n.tasks[0].ID != t.ID:
