@@ -30,6 +30,8 @@ const (
 	cmdWorkerLost = 13
 	cmdUpload     = 14
 	cmdCompleteIn = 15 // Complete with items in parts
+
+	cmdCompleteSubmits = 35 // Complete with submissions
 )
 
 // Submit asks for a task. The client makes ID, so a repeat is recognised: the
@@ -74,7 +76,8 @@ type Complete struct {
 	Cause       string // why it failed, short, kept with the task
 	Change      Change // of the namespace's items; only with Success
 	Outcome     []byte
-	Took        int64 // nanoseconds the attempt ran
+	Took        int64     // nanoseconds the attempt ran
+	Submits     []*Submit // tasks that the attempt asks for, see submits.go; only with Success
 }
 
 // Attempt names one attempt of a task.
@@ -185,10 +188,14 @@ func (c *Cancel) AppendTo(b []byte) []byte { return wire.AppendString(append(b, 
 
 // AppendTo implements Command.
 func (c *Complete) AppendTo(b []byte) []byte {
-	inParts := c.Change.InParts()
-	if inParts {
+	submits := len(c.Submits) > 0
+	inParts := submits || c.Change.InParts()
+	switch {
+	case submits:
+		b = append(b, cmdCompleteSubmits)
+	case inParts:
 		b = append(b, cmdCompleteIn)
-	} else {
+	default:
 		b = append(b, cmdComplete)
 	}
 	b = wire.AppendString(b, c.Task)
@@ -204,7 +211,11 @@ func (c *Complete) AppendTo(b []byte) []byte {
 		b = c.Change.appendParts(b)
 	}
 	b = wire.AppendBytes(b, c.Outcome)
-	return wire.AppendInt(b, c.Took)
+	b = wire.AppendInt(b, c.Took)
+	if submits {
+		b = appendSubmits(b, c.Submits)
+	}
+	return b
 }
 
 // AppendTo implements Command.
@@ -280,13 +291,19 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 			Timeout: r.Int(), Retries: uint32(r.Uint()), Priority: int32(r.Int()), Delay: r.Int()}
 	case cmdCancel:
 		c = &Cancel{ID: r.String()}
-	case cmdComplete, cmdCompleteIn:
+	case cmdComplete, cmdCompleteIn, cmdCompleteSubmits:
 		x := &Complete{Task: r.String(), Attempt: uint32(r.Uint()), Worker: r.String(), Incarnation: r.Uint(), Epoch: r.Uint(), Base: r.Uint(),
 			Status: Status(r.Byte()), Cause: r.String(), Change: readChange(r)}
-		if t == cmdCompleteIn {
+		if t != cmdComplete {
 			x.Change.readParts(r)
 		}
 		x.Outcome, x.Took = r.Bytes(), r.Int()
+		if t == cmdCompleteSubmits {
+			var err error
+			if x.Submits, err = readSubmits(r); err != nil {
+				return nil, err
+			}
+		}
 		c = x
 	case cmdReturn:
 		x := &Return{Worker: r.String(), Incarnation: r.Uint(), Lacking: r.Bool()}
@@ -323,7 +340,7 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		c = &Found{Cluster: r.String()}
 	default:
 		if r.Err() == nil {
-			return nil, &VersionError{What: "command type", Got: t, Want: cmdCompleteIn}
+			return nil, &VersionError{What: "command type", Got: t, Want: cmdCompleteSubmits}
 		}
 	}
 	if err := r.Err(); err != nil {

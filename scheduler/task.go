@@ -61,6 +61,8 @@ type Task struct {
 	Retries   uint32 // how often it is tried again after it failed by itself
 	Priority  int32  // higher is placed first among tasks that could be placed
 	NotBefore int64  // unix nanoseconds before which it is not placed
+	Parent    string // the task that submitted it, or empty
+	Depth     uint32 // parents above it
 	Order     uint64 // position among all submissions
 	Submitted int64  // unix nanoseconds, the log's time
 
@@ -100,7 +102,12 @@ func (t *Task) record() []byte {
 }
 
 func (t *Task) append(b []byte) []byte {
-	b = append(b, recordVersion)
+	child := t.Parent != "" || t.Depth > 0
+	if child {
+		b = append(b, childVersion)
+	} else {
+		b = append(b, recordVersion)
+	}
 	b = wire.AppendString(b, t.ID)
 	b = wire.AppendString(b, t.Namespace)
 	b = wire.AppendString(b, t.Job)
@@ -127,13 +134,18 @@ func (t *Task) append(b []byte) []byte {
 	for _, c := range t.Causes {
 		b = wire.AppendString(b, c)
 	}
-	return wire.AppendBytes(b, t.Outcome)
+	b = wire.AppendBytes(b, t.Outcome)
+	if child {
+		b = wire.AppendUint(wire.AppendString(b, t.Parent), uint64(t.Depth))
+	}
+	return b
 }
 
 func decodeTask(b []byte) (*Task, error) {
 	r := wire.NewReader(b)
-	if v := r.Byte(); v != recordVersion {
-		return nil, &VersionError{What: "task record", Got: v, Want: recordVersion}
+	v := r.Byte()
+	if v != recordVersion && v != childVersion {
+		return nil, &VersionError{What: "task record", Got: v, Want: childVersion}
 	}
 	t := &Task{inQueue: -1}
 	t.ID, t.Namespace, t.Job, t.FoldOf = r.String(), r.String(), r.String(), r.String()
@@ -154,6 +166,9 @@ func decodeTask(b []byte) (*Task, error) {
 		t.Causes = append(t.Causes, r.String())
 	}
 	t.Outcome = r.Bytes()
+	if v == childVersion {
+		t.Parent, t.Depth = r.String(), uint32(r.Uint())
+	}
 	return t, r.Done()
 }
 
@@ -173,11 +188,12 @@ func (t *Task) blame(cause string) {
 // would not carry out.
 const refusalMark = ": "
 
-// Refusal says why Step would not carry out a task that needs no worker: a
-// code, and the detail for people. The code is 0 for every other task. A patch
-// refused with Conflict may be made again from the newer state.
+// Refusal says why Step would not carry out a task that needs no worker, or take
+// what one submits: a code, and the detail for people. Of a task with an outcome
+// that says why it failed it means nothing. A patch refused with Conflict may be
+// made again from the newer state.
 func (t *Task) Refusal() (Code, string) {
-	if t.State != Failed || t.Kind == Run || len(t.Causes) == 0 {
+	if t.State != Failed || len(t.Causes) == 0 {
 		return 0, ""
 	}
 	_, cause, _ := strings.Cut(t.Causes[len(t.Causes)-1], ": ") // after the attempt
