@@ -2292,6 +2292,7 @@ type Task struct {
 	Causes        []string               `protobuf:"bytes,17,rep,name=causes,proto3" json:"causes,omitempty"`   // of earlier attempts
 	Results       [][]byte               `protobuf:"bytes,18,rep,name=results,proto3" json:"results,omitempty"` // of a call with inputs: JSON, in their order
 	Order         uint64                 `protobuf:"varint,19,opt,name=order,proto3" json:"order,omitempty"`
+	Parent        string                 `protobuf:"bytes,40,opt,name=parent,proto3" json:"parent,omitempty"` // the task that submitted it, empty for one of a client
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2457,6 +2458,13 @@ func (x *Task) GetOrder() uint64 {
 		return x.Order
 	}
 	return 0
+}
+
+func (x *Task) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
 }
 
 // TaskError says why a task failed. Kinds: compile, not-allowed, panic, exit,
@@ -3174,6 +3182,7 @@ type Job struct {
 	FirstError    string                 `protobuf:"bytes,10,opt,name=first_error,json=firstError,proto3" json:"first_error,omitempty"`
 	Created       int64                  `protobuf:"varint,11,opt,name=created,proto3" json:"created,omitempty"`
 	Finished      int64                  `protobuf:"varint,12,opt,name=finished,proto3" json:"finished,omitempty"`
+	Spawned       uint64                 `protobuf:"varint,40,opt,name=spawned,proto3" json:"spawned,omitempty"` // of total, those that tasks submitted
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3288,6 +3297,13 @@ func (x *Job) GetCreated() int64 {
 func (x *Job) GetFinished() int64 {
 	if x != nil {
 		return x.Finished
+	}
+	return 0
+}
+
+func (x *Job) GetSpawned() uint64 {
+	if x != nil {
+		return x.Spawned
 	}
 	return 0
 }
@@ -4276,9 +4292,13 @@ func (x *Hello) GetBegan() []*AttemptRef {
 }
 
 type AttemptRef struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Task          string                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
-	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Task    string                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
+	Attempt uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Of what was settled: the version that the namespace has then, plus 1; 0: not
+	// said. It is not the one that the worker made when the farm took the attempt for
+	// failed, as when it could not take in what it submits.
+	Version       uint64 `protobuf:"varint,40,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4327,18 +4347,28 @@ func (x *AttemptRef) GetAttempt() uint32 {
 	return 0
 }
 
+func (x *AttemptRef) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 type Complete struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Task          string                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
-	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Base          uint64                 `protobuf:"varint,4,opt,name=base,proto3" json:"base,omitempty"` // the namespace's version the attempt began from
-	Ending        Ending                 `protobuf:"varint,5,opt,name=ending,proto3,enum=farm.v1.Ending" json:"ending,omitempty"`
-	Cause         string                 `protobuf:"bytes,6,opt,name=cause,proto3" json:"cause,omitempty"`
-	Put           []*Item                `protobuf:"bytes,7,rep,name=put,proto3" json:"put,omitempty"`       // by key
-	Delete        []string               `protobuf:"bytes,8,rep,name=delete,proto3" json:"delete,omitempty"` // sorted
-	Outcome       *Outcome               `protobuf:"bytes,9,opt,name=outcome,proto3" json:"outcome,omitempty"`
-	Took          int64                  `protobuf:"varint,10,opt,name=took,proto3" json:"took,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Task    string                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
+	Attempt uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Epoch   uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Base    uint64                 `protobuf:"varint,4,opt,name=base,proto3" json:"base,omitempty"` // the namespace's version the attempt began from
+	Ending  Ending                 `protobuf:"varint,5,opt,name=ending,proto3,enum=farm.v1.Ending" json:"ending,omitempty"`
+	Cause   string                 `protobuf:"bytes,6,opt,name=cause,proto3" json:"cause,omitempty"`
+	Put     []*Item                `protobuf:"bytes,7,rep,name=put,proto3" json:"put,omitempty"`       // by key
+	Delete  []string               `protobuf:"bytes,8,rep,name=delete,proto3" json:"delete,omitempty"` // sorted
+	Outcome *Outcome               `protobuf:"bytes,9,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Took    int64                  `protobuf:"varint,10,opt,name=took,proto3" json:"took,omitempty"`
+	// What the attempt submits, taken in with its success or not at all. wait counts
+	// for nothing; an id may be one that is derived from the task's (docs/format.md).
+	Submits       []*Submit `protobuf:"bytes,40,rep,name=submits,proto3" json:"submits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4441,6 +4471,13 @@ func (x *Complete) GetTook() int64 {
 		return x.Took
 	}
 	return 0
+}
+
+func (x *Complete) GetSubmits() []*Submit {
+	if x != nil {
+		return x.Submits
+	}
+	return nil
 }
 
 type Item struct {
@@ -5725,7 +5762,7 @@ const file_farm_proto_rawDesc = "" +
 	"\bListJobs\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\"\v\n" +
-	"\tGetStatus\"\xec\x03\n" +
+	"\tGetStatus\"\x84\x04\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
@@ -5748,7 +5785,8 @@ const file_farm_proto_rawDesc = "" +
 	"\bfinished\x18\x10 \x01(\x03R\bfinished\x12\x16\n" +
 	"\x06causes\x18\x11 \x03(\tR\x06causes\x12\x18\n" +
 	"\aresults\x18\x12 \x03(\fR\aresults\x12\x14\n" +
-	"\x05order\x18\x13 \x01(\x04R\x05order\"O\n" +
+	"\x05order\x18\x13 \x01(\x04R\x05order\x12\x16\n" +
+	"\x06parent\x18( \x01(\tR\x06parent\"O\n" +
 	"\tTaskError\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
@@ -5807,7 +5845,7 @@ const file_farm_proto_rawDesc = "" +
 	"\vDeclaration\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x16\n" +
-	"\x06source\x18\x03 \x01(\tR\x06source\"\xba\x02\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\"\xd4\x02\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
@@ -5823,7 +5861,8 @@ const file_farm_proto_rawDesc = "" +
 	" \x01(\tR\n" +
 	"firstError\x12\x18\n" +
 	"\acreated\x18\v \x01(\x03R\acreated\x12\x1a\n" +
-	"\bfinished\x18\f \x01(\x03R\bfinished\"+\n" +
+	"\bfinished\x18\f \x01(\x03R\bfinished\x12\x18\n" +
+	"\aspawned\x18( \x01(\x04R\aspawned\"+\n" +
 	"\aJobList\x12 \n" +
 	"\x04jobs\x18\x01 \x03(\v2\f.farm.v1.JobR\x04jobs\"\xac\x02\n" +
 	"\x06Status\x12\x16\n" +
@@ -5908,11 +5947,12 @@ const file_farm_proto_rawDesc = "" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x14\n" +
 	"\x05slots\x18\x04 \x01(\rR\x05slots\x12)\n" +
 	"\x05holds\x18\x05 \x03(\v2\x13.farm.v1.AttemptRefR\x05holds\x12)\n" +
-	"\x05began\x18\x06 \x03(\v2\x13.farm.v1.AttemptRefR\x05began\":\n" +
+	"\x05began\x18\x06 \x03(\v2\x13.farm.v1.AttemptRefR\x05began\"T\n" +
 	"\n" +
 	"AttemptRef\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
-	"\aattempt\x18\x02 \x01(\rR\aattempt\"\x9a\x02\n" +
+	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x18\n" +
+	"\aversion\x18( \x01(\x04R\aversion\"\xc5\x02\n" +
 	"\bComplete\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x14\n" +
@@ -5924,7 +5964,8 @@ const file_farm_proto_rawDesc = "" +
 	"\x06delete\x18\b \x03(\tR\x06delete\x12*\n" +
 	"\aoutcome\x18\t \x01(\v2\x10.farm.v1.OutcomeR\aoutcome\x12\x12\n" +
 	"\x04took\x18\n" +
-	" \x01(\x03R\x04took\"q\n" +
+	" \x01(\x03R\x04took\x12)\n" +
+	"\asubmits\x18( \x03(\v2\x0f.farm.v1.SubmitR\asubmits\"q\n" +
 	"\x04Item\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x18\n" +
@@ -6191,48 +6232,49 @@ var file_farm_proto_depIdxs = []int32{
 	1,  // 65: farm.v1.Complete.ending:type_name -> farm.v1.Ending
 	55, // 66: farm.v1.Complete.put:type_name -> farm.v1.Item
 	32, // 67: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
-	56, // 68: farm.v1.Item.parts:type_name -> farm.v1.Manifest
-	6,  // 69: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
-	6,  // 70: farm.v1.PartsKept.error:type_name -> farm.v1.Error
-	6,  // 71: farm.v1.PartsFound.error:type_name -> farm.v1.Error
-	64, // 72: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
-	65, // 73: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
-	66, // 74: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
-	53, // 75: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
-	53, // 76: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
-	53, // 77: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
-	53, // 78: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
-	24, // 79: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
-	67, // 80: farm.v1.Assign.load:type_name -> farm.v1.Load
-	55, // 81: farm.v1.Load.items:type_name -> farm.v1.Item
-	6,  // 82: farm.v1.JoinReply.error:type_name -> farm.v1.Error
-	2,  // 83: farm.v1.Farm.Do:input_type -> farm.v1.Calls
-	4,  // 84: farm.v1.Farm.One:input_type -> farm.v1.Call
-	47, // 85: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
-	51, // 86: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
-	57, // 87: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
-	59, // 88: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
-	61, // 89: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
-	68, // 90: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
-	69, // 91: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
-	71, // 92: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
-	70, // 93: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
-	3,  // 94: farm.v1.Farm.Do:output_type -> farm.v1.Replies
-	5,  // 95: farm.v1.Farm.One:output_type -> farm.v1.Reply
-	48, // 96: farm.v1.Farm.Watch:output_type -> farm.v1.Event
-	63, // 97: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
-	58, // 98: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
-	60, // 99: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
-	62, // 100: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
-	44, // 101: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
-	72, // 102: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
-	72, // 103: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
-	72, // 104: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
-	94, // [94:105] is the sub-list for method output_type
-	83, // [83:94] is the sub-list for method input_type
-	83, // [83:83] is the sub-list for extension type_name
-	83, // [83:83] is the sub-list for extension extendee
-	0,  // [0:83] is the sub-list for field type_name
+	8,  // 68: farm.v1.Complete.submits:type_name -> farm.v1.Submit
+	56, // 69: farm.v1.Item.parts:type_name -> farm.v1.Manifest
+	6,  // 70: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
+	6,  // 71: farm.v1.PartsKept.error:type_name -> farm.v1.Error
+	6,  // 72: farm.v1.PartsFound.error:type_name -> farm.v1.Error
+	64, // 73: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
+	65, // 74: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
+	66, // 75: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
+	53, // 76: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
+	53, // 77: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
+	53, // 78: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
+	53, // 79: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
+	24, // 80: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
+	67, // 81: farm.v1.Assign.load:type_name -> farm.v1.Load
+	55, // 82: farm.v1.Load.items:type_name -> farm.v1.Item
+	6,  // 83: farm.v1.JoinReply.error:type_name -> farm.v1.Error
+	2,  // 84: farm.v1.Farm.Do:input_type -> farm.v1.Calls
+	4,  // 85: farm.v1.Farm.One:input_type -> farm.v1.Call
+	47, // 86: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
+	51, // 87: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
+	57, // 88: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
+	59, // 89: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
+	61, // 90: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
+	68, // 91: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
+	69, // 92: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
+	71, // 93: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
+	70, // 94: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
+	3,  // 95: farm.v1.Farm.Do:output_type -> farm.v1.Replies
+	5,  // 96: farm.v1.Farm.One:output_type -> farm.v1.Reply
+	48, // 97: farm.v1.Farm.Watch:output_type -> farm.v1.Event
+	63, // 98: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
+	58, // 99: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
+	60, // 100: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
+	62, // 101: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
+	44, // 102: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
+	72, // 103: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
+	72, // 104: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
+	72, // 105: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
+	95, // [95:106] is the sub-list for method output_type
+	84, // [84:95] is the sub-list for method input_type
+	84, // [84:84] is the sub-list for extension type_name
+	84, // [84:84] is the sub-list for extension extendee
+	0,  // [0:84] is the sub-list for field type_name
 }
 
 func init() { file_farm_proto_init() }
