@@ -15,17 +15,17 @@ import (
 // Limits of a node. A request past one is refused with the limit's name; none
 // of them loses what was acknowledged.
 const (
-	MaxCallsPerStream = 16_384           // calls of one client stream not yet answered
-	MaxHeld           = 32_768           // calls waiting for a leader
-	HoldTime          = 15 * time.Second // how long a call waits for a leader
-	MaxConnections    = 10_000           // open connections of the API; more wait to be accepted
-	MaxStreams        = 1_000            // streams of one connection
-	MaxWatchers       = 10_000           // watches on a node
-	MaxReplyBytes     = 4 << 20          // values in one list
-	MaxStoredBytes    = 6 << 20          // keys and values of a namespace that is read as a whole
-	MaxListed         = 1_000            // tasks in one list
-	MaxNamespacesList = 10_000           // namespaces in one list
-	MaxLiveOutput     = 64 << 10         // bytes of a running task's output kept for late watchers
+	MaxCallsPerStream = 16_384          // calls of one client stream not yet answered
+	MaxHeld           = 32_768          // calls waiting for a leader
+	HoldTime          = 3 * time.Second // how long a call waits for a leader before it is sent elsewhere: longer than an election
+	MaxConnections    = 10_000          // open connections of the API; more wait to be accepted
+	MaxStreams        = 1_000           // streams of one connection
+	MaxWatchers       = 10_000          // watches on a node
+	MaxReplyBytes     = 4 << 20         // values in one list
+	MaxStoredBytes    = 6 << 20         // keys and values of a namespace that is read as a whole
+	MaxListed         = 1_000           // tasks in one list
+	MaxNamespacesList = 10_000          // namespaces in one list
+	MaxLiveOutput     = 64 << 10        // bytes of a running task's output kept for late watchers
 	ConnectionIdle    = 10 * time.Minute
 )
 

@@ -215,6 +215,9 @@ func (g *traffic) submit() Command {
 	if g.one(4) {
 		c.Job = fmt.Sprint("j", g.jobs)
 	}
+	if g.one(3) {
+		c.Options = &Options{Needs: g.things("handler:h", "label:a=1", "label:b=1")}
+	}
 	if c.Namespace != "" && g.one(4) {
 		c.Kind = Patch
 		x := g.change()
@@ -235,6 +238,16 @@ func (g *traffic) submit() Command {
 		}
 	}
 	return c
+}
+
+// things is some of those given.
+func (g *traffic) things(all ...string) (some []string) {
+	for _, t := range all {
+		if g.one(2) {
+			some = append(some, t)
+		}
+	}
+	return some
 }
 
 // version is one that a namespace may have kept, or just not.
@@ -310,6 +323,9 @@ func (g *traffic) child(t *Task, n int) *Submit {
 	if g.one(3) {
 		c.Namespace = fmt.Sprint("n", g.rnd.IntN(3))
 	}
+	if g.one(4) {
+		c.Options = &Options{Needs: g.things("handler:h", "label:a=1", "label:b=1")}
+	}
 	switch g.rnd.IntN(30) {
 	case 0, 1, 2:
 		c.Delay = int64(g.rnd.IntN(int(3 * second)))
@@ -358,7 +374,14 @@ func (g *traffic) workerUp() Command {
 	if w := g.s.Worker(id); w != nil {
 		inc = w.Incarnation + uint64(g.rnd.IntN(3)) - 1
 	}
-	return &WorkerUp{Worker: id, Incarnation: inc, Slots: 1 + g.rnd.Uint32N(3)}
+	return &WorkerUp{Worker: id, Incarnation: inc, Slots: 1 + g.rnd.Uint32N(3), Has: g.has()}
+}
+
+func (g *traffic) has() []string {
+	if g.one(4) {
+		return g.things("handler:h", "label:a=1", "label:b=1")
+	}
+	return g.things("label:a=1", "label:b=1")
 }
 
 func (g *traffic) lost() Command {

@@ -171,6 +171,9 @@ func (s *State) submit(c *Submit) Result {
 func (s *State) accept(c *Submit, parent *Task) *Task {
 	t := &Task{ID: c.ID, Namespace: c.Namespace, Job: c.Job, Kind: c.Kind, Body: bytes.Clone(c.Body), Timeout: c.Timeout,
 		Retries: c.Retries, Priority: c.Priority, inQueue: -1}
+	if !c.Options.None() {
+		t.Options = c.Options.clone()
+	}
 	if c.Delay > 0 {
 		t.NotBefore = s.Clock + c.Delay
 	}
@@ -229,7 +232,7 @@ func (s *State) submitAllowed(c *Submit, parent *Task) Result {
 	if c.Kind == PatchParts {
 		return s.patchAllowed(c)
 	}
-	return Result{Code: OK}
+	return s.optionsAllowed(c.Options)
 }
 
 // patchAllowed looks at a patch with items in parts when it is submitted: from
@@ -267,6 +270,7 @@ func (s *State) admit(t *Task) {
 	t.Submitted = s.Clock
 	t.State = Queued
 	s.tasks[t.ID] = t
+	s.join(t)
 	s.touch(t)
 	if t.Namespace != "" && s.namespaces[t.Namespace] == nil {
 		n := &Namespace{Name: t.Namespace, Created: s.Clock, ready: -1}
@@ -290,7 +294,7 @@ func (s *State) delay(t *Task) {
 // enqueue gives a queued task its place in line.
 func (s *State) enqueue(t *Task) {
 	if t.Namespace == "" {
-		s.ready.push(unit{task: t})
+		s.wait(unit{task: t})
 		return
 	}
 	n := s.namespaces[t.Namespace]
@@ -475,14 +479,13 @@ func (s *State) unassign(t *Task) {
 	w := s.worker(t.Worker)
 	delete(w.tasks, t.ID)
 	s.running--
-	if t.Namespace == "" {
-		w.load--
-		return
+	if n := s.namespaces[t.Namespace]; n != nil {
+		if n.running--; n.running > 0 {
+			return
+		}
 	}
-	n := s.namespaces[t.Namespace]
-	if n.running--; n.running == 0 {
-		w.load--
-	}
+	w.load--
+	s.gained(w)
 }
 
 // takeBack makes a running task queued again, where it was in its namespace.
@@ -504,7 +507,7 @@ func (s *State) void(t *Task) {
 func (s *State) requeueFrom(t *Task) {
 	if t.Namespace == "" {
 		s.takeBack(t)
-		s.ready.push(unit{task: t})
+		s.wait(unit{task: t})
 		return
 	}
 	n := s.namespaces[t.Namespace]
@@ -532,6 +535,7 @@ func (s *State) finish(t *Task, st TaskState, outcome []byte) {
 		s.unassign(t)
 	}
 	s.leave(t)
+	s.quit(t)
 	if t.Kind == PatchParts {
 		s.unpinBody(t.Body)
 	}
@@ -565,7 +569,7 @@ func (s *State) leave(t *Task) {
 		case t.NotBefore > s.Clock:
 			s.delayed.remove(t)
 		default:
-			s.ready.remove(unit{task: t})
+			s.unwait(unit{task: t})
 		}
 		return
 	}
@@ -574,7 +578,7 @@ func (s *State) leave(t *Task) {
 		s.delayed.remove(t)
 		n.delayed--
 	}
-	s.ready.remove(unit{space: n})
+	s.unwait(unit{space: n})
 	for i, x := range n.tasks {
 		if x != t {
 			continue
@@ -599,7 +603,7 @@ func (s *State) abandon(n *Namespace) {
 }
 
 func (s *State) removeSpace(n *Namespace) {
-	s.ready.remove(unit{space: n})
+	s.unwait(unit{space: n})
 	n.gone = true
 	delete(s.namespaces, n.Name)
 	s.rec.Delete("n/" + n.Name)

@@ -20,9 +20,8 @@ const (
 	MaxDerived     = 40      // bytes of a derived id behind that of the first of its line
 )
 
-// childVersion is the version of the record of a task that a task submitted, and of
-// a job to which tasks have submitted.
-const childVersion = 2
+// spawnedVersion is the format of the record of a job that tasks have added to.
+const spawnedVersion = 4
 
 // derivedFrom tells whether id is one that the parent may give to a task for which
 // nobody chose a name: that of the first task of its line and, behind a '/', up to
@@ -56,7 +55,7 @@ func (s *State) submitsAllowed(t *Task, submits []*Submit) Result {
 	case t.Depth >= MaxDepth:
 		return refuse(Limit, "the task has %d parents, one above the other, which is the limit: it cannot submit tasks", t.Depth)
 	}
-	room := roomFor{s: s, live: len(s.tasks), spaces: len(s.namespaces), queued: map[string]int{}, derived: map[string]bool{}}
+	room := roomFor{s: s, live: len(s.tasks), spaces: len(s.namespaces), queued: map[string]int{}, derived: map[string]bool{}, needs: map[string]bool{}}
 	size := 0
 	for i, c := range submits {
 		if size += len(c.ID) + len(c.Namespace) + len(c.Job) + len(c.Body); size > MaxSubmitBytes {
@@ -92,6 +91,7 @@ type roomFor struct {
 	live, spaces int
 	queued       map[string]int // new tasks by namespace
 	derived      map[string]bool
+	needs        map[string]bool // sets of needs that no other task has
 }
 
 func (f *roomFor) add(c *Submit) Result {
@@ -101,6 +101,12 @@ func (f *roomFor) add(c *Submit) Result {
 	f.derived[c.ID] = !ValidName(c.ID)
 	if f.live++; f.live > MaxLive {
 		return refuse(Limit, "%d tasks are waiting or running, which is the limit", MaxLive)
+	}
+	if o := c.Options; o != nil && f.s.classes[needsKey(o.Needs)] == nil {
+		f.needs[needsKey(o.Needs)] = true
+		if len(f.s.classes)+len(f.needs) > MaxNeedsSets {
+			return refuse(Limit, "waiting and running tasks have %d different sets of needs, which is the limit", MaxNeedsSets)
+		}
 	}
 	if c.Namespace == "" {
 		return Result{Code: OK}

@@ -57,14 +57,15 @@ type Task struct {
 	FoldOf    string // the task whose results this one feeds to its job's fold, or empty
 	Kind      Kind
 	Body      []byte
-	Timeout   int64  // nanoseconds one attempt may take; 0 is the worker's default
-	Retries   uint32 // how often it is tried again after it failed by itself
-	Priority  int32  // higher is placed first among tasks that could be placed
-	NotBefore int64  // unix nanoseconds before which it is not placed
-	Parent    string // the task that submitted it, or empty
-	Depth     uint32 // parents above it
-	Order     uint64 // position among all submissions
-	Submitted int64  // unix nanoseconds, the log's time
+	Timeout   int64    // nanoseconds one attempt may take; 0 is the worker's default
+	Retries   uint32   // how often it is tried again after it failed by itself
+	Priority  int32    // higher is placed first among tasks that could be placed
+	NotBefore int64    // unix nanoseconds before which it is not placed
+	Parent    string   // the task that submitted it, or empty
+	Depth     uint32   // parents above it
+	Order     uint64   // position among all submissions
+	Submitted int64    // unix nanoseconds, the log's time
+	Options   *Options // nil: none
 
 	State       TaskState
 	Attempt     uint32 // number of the current or last attempt, from 1; 0 before the first
@@ -82,7 +83,8 @@ type Task struct {
 	dirty   bool   // the record differs from the object
 	stored  bool   // a live record exists
 	seq     uint64 // position in its worker's assignments, 0 when not assigned
-	inQueue int    // position in the delayed heap, -1 when not there
+	inQueue int    // position in the delayed heap or in its line, -1 when in neither
+	line    *line  // it stands in when its turn has come; nil: it needs no worker
 }
 
 // Lengths and numbers a task may have; Step refuses more.
@@ -101,11 +103,22 @@ func (t *Task) record() []byte {
 	return t.append(make([]byte, 0, 256+len(t.Body)+len(t.Outcome)))
 }
 
+// optionsVersion is the format of the record of a task with options, and of a
+// worker that has something; those without have the first. childVersion is that of
+// a task that a task submitted, with options or without.
+const (
+	optionsVersion = 2
+	childVersion   = 3
+)
+
 func (t *Task) append(b []byte) []byte {
-	child := t.Parent != "" || t.Depth > 0
-	if child {
+	child, with := t.Parent != "" || t.Depth > 0, !t.Options.None()
+	switch {
+	case child:
 		b = append(b, childVersion)
-	} else {
+	case with:
+		b = append(b, optionsVersion)
+	default:
 		b = append(b, recordVersion)
 	}
 	b = wire.AppendString(b, t.ID)
@@ -135,6 +148,12 @@ func (t *Task) append(b []byte) []byte {
 		b = wire.AppendString(b, c)
 	}
 	b = wire.AppendBytes(b, t.Outcome)
+	switch {
+	case with:
+		b = t.Options.append(b)
+	case child:
+		b = (&Options{}).append(b)
+	}
 	if child {
 		b = wire.AppendUint(wire.AppendString(b, t.Parent), uint64(t.Depth))
 	}
@@ -144,7 +163,7 @@ func (t *Task) append(b []byte) []byte {
 func decodeTask(b []byte) (*Task, error) {
 	r := wire.NewReader(b)
 	v := r.Byte()
-	if v != recordVersion && v != childVersion {
+	if v != recordVersion && v != optionsVersion && v != childVersion {
 		return nil, &VersionError{What: "task record", Got: v, Want: childVersion}
 	}
 	t := &Task{inQueue: -1}
@@ -166,6 +185,15 @@ func decodeTask(b []byte) (*Task, error) {
 		t.Causes = append(t.Causes, r.String())
 	}
 	t.Outcome = r.Bytes()
+	if v != recordVersion {
+		o, err := readOptions(r)
+		if err != nil {
+			return nil, err
+		}
+		if !o.None() {
+			t.Options = o
+		}
+	}
 	if v == childVersion {
 		t.Parent, t.Depth = r.String(), uint32(r.Uint())
 	}
