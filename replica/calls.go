@@ -162,6 +162,7 @@ func (n *Node) submit(c *call, s *api.Submit) {
 		c.fail(api.Code_INVALID, "%v", err)
 		return
 	}
+	cmd.Options = optionsOf(s)
 	if s.Wait {
 		n.run(c, cmd, func(t *scheduler.Task) { c.task(taskView(t)) })
 		return
@@ -233,6 +234,7 @@ func (n *Node) showTask(c *call, id string) {
 	n.fsm.View(func(s *scheduler.State) {
 		if x := s.Task(id); x != nil {
 			t = taskView(x)
+			t.Waiting = s.WaitsFor(x)
 		}
 	})
 	if t == nil {

@@ -97,6 +97,13 @@ func Attempt() int
 // Namespace is the name of the namespace, "" in a private one.
 func Namespace() string
 
+// Job is the id of the job that the task belongs to, "" when to none.
+func Job() string
+
+// Source is the cell that this task runs, or the program that it calls a function of; "" when that is the
+// namespace's. It is for tasks that submit more of the same.
+func Source() string
+
 // Arg is the argument of the task with that name, "" when there is none.
 func Arg(name string) string
 

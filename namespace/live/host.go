@@ -65,6 +65,8 @@ func (h *host) packages() map[string]map[string]any {
 			"TaskID":    func() string { return h.task.Load().ID },
 			"Attempt":   func() int { return h.task.Load().Attempt },
 			"Namespace": func() string { return h.task.Load().Namespace },
+			"Job":       func() string { return h.task.Load().Job },
+			"Source":    func() string { return h.submits.Load().source },
 			"Arg":       func(name string) string { return h.task.Load().Args[name] },
 			"Args": func() map[string]string {
 				m := maps.Clone(h.task.Load().Args)

@@ -166,7 +166,7 @@ func (c *Context) Run(ctx context.Context, r ns.Run) (ns.Result, error) {
 	if err != nil {
 		return ns.Result{}, err
 	}
-	t := &tx{c: c, l: l, run: r, touched: map[string]cell.Var{}, env: c.env, submits: &submissions{task: &r.Task, check: &c.checks, lim: c.lim}}
+	t := &tx{c: c, l: l, run: r, touched: map[string]cell.Var{}, env: c.env, submits: &submissions{task: &r.Task, source: r.Source, check: &c.checks, lim: c.lim}}
 	res, err := t.do(ctx, main, call)
 	res.Submissions = t.submits.close()
 	if err != nil || r.Discard {

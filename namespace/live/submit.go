@@ -18,9 +18,10 @@ import (
 
 // submissions are what a run asks for. Code calls it from any goroutine.
 type submissions struct {
-	task  *ns.TaskInfo
-	check *checker
-	lim   ns.Limits
+	task   *ns.TaskInfo
+	source string // that the run runs
+	check  *checker
+	lim    ns.Limits
 
 	mu     sync.Mutex // guards the following, and check
 	closed bool

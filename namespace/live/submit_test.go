@@ -60,6 +60,15 @@ fmt.Sprintf("%s %s %s %T", first, second, named, t)`)
 	}
 }
 
+// TestSameAgain: a program can submit itself.
+func TestSameAgain(t *testing.T) {
+	src := "import \"farm\"\nfunc F(n int) string {\n\tfarm.Submit(farm.Task{Source: farm.Source(), Call: \"F\", Inputs: []string{farm.Input(n + 1)}})\n\treturn farm.Job()\n}"
+	r, err := New(Options{}).Run(t.Context(), ns.Run{Task: submitter, Source: src, Call: "F", Inputs: []json.RawMessage{[]byte("1")}, Discard: true})
+	if err != nil || len(r.Submissions) != 1 || r.Submissions[0].Source != src || string(r.Submissions[0].Inputs[0]) != "2" || string(r.Results[0].JSON) != `"j"` {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 // TestTaskIsKept: a task to submit is a value like others, also in another process.
 func TestTaskIsKept(t *testing.T) {
 	warm, cold := New(Options{}), New(Options{})
