@@ -55,7 +55,7 @@ func (s *State) submitsAllowed(t *Task, submits []*Submit) Result {
 	case t.Depth >= MaxDepth:
 		return refuse(Limit, "the task has %d parents, one above the other, which is the limit: it cannot submit tasks", t.Depth)
 	}
-	room := roomFor{s: s, live: len(s.tasks), spaces: len(s.namespaces), queued: map[string]int{}, derived: map[string]bool{}, needs: map[string]bool{}}
+	together := batch{s: s, live: len(s.tasks), spaces: len(s.namespaces), queued: map[string]int{}, derived: map[string]bool{}, needs: map[string]bool{}}
 	size := 0
 	for i, c := range submits {
 		if size += len(c.ID) + len(c.Namespace) + len(c.Job) + len(c.Body); size > MaxSubmitBytes {
@@ -63,7 +63,7 @@ func (s *State) submitsAllowed(t *Task, submits []*Submit) Result {
 		}
 		r := s.childAllowed(t, c)
 		if r.Code == OK {
-			r = room.add(c)
+			r = together.add(c)
 		}
 		if r.Code != OK && r.Code != Duplicate {
 			return refuse(r.Code, "submission %d: %s", i+1, r.Detail)
@@ -85,8 +85,8 @@ func (s *State) childAllowed(t *Task, c *Submit) Result {
 	return s.submitAllowed(c, t)
 }
 
-// roomFor counts what several submissions take together.
-type roomFor struct {
+// batch counts what several submissions take together.
+type batch struct {
 	s            *State
 	live, spaces int
 	queued       map[string]int // new tasks by namespace
@@ -94,33 +94,33 @@ type roomFor struct {
 	needs        map[string]bool // sets of needs that no other task has
 }
 
-func (f *roomFor) add(c *Submit) Result {
-	if f.derived[c.ID] {
+func (b *batch) add(c *Submit) Result {
+	if b.derived[c.ID] {
 		return refuse(Invalid, "the id %s is derived twice", c.ID)
 	}
-	f.derived[c.ID] = !ValidName(c.ID)
-	if f.live++; f.live > MaxLive {
+	b.derived[c.ID] = !ValidName(c.ID)
+	if b.live++; b.live > MaxLive {
 		return refuse(Limit, "%d tasks are waiting or running, which is the limit", MaxLive)
 	}
-	if o := c.Options; o != nil && f.s.classes[needsKey(o.Needs)] == nil {
-		f.needs[needsKey(o.Needs)] = true
-		if len(f.s.classes)+len(f.needs) > MaxNeedsSets {
+	if o := c.Options; o != nil && b.s.classes[needsKey(o.Needs)] == nil {
+		b.needs[needsKey(o.Needs)] = true
+		if len(b.s.classes)+len(b.needs) > MaxNeedsSets {
 			return refuse(Limit, "waiting and running tasks have %d different sets of needs, which is the limit", MaxNeedsSets)
 		}
 	}
 	if c.Namespace == "" {
 		return Result{Code: OK}
 	}
-	f.queued[c.Namespace]++
-	n := f.s.namespaces[c.Namespace]
+	b.queued[c.Namespace]++
+	n := b.s.namespaces[c.Namespace]
 	if n == nil {
-		if f.queued[c.Namespace] == 1 {
-			f.spaces++
+		if b.queued[c.Namespace] == 1 {
+			b.spaces++
 		}
-		if f.spaces > MaxNamespaces {
+		if b.spaces > MaxNamespaces {
 			return refuse(Limit, "there are %d namespaces, which is the limit", MaxNamespaces)
 		}
-	} else if len(n.tasks)+f.queued[c.Namespace] > MaxNamespaceQueue {
+	} else if len(n.tasks)+b.queued[c.Namespace] > MaxNamespaceQueue {
 		return refuse(Limit, "%d tasks wait in namespace %s, which is the limit", MaxNamespaceQueue, n.Name)
 	}
 	return Result{Code: OK}
