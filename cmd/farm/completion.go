@@ -120,7 +120,7 @@ var argKinds = map[string][]string{
 	"ns ls": {"ns"}, "ns show": {"ns"}, "ns rm": {"ns"}, "ns history": {"ns"}, "ns restore": {"ns"}, "ns fork": {"ns", ""}, "ns export": {"ns", ""},
 	"task show": {"task"}, "task cancel": {"task"}, "task wait": {"task"}, "logs": {"task"},
 	"job show": {"job"}, "job wait": {"job"}, "job results": {"job"}, "job cancel": {"job"},
-	"node remove": {"node"}, "completion": {"shell"}, "help": {"verb"},
+	"node remove": {"node"}, "node drain": {"node"}, "completion": {"shell"}, "help": {"verb"},
 }
 
 // flagKinds says the same of the values of flags, after their verb where it matters.

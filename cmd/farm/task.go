@@ -124,6 +124,10 @@ func (a *app) showTask(i *tasks.Info) {
 	line("job", i.Job)
 	line("attempt", i.Attempt)
 	line("worker", i.Worker)
+	line("handler", i.Handler)
+	if i.Progress != nil {
+		line("progress", progressText(i.Progress))
+	}
 	if i.Waiting != "" {
 		fmt.Fprintf(a.io.out, "waiting for: %s\n", i.Waiting)
 	}
