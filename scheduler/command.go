@@ -32,9 +32,11 @@ const (
 	cmdCompleteIn = 15 // Complete with items in parts
 	cmdSubmitWith = 16 // Submit with options
 	cmdWorkerWith = 17 // WorkerUp with what the worker has
+	cmdRetry      = 25
+	cmdDiscard    = 26
 	cmdCompleteTo = 30 // Complete that puts the task off
 	cmdSlots      = 31
-	cmdNewest     = cmdWorkerWith
+	cmdNewest     = cmdSlots
 )
 
 // Submit asks for a task. The client makes ID, so a repeat is recognised: the
@@ -391,6 +393,10 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		c = &Upload{Owner: r.String(), Hash: part.Hash(r.Fixed(part.HashBytes)), Bytes: r.Bytes()}
 	case cmdFound:
 		c = &Found{Cluster: r.String()}
+	case cmdRetry:
+		c = &Retry{ID: r.String(), Request: r.String()}
+	case cmdDiscard:
+		c = &Discard{ID: r.String()}
 	default:
 		if r.Err() == nil {
 			return nil, &VersionError{What: "command type", Got: t, Want: cmdNewest}

@@ -171,9 +171,15 @@ type State struct {
 	inline     []*Namespace // with a task at the head that needs no worker
 	leases     map[part.Hash]*lease
 	leased     heap[*lease]
-	uploaded   uint64            // bytes of leases
-	uploaders  map[string]uint64 // of them, by who sent them
-	orphans    []part.Hash       // parts that may have to go
+	uploaded   uint64             // bytes of leases
+	uploaders  map[string]uint64  // of them, by who sent them
+	orphans    []part.Hash        // parts that may have to go
+	due        heap[due]          // live tasks with a deadline
+	dependents map[string][]*Task // by the task they wait for, by order
+	fired      []*Task            // ended, and those that wait for them do not know yet
+	kept       map[string]*kept   // finished tasks that say how long they are kept
+	keptTill   heap[*kept]
+	keptBytes  uint64
 	running    int
 
 	effects []Effect
@@ -188,7 +194,7 @@ type State struct {
 // wire.ErrCorrupt wrapped with the record's key.
 func Load(rec Records) (*State, error) {
 	s := &State{rec: rec, tasks: map[string]*Task{}, namespaces: map[string]*Namespace{}, jobs: map[string]*Job{},
-		leases: map[part.Hash]*lease{}, uploaders: map[string]uint64{}}
+		leases: map[part.Hash]*lease{}, uploaders: map[string]uint64{}, dependents: map[string][]*Task{}, kept: map[string]*kept{}}
 	s.Policy = PolicyVersion
 	s.layOut()
 	var err error
@@ -213,6 +219,7 @@ func Load(rec Records) (*State, error) {
 	each("n/", s.loadNamespace)
 	each("j/", s.loadJob)
 	each("l/", s.loadLease)
+	each("k/", s.loadKept)
 	var live []*Task
 	each("q/", func(b []byte) error {
 		t, e := decodeTask(b)
@@ -350,11 +357,14 @@ func (s *State) loadTask(t *Task) error {
 			w.load++
 		}
 	}
+	s.watch(t)
 	n := s.namespaces[t.Namespace]
 	switch {
 	case t.Namespace != "" && n == nil:
 		return fmt.Errorf("belongs to unknown namespace %q", t.Namespace)
-	case t.NotBefore > s.Clock:
+	case t.WaitsFor() != nil:
+		s.holdBack(t)
+	case t.NotBefore > s.Clock && (n == nil || !s.backsOff(t)):
 		s.delay(t)
 	case n == nil && t.State == Queued:
 		s.wait(unit{task: t})
