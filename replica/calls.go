@@ -92,6 +92,8 @@ func (n *Node) write(c *call) {
 		n.simple(c, &scheduler.WorkerIdle{Worker: op.DrainWorker.GetWorker(), Drain: !op.DrainWorker.GetUndo()}, func() { n.showWorker(c, op.DrainWorker.GetWorker()) })
 	case *api.Call_SealJob:
 		n.simple(c, &scheduler.SealJob{ID: op.SealJob.GetId(), Total: op.SealJob.GetTotal()}, func() { n.showJob(c, op.SealJob.GetId()) })
+	case *api.Call_SetQueue:
+		n.setQueue(c, op.SetQueue)
 	case *api.Call_CancelJob:
 		n.simple(c, &scheduler.CancelJob{ID: op.CancelJob.GetId()}, func() { n.showJob(c, op.CancelJob.GetId()) })
 	default:
@@ -186,6 +188,8 @@ func (n *Node) submit(c *call, s *api.Submit) {
 			n.again(c, err)
 		case r.Code == scheduler.OK:
 			c.task(&api.Task{Id: s.Id, Namespace: s.Namespace, Job: s.Job, State: scheduler.Queued.String(), Order: r.Order})
+		case r.Code == scheduler.Duplicate && r.Detail != "":
+			n.showHolder(c, r.Detail)
 		case r.Code == scheduler.Duplicate:
 			n.showTask(c, s.Id)
 		default:
@@ -201,11 +205,13 @@ func (n *Node) run(c *call, cmd *scheduler.Submit, then func(*scheduler.Task)) {
 		switch {
 		case r.Code == scheduler.OK && err == nil:
 			return // the waiter answers
-		case r.Code == scheduler.Duplicate && err == nil:
+		case r.Code == scheduler.Duplicate && r.Detail == "" && err == nil:
 			n.ifFinal(cmd.ID, w, then)
 		case !n.waiters.drop(w):
 		case err != nil:
 			n.again(c, err)
+		case r.Code == scheduler.Duplicate: // another task has the unique key
+			n.wait(c, &api.Wait{Id: r.Detail})
 		case r.Code == scheduler.Missing:
 			n.pass(c) // its parts are gone: from the beginning
 		default:

@@ -32,6 +32,7 @@ const (
 	cmdCompleteIn = 15 // Complete with items in parts
 	cmdSubmitWith = 16 // Submit with options
 	cmdWorkerWith = 17 // WorkerUp with what the worker has
+	cmdSetQueue   = 20
 	cmdRetry      = 25
 	cmdDiscard    = 26
 	cmdCompleteTo = 30 // Complete that puts the task off
@@ -393,6 +394,8 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		c = &Upload{Owner: r.String(), Hash: part.Hash(r.Fixed(part.HashBytes)), Bytes: r.Bytes()}
 	case cmdFound:
 		c = &Found{Cluster: r.String()}
+	case cmdSetQueue:
+		c = readSetQueue(r)
 	case cmdRetry:
 		c = &Retry{ID: r.String(), Request: r.String()}
 	case cmdDiscard:

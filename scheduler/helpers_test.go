@@ -172,7 +172,7 @@ func (g *traffic) command() Command {
 	if len(g.s.workers) == 0 && !g.one(4) {
 		return g.workerUp()
 	}
-	switch k := g.rnd.IntN(50); {
+	switch k := g.rnd.IntN(54); {
 	case k < 14:
 		return g.submit()
 	case k < 28:
@@ -196,6 +196,9 @@ func (g *traffic) command() Command {
 	}
 	if !g.one(3) {
 		return g.upload()
+	}
+	if g.one(2) {
+		return g.setQueue()
 	}
 	if g.one(4) {
 		return &Found{Cluster: fmt.Sprint("c", g.ids)}
@@ -222,8 +225,14 @@ func (g *traffic) submit() Command {
 	if g.one(3) {
 		c.Options = &Options{Timing: g.timing(), Needs: g.things("handler:h", "label:a=1", "label:b=1")}
 	}
+	if g.one(2) {
+		g.queueing(c)
+	}
 	if c.Namespace != "" && g.one(4) {
-		c.Kind = Patch
+		c.Kind, c.Options = Patch, nil
+		if g.one(4) {
+			c.Options = &Options{Unique: g.unique()}
+		}
 		x := g.change()
 		if g.one(3) {
 			x.Require = []Item{{Key: "a", Value: [][]byte{nil, {}, {1}}[g.rnd.IntN(3)]}}

@@ -88,6 +88,9 @@ func (s *State) Advance(now int64) {
 		s.touch(t)
 		s.enqueue(t)
 	}
+	s.openGates()
+	s.forgetKeys()
+	s.lapseKeys()
 	s.failOverdue()
 	s.dropOutdated()
 	s.expireLeases()
@@ -114,6 +117,9 @@ func (s *State) NextDeadline() (at int64) {
 	}
 	if s.keptTill.len() > 0 {
 		next(s.keptTill.min().until)
+	}
+	if s.timers.len() > 0 {
+		next(s.timers.min().until)
 	}
 	return at
 }
@@ -152,6 +158,8 @@ func (s *State) Step(c Command) Result {
 		r = s.found(c)
 	case *Upload:
 		r = s.upload(c)
+	case *SetQueue:
+		r = s.setQueue(c)
 	case *Retry:
 		r = s.retry(c)
 	case *Discard:
@@ -187,6 +195,11 @@ func (s *State) submit(c *Submit) Result {
 	if r := s.submitAllowed(c); r.Code != OK {
 		return r
 	}
+	if u := c.Options.unique(); u != nil {
+		if r := s.uniqueAllowed(u); r.Code != OK {
+			return r
+		}
+	}
 	t := &Task{ID: c.ID, Namespace: c.Namespace, Job: c.Job, Kind: c.Kind, Body: bytes.Clone(c.Body), Timeout: c.Timeout,
 		Retries: c.Retries, Priority: c.Priority, inQueue: -1}
 	if !c.Options.None() {
@@ -203,6 +216,9 @@ func (s *State) submit(c *Submit) Result {
 		j := s.jobs[c.Job]
 		j.Total++
 		s.touchJob(j)
+	}
+	if t.Options.unique() != nil {
+		s.holdKey(t)
 	}
 	s.admit(t)
 	return Result{Code: OK, Order: t.Order}
@@ -230,7 +246,7 @@ func (s *State) submitAllowed(c *Submit) Result {
 			return refuse(Conflict, "job %s is sealed", c.Job)
 		}
 	}
-	if r := s.optionsAllowed(c.Options); r.Code != OK {
+	if r := s.optionsAllowed(c); r.Code != OK {
 		return r
 	}
 	if r := s.timesAllowed(c); r.Code != OK {
@@ -544,6 +560,7 @@ func (s *State) unassign(t *Task) {
 	w := s.worker(t.Worker)
 	delete(w.tasks, t.ID)
 	s.running--
+	s.end(t)
 	if n := s.namespaces[t.Namespace]; n != nil {
 		if n.running--; n.running > 0 {
 			return
@@ -606,6 +623,7 @@ func (s *State) finish(t *Task, st TaskState, outcome []byte) {
 	s.leave(t)
 	s.unwatch(t)
 	s.quit(t)
+	s.releaseKey(t, false)
 	if t.Kind == PatchParts {
 		s.unpinBody(t.Body)
 	}

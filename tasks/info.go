@@ -59,6 +59,14 @@ type Task struct {
 	Priority int
 	// Delay before the task may start.
 	Delay time.Duration
+	// Queue the task is limited, paused and counted with; empty: DefaultQueue.
+	Queue string
+	// Key is what the limits per key of the queue count by; at most 256 bytes.
+	// Empty: they do not concern the task.
+	Key string
+	// Unique asks that there is no other task with the same unique key. Not for
+	// tasks of a job.
+	Unique Unique
 	// Labels that a worker must have to be given the task. While none has them
 	// all, the task waits.
 	Labels map[string]string
@@ -120,13 +128,17 @@ func (t *Task) submit(wait bool) (*api.Submit, error) {
 	if err != nil {
 		return nil, err
 	}
+	unique, err := t.Unique.wire()
+	if err != nil {
+		return nil, err
+	}
 	inputs := make([][]byte, len(t.Inputs))
 	for i, in := range t.Inputs {
 		inputs[i] = in
 	}
 	return &api.Submit{
 		Id: t.ID, Namespace: t.Namespace, Job: t.Job, Wait: wait,
-		Timeout: int64(t.Timeout), Retries: uint32(t.Retries), Priority: int32(t.Priority), Delay: int64(t.Delay), Needs: needs,
+		Timeout: int64(t.Timeout), Retries: uint32(t.Retries), Priority: int32(t.Priority), Delay: int64(t.Delay), Needs: needs, Queue: t.Queue, Key: t.Key, Unique: unique,
 		Work: &api.Work{Source: t.Source, Call: t.Call, Inputs: inputs, Args: t.Args, Files: t.Files, First: t.First, Handler: t.Handler, Input: t.Input},
 	}, nil
 }
@@ -152,6 +164,9 @@ type Info struct {
 	Progress  *Progress  // what the attempt last said while it runs; nil: nothing
 	Waiting   string     // of a queued task, from Client.Get: what for, in words
 	Labels    map[string]string
+	Queue     string // empty: no worker carries it out
+	Key       string
+	UniqueKey string
 	Submitted time.Time
 	Started   time.Time // of the current or last attempt
 	Finished  time.Time
@@ -186,7 +201,7 @@ func newInfo(t *api.Task) *Info {
 		StdoutCut: t.GetStdoutCut(), StderrCut: t.GetStderrCut(), Causes: t.GetCauses(),
 		Submitted: when(t.GetSubmitted()), Started: when(t.GetStarted()), Finished: when(t.GetFinished()),
 	}
-	i.Waiting = t.GetWaiting()
+	i.Waiting, i.Queue, i.Key, i.UniqueKey = t.GetWaiting(), t.GetQueue(), t.GetKey(), t.GetUnique()
 	labels, handlers := label.Split(t.GetNeeds())
 	if i.Labels = labels; len(handlers) > 0 {
 		i.Handler = handlers[0]
