@@ -47,6 +47,9 @@ func (x *run) check(ctx context.Context) error {
 	if err := x.checkValues(ctx, cl, ops, ends); err != nil {
 		return err
 	}
+	if err := x.checkPayments(ctx, cl, ops, ends); err != nil {
+		return err
+	}
 	x.checkStale(ops)
 	if err := x.checkLinearizable(ops, ends); err != nil {
 		return err

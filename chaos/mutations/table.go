@@ -46,7 +46,14 @@ var mutations = []mutation{
 	},
 	{
 		name: "map-order", what: "placement follows the order of a map", promise: "one state", scenario: "nodes",
-		edits: []edit{{"scheduler/place.go", "	var best *Worker\n	for _, w := range s.workers {\n", "	var best *Worker\n	any := map[string]*Worker{}\n	for _, w := range s.workers {\n		any[w.ID] = w\n	}\n	for _, w := range any {\n"}},
+		edits: []edit{{"scheduler/place.go", "	var best *Worker\n	for _, w := range p.workers {\n", "	var best *Worker\n	any := map[string]*Worker{}\n	for _, w := range p.workers {\n		any[w.ID] = w\n	}\n	for _, w := range any {\n"}},
+	},
+	{
+		name: "submits", what: "what a report submits is taken in before it is known to be of the current attempt", promise: "exactly once", scenario: "zombies",
+		edits: []edit{
+			{"scheduler/step.go", "	if t == nil || t.State != Running || t.Attempt != c.Attempt", "	if t != nil {\n		s.spawn(t, c.Submits)\n	}\n	if t == nil || t.State != Running || t.Attempt != c.Attempt"},
+			{"replica/roster/roster.go", "		x.voided(id, has[id], \"\")\n	}\n	x.begun", "		_ = id\n	}\n	x.begun"},
+		},
 	},
 	{
 		name: "twice", what: "a repeated request is a new one when the first is done", promise: "exactly once", scenario: "nodes",
