@@ -50,6 +50,9 @@ func (x *run) check(ctx context.Context) error {
 	if err := x.checkPayments(ctx, cl, ops, ends); err != nil {
 		return err
 	}
+	if err := x.checkOnce(ctx, cl); err != nil {
+		return err
+	}
 	x.checkStale(ops)
 	if err := x.checkLinearizable(ops, ends); err != nil {
 		return err

@@ -75,15 +75,17 @@ func (x *run) checkPayments(ctx context.Context, cl *tasks.Client, ops []*Op, en
 		i := ends[o.Task]
 		paid := i != nil && i.State == tasks.Succeeded
 		n++
+		mu.Lock()
 		balance[o.Namespace] += 0
 		balance[o.To] += 0
 		if paid {
 			balance[o.Namespace] -= o.Arg
 		}
+		mu.Unlock()
 		limit <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-limit }()
-			arrived := x.checkDeposit(limited, cl, o, paid)
+			arrived := x.checkChild(limited, cl, o, paid)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -112,8 +114,9 @@ func (x *run) checkPayments(ctx context.Context, cl *tasks.Client, ops []*Op, en
 	return nil
 }
 
-// checkDeposit tells whether the second half of a payment has succeeded.
-func (x *run) checkDeposit(ctx context.Context, cl *tasks.Client, o *Op, paid bool) bool {
+// checkChild tells whether the task that another submits, and must have submitted exactly if
+// it has succeeded, has succeeded itself.
+func (x *run) checkChild(ctx context.Context, cl *tasks.Client, o *Op, paid bool) bool {
 	id := o.Task + "/1"
 	i, err := cl.Wait(ctx, id)
 	var te *tasks.TaskError
@@ -134,4 +137,39 @@ func (x *run) checkDeposit(ctx context.Context, cl *tasks.Client, o *Op, paid bo
 		x.violate(promiseOnce, "task %s is of %q", id, i.Parent)
 	}
 	return i.State == tasks.Succeeded
+}
+
+// counted is a namespace in which each of some tasks counts, by a task that it submits.
+type counted struct {
+	space string
+	tasks []string
+}
+
+// checkOnce makes sure that each of the tasks that a zombie ran too late has counted once.
+func (x *run) checkOnce(ctx context.Context, cl *tasks.Client) error {
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for _, c := range x.once {
+		want := 0
+		for _, id := range c.tasks {
+			i, err := cl.Wait(limited, id)
+			if i == nil {
+				return fmt.Errorf("task %s: %w", id, err)
+			}
+			if x.checkChild(limited, cl, &Op{Task: id, Kind: opLong}, i.State == tasks.Succeeded) {
+				want++
+			}
+		}
+		n := 0
+		if err := cl.Namespace(c.space).Get(limited, "n", &n); err != nil {
+			return err
+		}
+		if n != want {
+			x.violate(promiseOnce, "%s.n is %d, %d tasks have counted in it", c.space, n, want)
+		}
+	}
+	if len(x.once) > 0 {
+		x.checked("what the tasks of zombies submit has been submitted once, in %d namespaces", len(x.once))
+	}
+	return nil
 }

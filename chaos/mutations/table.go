@@ -49,10 +49,11 @@ var mutations = []mutation{
 		edits: []edit{{"scheduler/place.go", "	var best *Worker\n	for _, w := range p.workers {\n", "	var best *Worker\n	any := map[string]*Worker{}\n	for _, w := range p.workers {\n		any[w.ID] = w\n	}\n	for _, w := range any {\n"}},
 	},
 	{
-		name: "submits", what: "what a report submits is taken in before it is known to be of the current attempt", promise: "exactly once", scenario: "zombies",
+		name: "submits", what: "what the report of a superseded attempt submits is taken in", promise: "exactly once", scenario: "zombies",
 		edits: []edit{
-			{"scheduler/step.go", "	if t == nil || t.State != Running || t.Attempt != c.Attempt", "	if t != nil {\n		s.spawn(t, c.Submits)\n	}\n	if t == nil || t.State != Running || t.Attempt != c.Attempt"},
-			{"replica/roster/roster.go", "		x.voided(id, has[id], \"\")\n	}\n	x.begun", "		_ = id\n	}\n	x.begun"},
+			{"scheduler/step.go", "		return refuse(Stale, \"attempt %d of task %s is not the current one\", c.Attempt, c.Task)\n",
+				"		for _, x := range c.Submits {\n			x.ID += \"/late\"\n			if t := s.Task(c.Task); t != nil && s.Task(x.ID) == nil {\n				s.accept(x, t)\n			}\n		}\n		return refuse(Stale, \"attempt %d of task %s is not the current one\", c.Attempt, c.Task)\n"},
+			{"replica/roster/roster.go", "	for _, id := range slices.Sorted(maps.Keys(has)) {\n", "	clear(has)\n	for _, id := range slices.Sorted(maps.Keys(has)) {\n"},
 		},
 	},
 	{
