@@ -32,8 +32,11 @@ const (
 	cmdCompleteIn = 15 // Complete with items in parts
 	cmdSubmitWith = 16 // Submit with options
 	cmdWorkerWith = 17 // WorkerUp with what the worker has
+	cmdSetQueue   = 20
 	cmdRetry      = 25
 	cmdDiscard    = 26
+	cmdCompleteTo = 30 // Complete that puts the task off
+	cmdSlots      = 31
 
 	cmdCompleteSubmits = 35 // Complete with submissions
 	cmdNewest          = cmdCompleteSubmits
@@ -65,7 +68,14 @@ const (
 	Failure          // the task's own failure; tried again while Retries are left
 	Permanent        // a failure that another try cannot change, such as source that does not compile
 	Stopped          // stopped because a cancel was asked for
+
+	// Snoozed says that the code asked for the task to be put off for a while. The
+	// attempt counts for nothing. Only of tasks without a namespace, whose order
+	// would have to wait with them.
+	Snoozed Status = 30
 )
+
+func (s Status) known() bool { return s >= Success && s <= Stopped || s == Snoozed }
 
 // Complete reports the end of an attempt. It is applied only if it comes from
 // the attempt the state knows: same task, attempt, worker, incarnation, and for
@@ -83,6 +93,7 @@ type Complete struct {
 	Change      Change // of the namespace's items; only with Success
 	Outcome     []byte
 	Took        int64     // nanoseconds the attempt ran
+	Wait        int64     // nanoseconds until the task may be placed again; only with Snoozed
 	Submits     []*Submit // tasks that the attempt asks for, see submits.go; only with Success
 }
 
@@ -124,6 +135,21 @@ type WorkerLost struct {
 	Guess       bool
 	Began       []Attempt
 	Cause       string
+}
+
+// WorkerSlots says that a worker has another number of slots from now on, such
+// as one whose code does not come back from an attempt that has ended. With 0 it
+// is given nothing.
+type WorkerSlots struct {
+	Worker      string
+	Incarnation uint64
+	Slots       uint32
+}
+
+// AppendTo implements Command.
+func (c *WorkerSlots) AppendTo(b []byte) []byte {
+	b = wire.AppendUint(wire.AppendString(append(b, cmdSlots), c.Worker), c.Incarnation)
+	return wire.AppendUint(b, uint64(c.Slots))
 }
 
 // WorkerIdle asks a worker to be given nothing new (Drain) or to be used again.
@@ -206,7 +232,10 @@ func (c *Cancel) AppendTo(b []byte) []byte { return wire.AppendString(append(b, 
 func (c *Complete) AppendTo(b []byte) []byte {
 	submits := len(c.Submits) > 0
 	inParts := submits || c.Change.InParts()
+	putOff := c.Status == Snoozed && c.Change.Empty() && !submits
 	switch {
+	case putOff:
+		b = append(b, cmdCompleteTo)
 	case submits:
 		b = append(b, cmdCompleteSubmits)
 	case inParts:
@@ -228,6 +257,9 @@ func (c *Complete) AppendTo(b []byte) []byte {
 	}
 	b = wire.AppendBytes(b, c.Outcome)
 	b = wire.AppendInt(b, c.Took)
+	if putOff {
+		b = wire.AppendInt(b, c.Wait)
+	}
 	if submits {
 		b = appendSubmits(b, c.Submits)
 	}
@@ -322,13 +354,16 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		c = x
 	case cmdCancel:
 		c = &Cancel{ID: r.String()}
-	case cmdComplete, cmdCompleteIn, cmdCompleteSubmits:
+	case cmdComplete, cmdCompleteIn, cmdCompleteTo, cmdCompleteSubmits:
 		x := &Complete{Task: r.String(), Attempt: uint32(r.Uint()), Worker: r.String(), Incarnation: r.Uint(), Epoch: r.Uint(), Base: r.Uint(),
 			Status: Status(r.Byte()), Cause: r.String(), Change: readChange(r)}
-		if t != cmdComplete {
+		if t == cmdCompleteIn || t == cmdCompleteSubmits {
 			x.Change.readParts(r)
 		}
 		x.Outcome, x.Took = r.Bytes(), r.Int()
+		if t == cmdCompleteTo {
+			x.Wait = r.Int()
+		}
 		if t == cmdCompleteSubmits {
 			var err error
 			if x.Submits, err = readSubmits(r); err != nil {
@@ -359,6 +394,8 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		}
 		x.Cause = r.String()
 		c = x
+	case cmdSlots:
+		c = &WorkerSlots{Worker: r.String(), Incarnation: r.Uint(), Slots: uint32(r.Uint())}
 	case cmdWorkerIdle:
 		c = &WorkerIdle{Worker: r.String(), Drain: r.Bool()}
 	case cmdOpenJob:
@@ -373,6 +410,8 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		c = &Upload{Owner: r.String(), Hash: part.Hash(r.Fixed(part.HashBytes)), Bytes: r.Bytes()}
 	case cmdFound:
 		c = &Found{Cluster: r.String()}
+	case cmdSetQueue:
+		c = readSetQueue(r)
 	case cmdRetry:
 		c = &Retry{ID: r.String(), Request: r.String()}
 	case cmdDiscard:

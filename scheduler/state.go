@@ -57,6 +57,7 @@ const (
 	MaxFinished       = 1_000_000 // finished tasks retained, the newest
 	MaxFinishedBytes  = 4 << 30   // bytes of them
 	Retention         = 7 * 24 * 3600 * second
+	maxDelay          = 366 * 24 * 3600 * second // of a task, before it may be placed
 	second            = int64(1e9)
 )
 
@@ -161,7 +162,14 @@ type State struct {
 	namespaces map[string]*Namespace
 	workers    []*Worker // by ID
 	jobs       map[string]*Job
-	lines      map[laneKey]*line
+	queues     []*queue // by name
+	keys       int      // in all of them
+	idle       heap[*key]
+	timers     heap[*gate] // that open by themselves and have something waiting
+	uniques    int         // unique keys held
+	lapse      int64       // when the next may be let go for its time, 0: none
+	lanes      map[laneKey]*lane
+	lines      map[lineKey]*line
 	plain      *line             // of tasks without options
 	classes    map[string]*class // by needsKey
 	classList  []*class          // the same, in the order they were made
@@ -188,6 +196,9 @@ type State struct {
 	dirtySpace []*Namespace
 	dirtyWork  []*Worker
 	dirtyJobs  []*Job
+
+	dirtyQueues []*queue
+	dirtyKeys   []*key
 }
 
 // Load builds the state from its records. Errors: *VersionError, or
@@ -214,6 +225,8 @@ func Load(rec Records) (*State, error) {
 			return nil, fmt.Errorf("record \"m\": %w", err)
 		}
 	}
+	each("Q/", s.loadQueue)
+	each("K/", s.loadKey)
 	each("w/", s.loadWorker)
 	s.regroup()
 	each("n/", s.loadNamespace)
@@ -234,6 +247,10 @@ func Load(rec Records) (*State, error) {
 		if err := s.loadTask(t); err != nil {
 			return nil, fmt.Errorf("record %q: %w", "q/"+t.ID, err)
 		}
+	}
+	s.loadGates()
+	if err := s.loadUniques(); err != nil {
+		return nil, fmt.Errorf("record \"U\": %w", err)
 	}
 	return s, nil
 }
@@ -365,6 +382,10 @@ func (s *State) loadTask(t *Task) error {
 		}
 		w.tasks[t.ID] = t
 		s.running++
+		t.line.lane.queue.gate.running++
+		if k := t.line.key; k != nil {
+			k.gate.running++
+		}
 		if t.Namespace == "" {
 			w.load++
 		}
@@ -453,13 +474,14 @@ func (s *State) Settle() {
 			j.stored = true
 		}
 	}
+	s.settleQueues()
 	s.dirtyTasks, s.dirtySpace, s.dirtyWork, s.dirtyJobs = s.dirtyTasks[:0], s.dirtySpace[:0], s.dirtyWork[:0], s.dirtyJobs[:0]
 	s.rec.Put("m", wire.AppendString(s.counters.append(nil), s.cluster))
 }
 
 // Unsettled is the number of objects the next Settle writes.
 func (s *State) Unsettled() int {
-	return len(s.dirtyTasks) + len(s.dirtySpace) + len(s.dirtyWork) + len(s.dirtyJobs)
+	return len(s.dirtyTasks) + len(s.dirtySpace) + len(s.dirtyWork) + len(s.dirtyJobs) + len(s.dirtyQueues) + len(s.dirtyKeys)
 }
 
 func (s *State) touch(t *Task) {

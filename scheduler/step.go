@@ -88,6 +88,9 @@ func (s *State) Advance(now int64) {
 		s.touch(t)
 		s.enqueue(t)
 	}
+	s.openGates()
+	s.forgetKeys()
+	s.lapseKeys()
 	s.failOverdue()
 	s.dropOutdated()
 	s.expireLeases()
@@ -115,6 +118,9 @@ func (s *State) NextDeadline() (at int64) {
 	if s.keptTill.len() > 0 {
 		next(s.keptTill.min().until)
 	}
+	if s.timers.len() > 0 {
+		next(s.timers.min().until)
+	}
 	return at
 }
 
@@ -138,6 +144,8 @@ func (s *State) Step(c Command) Result {
 		r = s.workerLost(c)
 	case *WorkerIdle:
 		r = s.workerIdle(c)
+	case *WorkerSlots:
+		r = s.workerSlots(c)
 	case *OpenJob:
 		r = s.openJob(c)
 	case *SealJob:
@@ -150,6 +158,8 @@ func (s *State) Step(c Command) Result {
 		r = s.found(c)
 	case *Upload:
 		r = s.upload(c)
+	case *SetQueue:
+		r = s.setQueue(c)
 	case *Retry:
 		r = s.retry(c)
 	case *Discard:
@@ -185,6 +195,11 @@ func (s *State) submit(c *Submit) Result {
 	if r := s.submitAllowed(c, nil); r.Code != OK {
 		return r
 	}
+	if u := c.Options.unique(); u != nil {
+		if r := s.uniqueAllowed(u); r.Code != OK {
+			return r
+		}
+	}
 	return Result{Code: OK, Order: s.accept(c, nil).Order}
 }
 
@@ -213,6 +228,9 @@ func (s *State) accept(c *Submit, parent *Task) *Task {
 		}
 		s.touchJob(j)
 	}
+	if t.Options.unique() != nil {
+		s.holdKey(t)
+	}
 	s.admit(t)
 	return t
 }
@@ -223,7 +241,7 @@ func (s *State) submitAllowed(c *Submit, parent *Task) Result {
 	switch {
 	case !ValidName(c.ID) && !derivedFrom(parent, c.ID) || (c.Namespace != "" && !ValidName(c.Namespace)):
 		return refuse(Invalid, "a task id or namespace is not a name: %q, %q", c.ID, c.Namespace)
-	case c.Kind < Run || c.Kind > PatchParts || c.Timeout < 0 || c.Delay < 0 || c.Delay > 366*24*3600*second || c.Retries > MaxRetries:
+	case c.Kind < Run || c.Kind > PatchParts || c.Timeout < 0 || c.Delay < 0 || c.Delay > maxDelay || c.Retries > MaxRetries:
 		return refuse(Invalid, "a field of the task is out of range")
 	case c.Kind != Run && c.Namespace == "":
 		return refuse(Invalid, "this kind of task needs a namespace")
@@ -243,7 +261,7 @@ func (s *State) submitAllowed(c *Submit, parent *Task) Result {
 			return refuse(Conflict, "job %s is cancelled", c.Job)
 		}
 	}
-	if r := s.optionsAllowed(c.Options); r.Code != OK {
+	if r := s.optionsAllowed(c); r.Code != OK {
 		return r
 	}
 	if r := s.timesAllowed(c); r.Code != OK {
@@ -406,6 +424,8 @@ func (s *State) complete(c *Complete) Result {
 		s.finish(t, Succeeded, c.Outcome)
 	case Stopped:
 		s.finish(t, Cancelled, c.Outcome)
+	case Snoozed:
+		s.putOff(t, c.Wait)
 	default:
 		t.Failures++
 		t.blame(c.Cause)
@@ -418,12 +438,31 @@ func (s *State) complete(c *Complete) Result {
 	return Result{Code: OK, Order: t.Order}
 }
 
+// putOff makes a running task wait until a while has passed. It has no namespace.
+func (s *State) putOff(t *Task, wait int64) {
+	if t.Cancelling {
+		s.finish(t, Cancelled, nil)
+		return
+	}
+	s.takeBack(t)
+	t.NotBefore = s.Clock + wait
+	if t.NotBefore > s.Clock {
+		s.delay(t)
+		return
+	}
+	s.wait(unit{task: t})
+}
+
 // completeAllowed says why a report of a current attempt cannot be applied as
 // it is; the attempt then counts as failed for that reason.
 func (s *State) completeAllowed(c *Complete, n *Namespace) Result {
 	switch {
-	case c.Status < Success || c.Status > Stopped:
+	case !c.Status.known():
 		return refuse(Invalid, "the worker reported an unknown status")
+	case c.Status == Snoozed && n != nil:
+		return refuse(Invalid, "a task in a namespace cannot be put off")
+	case c.Status == Snoozed && (c.Wait < 0 || c.Wait > maxDelay || !c.Change.Empty() || len(c.Submits) > 0):
+		return refuse(Invalid, "a task can be put off for 0 to %d seconds", maxDelay/second)
 	case len(c.Outcome) > MaxOutcome:
 		c.Outcome = nil
 		return refuse(Limit, "the outcome is over the limit of %d bytes", MaxOutcome)
@@ -542,6 +581,7 @@ func (s *State) unassign(t *Task) {
 	w := s.worker(t.Worker)
 	delete(w.tasks, t.ID)
 	s.running--
+	s.end(t)
 	if n := s.namespaces[t.Namespace]; n != nil {
 		if n.running--; n.running > 0 {
 			return
@@ -604,6 +644,7 @@ func (s *State) finish(t *Task, st TaskState, outcome []byte) {
 	s.leave(t)
 	s.unwatch(t)
 	s.quit(t)
+	s.releaseKey(t, false)
 	if t.Kind == PatchParts {
 		s.unpinBody(t.Body)
 	}

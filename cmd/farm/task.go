@@ -128,6 +128,9 @@ func (a *app) showTask(i *tasks.Info) {
 	if i.Waiting != "" {
 		fmt.Fprintf(a.io.out, "waiting for: %s\n", i.Waiting)
 	}
+	line("queue", i.Queue)
+	line("key", i.Key)
+	line("unique", i.UniqueKey)
 	line("labels", strings.Join(label.Texts(i.Labels), ","))
 	line("submitted", jsonTime(i.Submitted))
 	line("started", jsonTime(i.Started))
