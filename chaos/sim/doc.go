@@ -40,6 +40,9 @@
 //	space     only versions there were are restored
 //	blame     an attempt is lost only by tasks that had begun on a lost worker,
 //	          and by those the leader knew of; after too many a task is parked
+//	limit     no more of a queue or a key begins than may, and nothing of one
+//	          that is paused
+//	unique    a unique key is with one task at a time, and duplicates are told which
 //	job       every task that succeeded is folded, and jobs end when all has
 //	slots     workers have no more to do than they may, and slots are not lost
 //	clock     the state's clock never runs back, and follows the entries
@@ -80,4 +83,9 @@
 //	a new leader does not send what the old one may not have sent      live
 //	what a worker holds counts as begun                                blame
 //	what a worker began is forgotten                                   live
+//	a rate forgets what it let through                                 limit
+//	a queue that is paused goes on                                     limit
+//	one too many of a queue runs                                       limit
+//	a gate does not open by itself                                     live
+//	a unique key is let go by a retry                                  unique
 package sim
