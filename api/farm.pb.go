@@ -98,16 +98,18 @@ const (
 	Ending_FAILURE            Ending = 2
 	Ending_PERMANENT          Ending = 3
 	Ending_STOPPED            Ending = 4
+	Ending_SNOOZED            Ending = 30 // put off: the attempt counts for nothing
 )
 
 // Enum value maps for Ending.
 var (
 	Ending_name = map[int32]string{
-		0: "ENDING_UNSPECIFIED",
-		1: "SUCCESS",
-		2: "FAILURE",
-		3: "PERMANENT",
-		4: "STOPPED",
+		0:  "ENDING_UNSPECIFIED",
+		1:  "SUCCESS",
+		2:  "FAILURE",
+		3:  "PERMANENT",
+		4:  "STOPPED",
+		30: "SNOOZED",
 	}
 	Ending_value = map[string]int32{
 		"ENDING_UNSPECIFIED": 0,
@@ -115,6 +117,7 @@ var (
 		"FAILURE":            2,
 		"PERMANENT":          3,
 		"STOPPED":            4,
+		"SNOOZED":            30,
 	}
 )
 
@@ -263,6 +266,7 @@ type Call struct {
 	//	*Call_Status
 	//	*Call_ListQueues
 	//	*Call_SetQueue
+	//	*Call_DrainWorker
 	Op            isCall_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -533,6 +537,15 @@ func (x *Call) GetSetQueue() *SetQueue {
 	return nil
 }
 
+func (x *Call) GetDrainWorker() *DrainWorker {
+	if x != nil {
+		if x, ok := x.Op.(*Call_DrainWorker); ok {
+			return x.DrainWorker
+		}
+	}
+	return nil
+}
+
 type isCall_Op interface {
 	isCall_Op()
 }
@@ -629,6 +642,10 @@ type Call_SetQueue struct {
 	SetQueue *SetQueue `protobuf:"bytes,101,opt,name=set_queue,json=setQueue,proto3,oneof"`
 }
 
+type Call_DrainWorker struct {
+	DrainWorker *DrainWorker `protobuf:"bytes,120,opt,name=drain_worker,json=drainWorker,proto3,oneof"`
+}
+
 func (*Call_Submit) isCall_Op() {}
 
 func (*Call_Wait) isCall_Op() {}
@@ -675,6 +692,8 @@ func (*Call_ListQueues) isCall_Op() {}
 
 func (*Call_SetQueue) isCall_Op() {}
 
+func (*Call_DrainWorker) isCall_Op() {}
+
 type Reply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Seq   uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
@@ -692,6 +711,7 @@ type Reply struct {
 	//	*Reply_Jobs
 	//	*Reply_Status
 	//	*Reply_Queues
+	//	*Reply_Worker
 	Result        isReply_Result `protobuf_oneof:"result"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -845,6 +865,15 @@ func (x *Reply) GetQueues() *QueueList {
 	return nil
 }
 
+func (x *Reply) GetWorker() *WorkerInfo {
+	if x != nil {
+		if x, ok := x.Result.(*Reply_Worker); ok {
+			return x.Worker
+		}
+	}
+	return nil
+}
+
 type isReply_Result interface {
 	isReply_Result()
 }
@@ -889,6 +918,10 @@ type Reply_Queues struct {
 	Queues *QueueList `protobuf:"bytes,100,opt,name=queues,proto3,oneof"` // of ListQueues, SetQueue
 }
 
+type Reply_Worker struct {
+	Worker *WorkerInfo `protobuf:"bytes,120,opt,name=worker,proto3,oneof"` // of DrainWorker
+}
+
 func (*Reply_Task) isReply_Result() {}
 
 func (*Reply_Tasks) isReply_Result() {}
@@ -908,6 +941,8 @@ func (*Reply_Jobs) isReply_Result() {}
 func (*Reply_Status) isReply_Result() {}
 
 func (*Reply_Queues) isReply_Result() {}
+
+func (*Reply_Worker) isReply_Result() {}
 
 type Error struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -971,6 +1006,8 @@ type Work struct {
 	First         uint64                 `protobuf:"varint,5,opt,name=first,proto3" json:"first,omitempty"`                                                                          // with call: the position of the first input in its job
 	Set           *SetKey                `protobuf:"bytes,6,opt,name=set,proto3" json:"set,omitempty"`                                                                               // instead of source: set a variable through the engine
 	Files         map[string][]byte      `protobuf:"bytes,7,rep,name=files,proto3" json:"files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // that the code can read, by name
+	Handler       string                 `protobuf:"bytes,30,opt,name=handler,proto3" json:"handler,omitempty"`                                                                      // instead of source: a compiled function of a user's worker, by name
+	Input         []byte                 `protobuf:"bytes,31,opt,name=input,proto3" json:"input,omitempty"`                                                                          // of the handler, JSON
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1050,6 +1087,20 @@ func (x *Work) GetSet() *SetKey {
 func (x *Work) GetFiles() map[string][]byte {
 	if x != nil {
 		return x.Files
+	}
+	return nil
+}
+
+func (x *Work) GetHandler() string {
+	if x != nil {
+		return x.Handler
+	}
+	return ""
+}
+
+func (x *Work) GetInput() []byte {
+	if x != nil {
+		return x.Input
 	}
 	return nil
 }
@@ -2842,6 +2893,59 @@ func (*GetStatus) Descriptor() ([]byte, []int) {
 	return file_farm_proto_rawDescGZIP(), []int{34}
 }
 
+// DrainWorker asks for a worker to be given nothing new, or to be used again.
+type DrainWorker struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Worker        string                 `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
+	Undo          bool                   `protobuf:"varint,2,opt,name=undo,proto3" json:"undo,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainWorker) Reset() {
+	*x = DrainWorker{}
+	mi := &file_farm_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainWorker) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainWorker) ProtoMessage() {}
+
+func (x *DrainWorker) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainWorker.ProtoReflect.Descriptor instead.
+func (*DrainWorker) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *DrainWorker) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *DrainWorker) GetUndo() bool {
+	if x != nil {
+		return x.Undo
+	}
+	return false
+}
+
 type Task struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -2863,7 +2967,8 @@ type Task struct {
 	Causes        []string               `protobuf:"bytes,17,rep,name=causes,proto3" json:"causes,omitempty"`   // of earlier attempts
 	Results       [][]byte               `protobuf:"bytes,18,rep,name=results,proto3" json:"results,omitempty"` // of a call with inputs: JSON, in their order
 	Order         uint64                 `protobuf:"varint,19,opt,name=order,proto3" json:"order,omitempty"`
-	Queue         string                 `protobuf:"bytes,110,opt,name=queue,proto3" json:"queue,omitempty"` // of a task that a worker carries out
+	Progress      *Progress              `protobuf:"bytes,30,opt,name=progress,proto3" json:"progress,omitempty"` // while it runs: what the attempt last said
+	Queue         string                 `protobuf:"bytes,110,opt,name=queue,proto3" json:"queue,omitempty"`      // of a task that a worker carries out
 	Key           string                 `protobuf:"bytes,111,opt,name=key,proto3" json:"key,omitempty"`
 	Needs         []string               `protobuf:"bytes,112,rep,name=needs,proto3" json:"needs,omitempty"`
 	Unique        string                 `protobuf:"bytes,113,opt,name=unique,proto3" json:"unique,omitempty"`   // its unique key
@@ -2874,7 +2979,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_farm_proto_msgTypes[35]
+	mi := &file_farm_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2886,7 +2991,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[35]
+	mi := &file_farm_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2899,7 +3004,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{35}
+	return file_farm_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Task) GetId() string {
@@ -3035,6 +3140,13 @@ func (x *Task) GetOrder() uint64 {
 	return 0
 }
 
+func (x *Task) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
 func (x *Task) GetQueue() string {
 	if x != nil {
 		return x.Queue
@@ -3072,7 +3184,8 @@ func (x *Task) GetWaiting() string {
 
 // TaskError says why a task failed. Kinds: compile, not-allowed, panic, exit,
 // crash, timeout, memory, cancelled, unserializable, limit, goroutine, call,
-// conflict, not-found, invalid, lost, internal.
+// conflict, not-found, invalid, lost, internal; of a handler also error (what it
+// returned) and stuck (it gave no sign of life for the time it had promised).
 type TaskError struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
@@ -3084,7 +3197,7 @@ type TaskError struct {
 
 func (x *TaskError) Reset() {
 	*x = TaskError{}
-	mi := &file_farm_proto_msgTypes[36]
+	mi := &file_farm_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3096,7 +3209,7 @@ func (x *TaskError) String() string {
 func (*TaskError) ProtoMessage() {}
 
 func (x *TaskError) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[36]
+	mi := &file_farm_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3109,7 +3222,7 @@ func (x *TaskError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskError.ProtoReflect.Descriptor instead.
 func (*TaskError) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{36}
+	return file_farm_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *TaskError) GetKind() string {
@@ -3150,7 +3263,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_farm_proto_msgTypes[37]
+	mi := &file_farm_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3162,7 +3275,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[37]
+	mi := &file_farm_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3175,7 +3288,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{37}
+	return file_farm_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Outcome) GetValue() []byte {
@@ -3243,7 +3356,7 @@ type TaskList struct {
 
 func (x *TaskList) Reset() {
 	*x = TaskList{}
-	mi := &file_farm_proto_msgTypes[38]
+	mi := &file_farm_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3255,7 +3368,7 @@ func (x *TaskList) String() string {
 func (*TaskList) ProtoMessage() {}
 
 func (x *TaskList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[38]
+	mi := &file_farm_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3268,7 +3381,7 @@ func (x *TaskList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskList.ProtoReflect.Descriptor instead.
 func (*TaskList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{38}
+	return file_farm_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *TaskList) GetTasks() []*Task {
@@ -3289,7 +3402,7 @@ type Variable struct {
 
 func (x *Variable) Reset() {
 	*x = Variable{}
-	mi := &file_farm_proto_msgTypes[39]
+	mi := &file_farm_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3301,7 +3414,7 @@ func (x *Variable) String() string {
 func (*Variable) ProtoMessage() {}
 
 func (x *Variable) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[39]
+	mi := &file_farm_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3314,7 +3427,7 @@ func (x *Variable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Variable.ProtoReflect.Descriptor instead.
 func (*Variable) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{39}
+	return file_farm_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Variable) GetJson() []byte {
@@ -3348,7 +3461,7 @@ type NamespaceList struct {
 
 func (x *NamespaceList) Reset() {
 	*x = NamespaceList{}
-	mi := &file_farm_proto_msgTypes[40]
+	mi := &file_farm_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3360,7 +3473,7 @@ func (x *NamespaceList) String() string {
 func (*NamespaceList) ProtoMessage() {}
 
 func (x *NamespaceList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[40]
+	mi := &file_farm_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3373,7 +3486,7 @@ func (x *NamespaceList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamespaceList.ProtoReflect.Descriptor instead.
 func (*NamespaceList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{40}
+	return file_farm_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *NamespaceList) GetNamespaces() []*Namespace {
@@ -3410,7 +3523,7 @@ type Namespace struct {
 
 func (x *Namespace) Reset() {
 	*x = Namespace{}
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3422,7 +3535,7 @@ func (x *Namespace) String() string {
 func (*Namespace) ProtoMessage() {}
 
 func (x *Namespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3435,7 +3548,7 @@ func (x *Namespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Namespace.ProtoReflect.Descriptor instead.
 func (*Namespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{41}
+	return file_farm_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Namespace) GetName() string {
@@ -3532,7 +3645,7 @@ type History struct {
 
 func (x *History) Reset() {
 	*x = History{}
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3544,7 +3657,7 @@ func (x *History) String() string {
 func (*History) ProtoMessage() {}
 
 func (x *History) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3557,7 +3670,7 @@ func (x *History) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use History.ProtoReflect.Descriptor instead.
 func (*History) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{42}
+	return file_farm_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *History) GetVersions() []*Version {
@@ -3580,7 +3693,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3592,7 +3705,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3605,7 +3718,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{43}
+	return file_farm_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Version) GetNumber() uint64 {
@@ -3655,7 +3768,7 @@ type VariableInfo struct {
 
 func (x *VariableInfo) Reset() {
 	*x = VariableInfo{}
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3667,7 +3780,7 @@ func (x *VariableInfo) String() string {
 func (*VariableInfo) ProtoMessage() {}
 
 func (x *VariableInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3680,7 +3793,7 @@ func (x *VariableInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VariableInfo.ProtoReflect.Descriptor instead.
 func (*VariableInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{44}
+	return file_farm_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *VariableInfo) GetName() string {
@@ -3722,7 +3835,7 @@ type Declaration struct {
 
 func (x *Declaration) Reset() {
 	*x = Declaration{}
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3734,7 +3847,7 @@ func (x *Declaration) String() string {
 func (*Declaration) ProtoMessage() {}
 
 func (x *Declaration) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3747,7 +3860,7 @@ func (x *Declaration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Declaration.ProtoReflect.Descriptor instead.
 func (*Declaration) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{45}
+	return file_farm_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Declaration) GetName() string {
@@ -3791,7 +3904,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3803,7 +3916,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3816,7 +3929,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{46}
+	return file_farm_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Job) GetId() string {
@@ -3912,7 +4025,7 @@ type JobList struct {
 
 func (x *JobList) Reset() {
 	*x = JobList{}
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3924,7 +4037,7 @@ func (x *JobList) String() string {
 func (*JobList) ProtoMessage() {}
 
 func (x *JobList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3937,7 +4050,7 @@ func (x *JobList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobList.ProtoReflect.Descriptor instead.
 func (*JobList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{47}
+	return file_farm_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *JobList) GetJobs() []*Job {
@@ -3965,7 +4078,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3977,7 +4090,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3990,7 +4103,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{48}
+	return file_farm_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Status) GetLeader() string {
@@ -4090,7 +4203,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4102,7 +4215,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4115,7 +4228,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{49}
+	return file_farm_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -4263,7 +4376,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4275,7 +4388,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4288,7 +4401,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{50}
+	return file_farm_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Mark) GetIndex() uint64 {
@@ -4323,7 +4436,7 @@ type WorkerInfo struct {
 
 func (x *WorkerInfo) Reset() {
 	*x = WorkerInfo{}
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4335,7 +4448,7 @@ func (x *WorkerInfo) String() string {
 func (*WorkerInfo) ProtoMessage() {}
 
 func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4348,7 +4461,7 @@ func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerInfo.ProtoReflect.Descriptor instead.
 func (*WorkerInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{51}
+	return file_farm_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *WorkerInfo) GetId() string {
@@ -4416,7 +4529,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4428,7 +4541,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4441,7 +4554,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{52}
+	return file_farm_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *WatchRequest) GetId() string {
@@ -4466,7 +4579,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4478,7 +4591,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4491,7 +4604,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{53}
+	return file_farm_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Event) GetEvent() isEvent_Event {
@@ -4577,7 +4690,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4589,7 +4702,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4602,7 +4715,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{54}
+	return file_farm_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Output) GetTask() string {
@@ -4639,13 +4752,14 @@ type Progress struct {
 	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	Done          int64                  `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`
 	Total         int64                  `protobuf:"varint,4,opt,name=total,proto3" json:"total,omitempty"`
+	Message       string                 `protobuf:"bytes,30,opt,name=message,proto3" json:"message,omitempty"` // for people, at most 256 bytes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4657,7 +4771,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4670,7 +4784,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{55}
+	return file_farm_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Progress) GetTask() string {
@@ -4701,6 +4815,13 @@ func (x *Progress) GetTotal() int64 {
 	return 0
 }
 
+func (x *Progress) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // FromWorker: the first message is a Hello and nothing else.
 type FromWorker struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -4713,13 +4834,14 @@ type FromWorker struct {
 	Progress      []*Progress            `protobuf:"bytes,7,rep,name=progress,proto3" json:"progress,omitempty"`
 	Draining      bool                   `protobuf:"varint,8,opt,name=draining,proto3" json:"draining,omitempty"`  // the worker is stopping: it wants nothing new
 	Isolation     string                 `protobuf:"bytes,9,opt,name=isolation,proto3" json:"isolation,omitempty"` // of its child processes, see WorkerInfo; said once on each stream
+	Resize        *Slots                 `protobuf:"bytes,30,opt,name=resize,proto3" json:"resize,omitempty"`      // the worker has another number of slots from now on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FromWorker) Reset() {
 	*x = FromWorker{}
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4731,7 +4853,7 @@ func (x *FromWorker) String() string {
 func (*FromWorker) ProtoMessage() {}
 
 func (x *FromWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4744,7 +4866,7 @@ func (x *FromWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromWorker.ProtoReflect.Descriptor instead.
 func (*FromWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{56}
+	return file_farm_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *FromWorker) GetHello() *Hello {
@@ -4810,6 +4932,57 @@ func (x *FromWorker) GetIsolation() string {
 	return ""
 }
 
+func (x *FromWorker) GetResize() *Slots {
+	if x != nil {
+		return x.Resize
+	}
+	return nil
+}
+
+type Slots struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Slots         uint32                 `protobuf:"varint,1,opt,name=slots,proto3" json:"slots,omitempty"` // 0: none for the time being
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Slots) Reset() {
+	*x = Slots{}
+	mi := &file_farm_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Slots) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Slots) ProtoMessage() {}
+
+func (x *Slots) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Slots.ProtoReflect.Descriptor instead.
+func (*Slots) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *Slots) GetSlots() uint32 {
+	if x != nil {
+		return x.Slots
+	}
+	return 0
+}
+
 type Hello struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Worker        string                 `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
@@ -4818,14 +4991,15 @@ type Hello struct {
 	Slots         uint32                 `protobuf:"varint,4,opt,name=slots,proto3" json:"slots,omitempty"`
 	Holds         []*AttemptRef          `protobuf:"bytes,5,rep,name=holds,proto3" json:"holds,omitempty"` // attempts it has and the leader has not answered
 	Began         []*AttemptRef          `protobuf:"bytes,6,rep,name=began,proto3" json:"began,omitempty"` // of them, those that run or ran
-	Has           []string               `protobuf:"bytes,10,rep,name=has,proto3" json:"has,omitempty"`    // labels and handlers, sorted: "label:key=value", "handler:name"
+	Has           []string               `protobuf:"bytes,10,rep,name=has,proto3" json:"has,omitempty"`    // labels and handlers, sorted: "label:key=value", "handler:name". A worker that has a handler runs handlers only
+	Echo          bool                   `protobuf:"varint,31,opt,name=echo,proto3" json:"echo,omitempty"` // an empty message every beat, so that the worker notices when the leader is gone
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4837,7 +5011,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4850,7 +5024,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{57}
+	return file_farm_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Hello) GetWorker() string {
@@ -4902,6 +5076,13 @@ func (x *Hello) GetHas() []string {
 	return nil
 }
 
+func (x *Hello) GetEcho() bool {
+	if x != nil {
+		return x.Echo
+	}
+	return false
+}
+
 type AttemptRef struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Task          string                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
@@ -4912,7 +5093,7 @@ type AttemptRef struct {
 
 func (x *AttemptRef) Reset() {
 	*x = AttemptRef{}
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4924,7 +5105,7 @@ func (x *AttemptRef) String() string {
 func (*AttemptRef) ProtoMessage() {}
 
 func (x *AttemptRef) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4937,7 +5118,7 @@ func (x *AttemptRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptRef.ProtoReflect.Descriptor instead.
 func (*AttemptRef) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{58}
+	return file_farm_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *AttemptRef) GetTask() string {
@@ -4966,13 +5147,14 @@ type Complete struct {
 	Delete        []string               `protobuf:"bytes,8,rep,name=delete,proto3" json:"delete,omitempty"` // sorted
 	Outcome       *Outcome               `protobuf:"bytes,9,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	Took          int64                  `protobuf:"varint,10,opt,name=took,proto3" json:"took,omitempty"`
+	Wait          int64                  `protobuf:"varint,30,opt,name=wait,proto3" json:"wait,omitempty"` // with SNOOZED: how long the task is to be put off
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Complete) Reset() {
 	*x = Complete{}
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4984,7 +5166,7 @@ func (x *Complete) String() string {
 func (*Complete) ProtoMessage() {}
 
 func (x *Complete) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4997,7 +5179,7 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{59}
+	return file_farm_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Complete) GetTask() string {
@@ -5070,6 +5252,13 @@ func (x *Complete) GetTook() int64 {
 	return 0
 }
 
+func (x *Complete) GetWait() int64 {
+	if x != nil {
+		return x.Wait
+	}
+	return 0
+}
+
 type Item struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -5082,7 +5271,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5094,7 +5283,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5107,7 +5296,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{60}
+	return file_farm_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Item) GetKey() string {
@@ -5149,7 +5338,7 @@ type Manifest struct {
 
 func (x *Manifest) Reset() {
 	*x = Manifest{}
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5161,7 +5350,7 @@ func (x *Manifest) String() string {
 func (*Manifest) ProtoMessage() {}
 
 func (x *Manifest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5174,7 +5363,7 @@ func (x *Manifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
 func (*Manifest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{61}
+	return file_farm_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Manifest) GetSize() uint64 {
@@ -5201,7 +5390,7 @@ type OfferParts struct {
 
 func (x *OfferParts) Reset() {
 	*x = OfferParts{}
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5213,7 +5402,7 @@ func (x *OfferParts) String() string {
 func (*OfferParts) ProtoMessage() {}
 
 func (x *OfferParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5226,7 +5415,7 @@ func (x *OfferParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferParts.ProtoReflect.Descriptor instead.
 func (*OfferParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{62}
+	return file_farm_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *OfferParts) GetHashes() []byte {
@@ -5253,7 +5442,7 @@ type PartsNeeded struct {
 
 func (x *PartsNeeded) Reset() {
 	*x = PartsNeeded{}
-	mi := &file_farm_proto_msgTypes[63]
+	mi := &file_farm_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5265,7 +5454,7 @@ func (x *PartsNeeded) String() string {
 func (*PartsNeeded) ProtoMessage() {}
 
 func (x *PartsNeeded) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[63]
+	mi := &file_farm_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5278,7 +5467,7 @@ func (x *PartsNeeded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsNeeded.ProtoReflect.Descriptor instead.
 func (*PartsNeeded) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{63}
+	return file_farm_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *PartsNeeded) GetError() *Error {
@@ -5306,7 +5495,7 @@ type PutParts struct {
 
 func (x *PutParts) Reset() {
 	*x = PutParts{}
-	mi := &file_farm_proto_msgTypes[64]
+	mi := &file_farm_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5318,7 +5507,7 @@ func (x *PutParts) String() string {
 func (*PutParts) ProtoMessage() {}
 
 func (x *PutParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[64]
+	mi := &file_farm_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5331,7 +5520,7 @@ func (x *PutParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutParts.ProtoReflect.Descriptor instead.
 func (*PutParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{64}
+	return file_farm_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *PutParts) GetOwner() string {
@@ -5364,7 +5553,7 @@ type PartsKept struct {
 
 func (x *PartsKept) Reset() {
 	*x = PartsKept{}
-	mi := &file_farm_proto_msgTypes[65]
+	mi := &file_farm_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5376,7 +5565,7 @@ func (x *PartsKept) String() string {
 func (*PartsKept) ProtoMessage() {}
 
 func (x *PartsKept) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[65]
+	mi := &file_farm_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5389,7 +5578,7 @@ func (x *PartsKept) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsKept.ProtoReflect.Descriptor instead.
 func (*PartsKept) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{65}
+	return file_farm_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *PartsKept) GetError() *Error {
@@ -5409,7 +5598,7 @@ type GetParts struct {
 
 func (x *GetParts) Reset() {
 	*x = GetParts{}
-	mi := &file_farm_proto_msgTypes[66]
+	mi := &file_farm_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5421,7 +5610,7 @@ func (x *GetParts) String() string {
 func (*GetParts) ProtoMessage() {}
 
 func (x *GetParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[66]
+	mi := &file_farm_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5434,7 +5623,7 @@ func (x *GetParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetParts.ProtoReflect.Descriptor instead.
 func (*GetParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{66}
+	return file_farm_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *GetParts) GetHashes() []byte {
@@ -5461,7 +5650,7 @@ type PartsFound struct {
 
 func (x *PartsFound) Reset() {
 	*x = PartsFound{}
-	mi := &file_farm_proto_msgTypes[67]
+	mi := &file_farm_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5473,7 +5662,7 @@ func (x *PartsFound) String() string {
 func (*PartsFound) ProtoMessage() {}
 
 func (x *PartsFound) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[67]
+	mi := &file_farm_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5486,7 +5675,7 @@ func (x *PartsFound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsFound.ProtoReflect.Descriptor instead.
 func (*PartsFound) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{67}
+	return file_farm_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *PartsFound) GetError() *Error {
@@ -5513,7 +5702,7 @@ type ToWorker struct {
 
 func (x *ToWorker) Reset() {
 	*x = ToWorker{}
-	mi := &file_farm_proto_msgTypes[68]
+	mi := &file_farm_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5525,7 +5714,7 @@ func (x *ToWorker) String() string {
 func (*ToWorker) ProtoMessage() {}
 
 func (x *ToWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[68]
+	mi := &file_farm_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5538,7 +5727,7 @@ func (x *ToWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToWorker.ProtoReflect.Descriptor instead.
 func (*ToWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{68}
+	return file_farm_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ToWorker) GetInstructions() []*Instruction {
@@ -5566,7 +5755,7 @@ type Instruction struct {
 
 func (x *Instruction) Reset() {
 	*x = Instruction{}
-	mi := &file_farm_proto_msgTypes[69]
+	mi := &file_farm_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5578,7 +5767,7 @@ func (x *Instruction) String() string {
 func (*Instruction) ProtoMessage() {}
 
 func (x *Instruction) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[69]
+	mi := &file_farm_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5591,7 +5780,7 @@ func (x *Instruction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instruction.ProtoReflect.Descriptor instead.
 func (*Instruction) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{69}
+	return file_farm_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Instruction) GetDo() isInstruction_Do {
@@ -5720,7 +5909,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_farm_proto_msgTypes[70]
+	mi := &file_farm_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5732,7 +5921,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[70]
+	mi := &file_farm_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5745,7 +5934,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{70}
+	return file_farm_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Welcome) GetLease() int64 {
@@ -5782,7 +5971,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_farm_proto_msgTypes[71]
+	mi := &file_farm_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5794,7 +5983,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[71]
+	mi := &file_farm_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5807,7 +5996,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{71}
+	return file_farm_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Assign) GetTask() string {
@@ -5907,7 +6096,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_farm_proto_msgTypes[72]
+	mi := &file_farm_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5919,7 +6108,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[72]
+	mi := &file_farm_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5932,7 +6121,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{72}
+	return file_farm_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *Load) GetVersion() uint64 {
@@ -5965,7 +6154,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_farm_proto_msgTypes[73]
+	mi := &file_farm_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5977,7 +6166,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[73]
+	mi := &file_farm_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5990,7 +6179,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{73}
+	return file_farm_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *InfoRequest) GetHash() bool {
@@ -6011,7 +6200,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_farm_proto_msgTypes[74]
+	mi := &file_farm_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6023,7 +6212,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[74]
+	mi := &file_farm_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6036,7 +6225,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{74}
+	return file_farm_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *JoinRequest) GetId() string {
@@ -6069,7 +6258,7 @@ type HandOverRequest struct {
 
 func (x *HandOverRequest) Reset() {
 	*x = HandOverRequest{}
-	mi := &file_farm_proto_msgTypes[75]
+	mi := &file_farm_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6081,7 +6270,7 @@ func (x *HandOverRequest) String() string {
 func (*HandOverRequest) ProtoMessage() {}
 
 func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[75]
+	mi := &file_farm_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6094,7 +6283,7 @@ func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOverRequest.ProtoReflect.Descriptor instead.
 func (*HandOverRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{75}
+	return file_farm_proto_rawDescGZIP(), []int{77}
 }
 
 type RemoveRequest struct {
@@ -6106,7 +6295,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_farm_proto_msgTypes[76]
+	mi := &file_farm_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6118,7 +6307,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[76]
+	mi := &file_farm_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6131,7 +6320,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{76}
+	return file_farm_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -6151,7 +6340,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_farm_proto_msgTypes[77]
+	mi := &file_farm_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6163,7 +6352,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[77]
+	mi := &file_farm_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6176,7 +6365,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{77}
+	return file_farm_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *JoinReply) GetError() *Error {
@@ -6202,7 +6391,7 @@ const file_farm_proto_rawDesc = "" +
 	"\x05Calls\x12#\n" +
 	"\x05calls\x18\x01 \x03(\v2\r.farm.v1.CallR\x05calls\"3\n" +
 	"\aReplies\x12(\n" +
-	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\xb3\t\n" +
+	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\xee\t\n" +
 	"\x04Call\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1c\n" +
 	"\tforwarded\x18\x02 \x01(\bR\tforwarded\x12\x14\n" +
@@ -6234,8 +6423,9 @@ const file_farm_proto_rawDesc = "" +
 	"\x06status\x18( \x01(\v2\x12.farm.v1.GetStatusH\x00R\x06status\x126\n" +
 	"\vlist_queues\x18d \x01(\v2\x13.farm.v1.ListQueuesH\x00R\n" +
 	"listQueues\x120\n" +
-	"\tset_queue\x18e \x01(\v2\x11.farm.v1.SetQueueH\x00R\bsetQueueB\x04\n" +
-	"\x02op\"\x9b\x04\n" +
+	"\tset_queue\x18e \x01(\v2\x11.farm.v1.SetQueueH\x00R\bsetQueue\x129\n" +
+	"\fdrain_worker\x18x \x01(\v2\x14.farm.v1.DrainWorkerH\x00R\vdrainWorkerB\x04\n" +
+	"\x02op\"\xca\x04\n" +
 	"\x05Reply\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12$\n" +
 	"\x05error\x18\x02 \x01(\v2\x0e.farm.v1.ErrorR\x05error\x12\x10\n" +
@@ -6252,11 +6442,12 @@ const file_farm_proto_rawDesc = "" +
 	"\x03job\x18\x1e \x01(\v2\f.farm.v1.JobH\x00R\x03job\x12&\n" +
 	"\x04jobs\x18\" \x01(\v2\x10.farm.v1.JobListH\x00R\x04jobs\x12)\n" +
 	"\x06status\x18( \x01(\v2\x0f.farm.v1.StatusH\x00R\x06status\x12,\n" +
-	"\x06queues\x18d \x01(\v2\x12.farm.v1.QueueListH\x00R\x06queuesB\b\n" +
+	"\x06queues\x18d \x01(\v2\x12.farm.v1.QueueListH\x00R\x06queues\x12-\n" +
+	"\x06worker\x18x \x01(\v2\x13.farm.v1.WorkerInfoH\x00R\x06workerB\b\n" +
 	"\x06result\"D\n" +
 	"\x05Error\x12!\n" +
 	"\x04code\x18\x01 \x01(\x0e2\r.farm.v1.CodeR\x04code\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\xd3\x02\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\x83\x03\n" +
 	"\x04Work\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12\x16\n" +
@@ -6264,7 +6455,9 @@ const file_farm_proto_rawDesc = "" +
 	"\x04args\x18\x04 \x03(\v2\x17.farm.v1.Work.ArgsEntryR\x04args\x12\x14\n" +
 	"\x05first\x18\x05 \x01(\x04R\x05first\x12!\n" +
 	"\x03set\x18\x06 \x01(\v2\x0f.farm.v1.SetKeyR\x03set\x12.\n" +
-	"\x05files\x18\a \x03(\v2\x18.farm.v1.Work.FilesEntryR\x05files\x1a7\n" +
+	"\x05files\x18\a \x03(\v2\x18.farm.v1.Work.FilesEntryR\x05files\x12\x18\n" +
+	"\ahandler\x18\x1e \x01(\tR\ahandler\x12\x14\n" +
+	"\x05input\x18\x1f \x01(\fR\x05input\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a8\n" +
@@ -6402,7 +6595,10 @@ const file_farm_proto_rawDesc = "" +
 	"\bListJobs\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\"\v\n" +
-	"\tGetStatus\"\xdc\x04\n" +
+	"\tGetStatus\"9\n" +
+	"\vDrainWorker\x12\x16\n" +
+	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x12\n" +
+	"\x04undo\x18\x02 \x01(\bR\x04undo\"\x8b\x05\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
@@ -6425,7 +6621,8 @@ const file_farm_proto_rawDesc = "" +
 	"\bfinished\x18\x10 \x01(\x03R\bfinished\x12\x16\n" +
 	"\x06causes\x18\x11 \x03(\tR\x06causes\x12\x18\n" +
 	"\aresults\x18\x12 \x03(\fR\aresults\x12\x14\n" +
-	"\x05order\x18\x13 \x01(\x04R\x05order\x12\x14\n" +
+	"\x05order\x18\x13 \x01(\x04R\x05order\x12-\n" +
+	"\bprogress\x18\x1e \x01(\v2\x11.farm.v1.ProgressR\bprogress\x12\x14\n" +
 	"\x05queue\x18n \x01(\tR\x05queue\x12\x10\n" +
 	"\x03key\x18o \x01(\tR\x03key\x12\x14\n" +
 	"\x05needs\x18p \x03(\tR\x05needs\x12\x16\n" +
@@ -6569,12 +6766,13 @@ const file_farm_proto_rawDesc = "" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x16\n" +
 	"\x06stderr\x18\x03 \x01(\bR\x06stderr\x12\x12\n" +
-	"\x04data\x18\x04 \x01(\fR\x04data\"b\n" +
+	"\x04data\x18\x04 \x01(\fR\x04data\"|\n" +
 	"\bProgress\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x12\n" +
 	"\x04done\x18\x03 \x01(\x03R\x04done\x12\x14\n" +
-	"\x05total\x18\x04 \x01(\x03R\x05total\"\xe9\x02\n" +
+	"\x05total\x18\x04 \x01(\x03R\x05total\x12\x18\n" +
+	"\amessage\x18\x1e \x01(\tR\amessage\"\x91\x03\n" +
 	"\n" +
 	"FromWorker\x12$\n" +
 	"\x05hello\x18\x01 \x01(\v2\x0e.farm.v1.HelloR\x05hello\x12/\n" +
@@ -6585,7 +6783,10 @@ const file_farm_proto_rawDesc = "" +
 	"\aoutputs\x18\x06 \x03(\v2\x0f.farm.v1.OutputR\aoutputs\x12-\n" +
 	"\bprogress\x18\a \x03(\v2\x11.farm.v1.ProgressR\bprogress\x12\x1a\n" +
 	"\bdraining\x18\b \x01(\bR\bdraining\x12\x1c\n" +
-	"\tisolation\x18\t \x01(\tR\tisolation\"\xd3\x01\n" +
+	"\tisolation\x18\t \x01(\tR\tisolation\x12&\n" +
+	"\x06resize\x18\x1e \x01(\v2\x0e.farm.v1.SlotsR\x06resize\"\x1d\n" +
+	"\x05Slots\x12\x14\n" +
+	"\x05slots\x18\x01 \x01(\rR\x05slots\"\xe7\x01\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x12\n" +
@@ -6594,11 +6795,12 @@ const file_farm_proto_rawDesc = "" +
 	"\x05holds\x18\x05 \x03(\v2\x13.farm.v1.AttemptRefR\x05holds\x12)\n" +
 	"\x05began\x18\x06 \x03(\v2\x13.farm.v1.AttemptRefR\x05began\x12\x10\n" +
 	"\x03has\x18\n" +
-	" \x03(\tR\x03has\":\n" +
+	" \x03(\tR\x03has\x12\x12\n" +
+	"\x04echo\x18\x1f \x01(\bR\x04echo\":\n" +
 	"\n" +
 	"AttemptRef\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
-	"\aattempt\x18\x02 \x01(\rR\aattempt\"\x9a\x02\n" +
+	"\aattempt\x18\x02 \x01(\rR\aattempt\"\xae\x02\n" +
 	"\bComplete\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x14\n" +
@@ -6610,7 +6812,8 @@ const file_farm_proto_rawDesc = "" +
 	"\x06delete\x18\b \x03(\tR\x06delete\x12*\n" +
 	"\aoutcome\x18\t \x01(\v2\x10.farm.v1.OutcomeR\aoutcome\x12\x12\n" +
 	"\x04took\x18\n" +
-	" \x01(\x03R\x04took\"q\n" +
+	" \x01(\x03R\x04took\x12\x12\n" +
+	"\x04wait\x18\x1e \x01(\x03R\x04wait\"q\n" +
 	"\x04Item\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x18\n" +
@@ -6692,13 +6895,14 @@ const file_farm_proto_rawDesc = "" +
 	"\vUNAVAILABLE\x10\x05\x12\v\n" +
 	"\aTIMEOUT\x10\x06\x12\x0e\n" +
 	"\n" +
-	"NOT_LEADER\x10\a*V\n" +
+	"NOT_LEADER\x10\a*c\n" +
 	"\x06Ending\x12\x16\n" +
 	"\x12ENDING_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aSUCCESS\x10\x01\x12\v\n" +
 	"\aFAILURE\x10\x02\x12\r\n" +
 	"\tPERMANENT\x10\x03\x12\v\n" +
-	"\aSTOPPED\x10\x042\x8a\x01\n" +
+	"\aSTOPPED\x10\x04\x12\v\n" +
+	"\aSNOOZED\x10\x1e2\x8a\x01\n" +
 	"\x04Farm\x12*\n" +
 	"\x02Do\x12\x0e.farm.v1.Calls\x1a\x10.farm.v1.Replies(\x010\x01\x12$\n" +
 	"\x03One\x12\r.farm.v1.Call\x1a\x0e.farm.v1.Reply\x120\n" +
@@ -6729,7 +6933,7 @@ func file_farm_proto_rawDescGZIP() []byte {
 }
 
 var file_farm_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 81)
+var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 83)
 var file_farm_proto_goTypes = []any{
 	(Code)(0),                // 0: farm.v1.Code
 	(Ending)(0),              // 1: farm.v1.Ending
@@ -6768,52 +6972,54 @@ var file_farm_proto_goTypes = []any{
 	(*CancelJob)(nil),        // 34: farm.v1.CancelJob
 	(*ListJobs)(nil),         // 35: farm.v1.ListJobs
 	(*GetStatus)(nil),        // 36: farm.v1.GetStatus
-	(*Task)(nil),             // 37: farm.v1.Task
-	(*TaskError)(nil),        // 38: farm.v1.TaskError
-	(*Outcome)(nil),          // 39: farm.v1.Outcome
-	(*TaskList)(nil),         // 40: farm.v1.TaskList
-	(*Variable)(nil),         // 41: farm.v1.Variable
-	(*NamespaceList)(nil),    // 42: farm.v1.NamespaceList
-	(*Namespace)(nil),        // 43: farm.v1.Namespace
-	(*History)(nil),          // 44: farm.v1.History
-	(*Version)(nil),          // 45: farm.v1.Version
-	(*VariableInfo)(nil),     // 46: farm.v1.VariableInfo
-	(*Declaration)(nil),      // 47: farm.v1.Declaration
-	(*Job)(nil),              // 48: farm.v1.Job
-	(*JobList)(nil),          // 49: farm.v1.JobList
-	(*Status)(nil),           // 50: farm.v1.Status
-	(*NodeInfo)(nil),         // 51: farm.v1.NodeInfo
-	(*Mark)(nil),             // 52: farm.v1.Mark
-	(*WorkerInfo)(nil),       // 53: farm.v1.WorkerInfo
-	(*WatchRequest)(nil),     // 54: farm.v1.WatchRequest
-	(*Event)(nil),            // 55: farm.v1.Event
-	(*Output)(nil),           // 56: farm.v1.Output
-	(*Progress)(nil),         // 57: farm.v1.Progress
-	(*FromWorker)(nil),       // 58: farm.v1.FromWorker
-	(*Hello)(nil),            // 59: farm.v1.Hello
-	(*AttemptRef)(nil),       // 60: farm.v1.AttemptRef
-	(*Complete)(nil),         // 61: farm.v1.Complete
-	(*Item)(nil),             // 62: farm.v1.Item
-	(*Manifest)(nil),         // 63: farm.v1.Manifest
-	(*OfferParts)(nil),       // 64: farm.v1.OfferParts
-	(*PartsNeeded)(nil),      // 65: farm.v1.PartsNeeded
-	(*PutParts)(nil),         // 66: farm.v1.PutParts
-	(*PartsKept)(nil),        // 67: farm.v1.PartsKept
-	(*GetParts)(nil),         // 68: farm.v1.GetParts
-	(*PartsFound)(nil),       // 69: farm.v1.PartsFound
-	(*ToWorker)(nil),         // 70: farm.v1.ToWorker
-	(*Instruction)(nil),      // 71: farm.v1.Instruction
-	(*Welcome)(nil),          // 72: farm.v1.Welcome
-	(*Assign)(nil),           // 73: farm.v1.Assign
-	(*Load)(nil),             // 74: farm.v1.Load
-	(*InfoRequest)(nil),      // 75: farm.v1.InfoRequest
-	(*JoinRequest)(nil),      // 76: farm.v1.JoinRequest
-	(*HandOverRequest)(nil),  // 77: farm.v1.HandOverRequest
-	(*RemoveRequest)(nil),    // 78: farm.v1.RemoveRequest
-	(*JoinReply)(nil),        // 79: farm.v1.JoinReply
-	nil,                      // 80: farm.v1.Work.ArgsEntry
-	nil,                      // 81: farm.v1.Work.FilesEntry
-	nil,                      // 82: farm.v1.JobSpec.FilesEntry
+	(*DrainWorker)(nil),      // 37: farm.v1.DrainWorker
+	(*Task)(nil),             // 38: farm.v1.Task
+	(*TaskError)(nil),        // 39: farm.v1.TaskError
+	(*Outcome)(nil),          // 40: farm.v1.Outcome
+	(*TaskList)(nil),         // 41: farm.v1.TaskList
+	(*Variable)(nil),         // 42: farm.v1.Variable
+	(*NamespaceList)(nil),    // 43: farm.v1.NamespaceList
+	(*Namespace)(nil),        // 44: farm.v1.Namespace
+	(*History)(nil),          // 45: farm.v1.History
+	(*Version)(nil),          // 46: farm.v1.Version
+	(*VariableInfo)(nil),     // 47: farm.v1.VariableInfo
+	(*Declaration)(nil),      // 48: farm.v1.Declaration
+	(*Job)(nil),              // 49: farm.v1.Job
+	(*JobList)(nil),          // 50: farm.v1.JobList
+	(*Status)(nil),           // 51: farm.v1.Status
+	(*NodeInfo)(nil),         // 52: farm.v1.NodeInfo
+	(*Mark)(nil),             // 53: farm.v1.Mark
+	(*WorkerInfo)(nil),       // 54: farm.v1.WorkerInfo
+	(*WatchRequest)(nil),     // 55: farm.v1.WatchRequest
+	(*Event)(nil),            // 56: farm.v1.Event
+	(*Output)(nil),           // 57: farm.v1.Output
+	(*Progress)(nil),         // 58: farm.v1.Progress
+	(*FromWorker)(nil),       // 59: farm.v1.FromWorker
+	(*Slots)(nil),            // 60: farm.v1.Slots
+	(*Hello)(nil),            // 61: farm.v1.Hello
+	(*AttemptRef)(nil),       // 62: farm.v1.AttemptRef
+	(*Complete)(nil),         // 63: farm.v1.Complete
+	(*Item)(nil),             // 64: farm.v1.Item
+	(*Manifest)(nil),         // 65: farm.v1.Manifest
+	(*OfferParts)(nil),       // 66: farm.v1.OfferParts
+	(*PartsNeeded)(nil),      // 67: farm.v1.PartsNeeded
+	(*PutParts)(nil),         // 68: farm.v1.PutParts
+	(*PartsKept)(nil),        // 69: farm.v1.PartsKept
+	(*GetParts)(nil),         // 70: farm.v1.GetParts
+	(*PartsFound)(nil),       // 71: farm.v1.PartsFound
+	(*ToWorker)(nil),         // 72: farm.v1.ToWorker
+	(*Instruction)(nil),      // 73: farm.v1.Instruction
+	(*Welcome)(nil),          // 74: farm.v1.Welcome
+	(*Assign)(nil),           // 75: farm.v1.Assign
+	(*Load)(nil),             // 76: farm.v1.Load
+	(*InfoRequest)(nil),      // 77: farm.v1.InfoRequest
+	(*JoinRequest)(nil),      // 78: farm.v1.JoinRequest
+	(*HandOverRequest)(nil),  // 79: farm.v1.HandOverRequest
+	(*RemoveRequest)(nil),    // 80: farm.v1.RemoveRequest
+	(*JoinReply)(nil),        // 81: farm.v1.JoinReply
+	nil,                      // 82: farm.v1.Work.ArgsEntry
+	nil,                      // 83: farm.v1.Work.FilesEntry
+	nil,                      // 84: farm.v1.JobSpec.FilesEntry
 }
 var file_farm_proto_depIdxs = []int32{
 	4,   // 0: farm.v1.Calls.calls:type_name -> farm.v1.Call
@@ -6841,101 +7047,105 @@ var file_farm_proto_depIdxs = []int32{
 	36,  // 22: farm.v1.Call.status:type_name -> farm.v1.GetStatus
 	10,  // 23: farm.v1.Call.list_queues:type_name -> farm.v1.ListQueues
 	11,  // 24: farm.v1.Call.set_queue:type_name -> farm.v1.SetQueue
-	6,   // 25: farm.v1.Reply.error:type_name -> farm.v1.Error
-	37,  // 26: farm.v1.Reply.task:type_name -> farm.v1.Task
-	40,  // 27: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
-	41,  // 28: farm.v1.Reply.variable:type_name -> farm.v1.Variable
-	42,  // 29: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
-	43,  // 30: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
-	44,  // 31: farm.v1.Reply.history:type_name -> farm.v1.History
-	48,  // 32: farm.v1.Reply.job:type_name -> farm.v1.Job
-	49,  // 33: farm.v1.Reply.jobs:type_name -> farm.v1.JobList
-	50,  // 34: farm.v1.Reply.status:type_name -> farm.v1.Status
-	13,  // 35: farm.v1.Reply.queues:type_name -> farm.v1.QueueList
-	0,   // 36: farm.v1.Error.code:type_name -> farm.v1.Code
-	80,  // 37: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
-	21,  // 38: farm.v1.Work.set:type_name -> farm.v1.SetKey
-	81,  // 39: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
-	7,   // 40: farm.v1.Submit.work:type_name -> farm.v1.Work
-	9,   // 41: farm.v1.Submit.unique:type_name -> farm.v1.Unique
-	12,  // 42: farm.v1.SetQueue.rate:type_name -> farm.v1.Rate
-	12,  // 43: farm.v1.SetQueue.key_rate:type_name -> farm.v1.Rate
-	14,  // 44: farm.v1.QueueList.queues:type_name -> farm.v1.Queue
-	12,  // 45: farm.v1.Queue.rate:type_name -> farm.v1.Rate
-	12,  // 46: farm.v1.Queue.key_rate:type_name -> farm.v1.Rate
-	15,  // 47: farm.v1.Queue.busiest:type_name -> farm.v1.QueueKey
-	63,  // 48: farm.v1.SetKey.parts:type_name -> farm.v1.Manifest
-	62,  // 49: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
-	31,  // 50: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
-	82,  // 51: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
-	38,  // 52: farm.v1.Task.error:type_name -> farm.v1.TaskError
-	38,  // 53: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
-	37,  // 54: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
-	43,  // 55: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
-	46,  // 56: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
-	47,  // 57: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
-	62,  // 58: farm.v1.Namespace.stored:type_name -> farm.v1.Item
-	45,  // 59: farm.v1.History.versions:type_name -> farm.v1.Version
-	48,  // 60: farm.v1.JobList.jobs:type_name -> farm.v1.Job
-	51,  // 61: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
-	53,  // 62: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
-	52,  // 63: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
-	56,  // 64: farm.v1.Event.output:type_name -> farm.v1.Output
-	57,  // 65: farm.v1.Event.progress:type_name -> farm.v1.Progress
-	37,  // 66: farm.v1.Event.task:type_name -> farm.v1.Task
-	59,  // 67: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
-	61,  // 68: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
-	60,  // 69: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
-	60,  // 70: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
-	56,  // 71: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
-	57,  // 72: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
-	60,  // 73: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
-	60,  // 74: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
-	1,   // 75: farm.v1.Complete.ending:type_name -> farm.v1.Ending
-	62,  // 76: farm.v1.Complete.put:type_name -> farm.v1.Item
-	39,  // 77: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
-	63,  // 78: farm.v1.Item.parts:type_name -> farm.v1.Manifest
-	6,   // 79: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
-	6,   // 80: farm.v1.PartsKept.error:type_name -> farm.v1.Error
-	6,   // 81: farm.v1.PartsFound.error:type_name -> farm.v1.Error
-	71,  // 82: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
-	72,  // 83: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
-	73,  // 84: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
-	60,  // 85: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
-	60,  // 86: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
-	60,  // 87: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
-	60,  // 88: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
-	31,  // 89: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
-	74,  // 90: farm.v1.Assign.load:type_name -> farm.v1.Load
-	62,  // 91: farm.v1.Load.items:type_name -> farm.v1.Item
-	6,   // 92: farm.v1.JoinReply.error:type_name -> farm.v1.Error
-	2,   // 93: farm.v1.Farm.Do:input_type -> farm.v1.Calls
-	4,   // 94: farm.v1.Farm.One:input_type -> farm.v1.Call
-	54,  // 95: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
-	58,  // 96: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
-	64,  // 97: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
-	66,  // 98: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
-	68,  // 99: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
-	75,  // 100: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
-	76,  // 101: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
-	78,  // 102: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
-	77,  // 103: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
-	3,   // 104: farm.v1.Farm.Do:output_type -> farm.v1.Replies
-	5,   // 105: farm.v1.Farm.One:output_type -> farm.v1.Reply
-	55,  // 106: farm.v1.Farm.Watch:output_type -> farm.v1.Event
-	70,  // 107: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
-	65,  // 108: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
-	67,  // 109: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
-	69,  // 110: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
-	51,  // 111: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
-	79,  // 112: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
-	79,  // 113: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
-	79,  // 114: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
-	104, // [104:115] is the sub-list for method output_type
-	93,  // [93:104] is the sub-list for method input_type
-	93,  // [93:93] is the sub-list for extension type_name
-	93,  // [93:93] is the sub-list for extension extendee
-	0,   // [0:93] is the sub-list for field type_name
+	37,  // 25: farm.v1.Call.drain_worker:type_name -> farm.v1.DrainWorker
+	6,   // 26: farm.v1.Reply.error:type_name -> farm.v1.Error
+	38,  // 27: farm.v1.Reply.task:type_name -> farm.v1.Task
+	41,  // 28: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
+	42,  // 29: farm.v1.Reply.variable:type_name -> farm.v1.Variable
+	43,  // 30: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
+	44,  // 31: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
+	45,  // 32: farm.v1.Reply.history:type_name -> farm.v1.History
+	49,  // 33: farm.v1.Reply.job:type_name -> farm.v1.Job
+	50,  // 34: farm.v1.Reply.jobs:type_name -> farm.v1.JobList
+	51,  // 35: farm.v1.Reply.status:type_name -> farm.v1.Status
+	13,  // 36: farm.v1.Reply.queues:type_name -> farm.v1.QueueList
+	54,  // 37: farm.v1.Reply.worker:type_name -> farm.v1.WorkerInfo
+	0,   // 38: farm.v1.Error.code:type_name -> farm.v1.Code
+	82,  // 39: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
+	21,  // 40: farm.v1.Work.set:type_name -> farm.v1.SetKey
+	83,  // 41: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
+	7,   // 42: farm.v1.Submit.work:type_name -> farm.v1.Work
+	9,   // 43: farm.v1.Submit.unique:type_name -> farm.v1.Unique
+	12,  // 44: farm.v1.SetQueue.rate:type_name -> farm.v1.Rate
+	12,  // 45: farm.v1.SetQueue.key_rate:type_name -> farm.v1.Rate
+	14,  // 46: farm.v1.QueueList.queues:type_name -> farm.v1.Queue
+	12,  // 47: farm.v1.Queue.rate:type_name -> farm.v1.Rate
+	12,  // 48: farm.v1.Queue.key_rate:type_name -> farm.v1.Rate
+	15,  // 49: farm.v1.Queue.busiest:type_name -> farm.v1.QueueKey
+	65,  // 50: farm.v1.SetKey.parts:type_name -> farm.v1.Manifest
+	64,  // 51: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
+	31,  // 52: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
+	84,  // 53: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
+	39,  // 54: farm.v1.Task.error:type_name -> farm.v1.TaskError
+	58,  // 55: farm.v1.Task.progress:type_name -> farm.v1.Progress
+	39,  // 56: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
+	38,  // 57: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
+	44,  // 58: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
+	47,  // 59: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
+	48,  // 60: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
+	64,  // 61: farm.v1.Namespace.stored:type_name -> farm.v1.Item
+	46,  // 62: farm.v1.History.versions:type_name -> farm.v1.Version
+	49,  // 63: farm.v1.JobList.jobs:type_name -> farm.v1.Job
+	52,  // 64: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
+	54,  // 65: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
+	53,  // 66: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
+	57,  // 67: farm.v1.Event.output:type_name -> farm.v1.Output
+	58,  // 68: farm.v1.Event.progress:type_name -> farm.v1.Progress
+	38,  // 69: farm.v1.Event.task:type_name -> farm.v1.Task
+	61,  // 70: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
+	63,  // 71: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
+	62,  // 72: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
+	62,  // 73: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
+	57,  // 74: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
+	58,  // 75: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
+	60,  // 76: farm.v1.FromWorker.resize:type_name -> farm.v1.Slots
+	62,  // 77: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
+	62,  // 78: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
+	1,   // 79: farm.v1.Complete.ending:type_name -> farm.v1.Ending
+	64,  // 80: farm.v1.Complete.put:type_name -> farm.v1.Item
+	40,  // 81: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
+	65,  // 82: farm.v1.Item.parts:type_name -> farm.v1.Manifest
+	6,   // 83: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
+	6,   // 84: farm.v1.PartsKept.error:type_name -> farm.v1.Error
+	6,   // 85: farm.v1.PartsFound.error:type_name -> farm.v1.Error
+	73,  // 86: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
+	74,  // 87: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
+	75,  // 88: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
+	62,  // 89: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
+	62,  // 90: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
+	62,  // 91: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
+	62,  // 92: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
+	31,  // 93: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
+	76,  // 94: farm.v1.Assign.load:type_name -> farm.v1.Load
+	64,  // 95: farm.v1.Load.items:type_name -> farm.v1.Item
+	6,   // 96: farm.v1.JoinReply.error:type_name -> farm.v1.Error
+	2,   // 97: farm.v1.Farm.Do:input_type -> farm.v1.Calls
+	4,   // 98: farm.v1.Farm.One:input_type -> farm.v1.Call
+	55,  // 99: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
+	59,  // 100: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
+	66,  // 101: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
+	68,  // 102: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
+	70,  // 103: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
+	77,  // 104: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
+	78,  // 105: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
+	80,  // 106: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
+	79,  // 107: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
+	3,   // 108: farm.v1.Farm.Do:output_type -> farm.v1.Replies
+	5,   // 109: farm.v1.Farm.One:output_type -> farm.v1.Reply
+	56,  // 110: farm.v1.Farm.Watch:output_type -> farm.v1.Event
+	72,  // 111: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
+	67,  // 112: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
+	69,  // 113: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
+	71,  // 114: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
+	52,  // 115: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
+	81,  // 116: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
+	81,  // 117: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
+	81,  // 118: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
+	108, // [108:119] is the sub-list for method output_type
+	97,  // [97:108] is the sub-list for method input_type
+	97,  // [97:97] is the sub-list for extension type_name
+	97,  // [97:97] is the sub-list for extension extendee
+	0,   // [0:97] is the sub-list for field type_name
 }
 
 func init() { file_farm_proto_init() }
@@ -6967,6 +7177,7 @@ func file_farm_proto_init() {
 		(*Call_Status)(nil),
 		(*Call_ListQueues)(nil),
 		(*Call_SetQueue)(nil),
+		(*Call_DrainWorker)(nil),
 	}
 	file_farm_proto_msgTypes[3].OneofWrappers = []any{
 		(*Reply_Task)(nil),
@@ -6979,15 +7190,16 @@ func file_farm_proto_init() {
 		(*Reply_Jobs)(nil),
 		(*Reply_Status)(nil),
 		(*Reply_Queues)(nil),
+		(*Reply_Worker)(nil),
 	}
 	file_farm_proto_msgTypes[9].OneofWrappers = []any{}
-	file_farm_proto_msgTypes[53].OneofWrappers = []any{
+	file_farm_proto_msgTypes[54].OneofWrappers = []any{
 		(*Event_State)(nil),
 		(*Event_Output)(nil),
 		(*Event_Progress)(nil),
 		(*Event_Task)(nil),
 	}
-	file_farm_proto_msgTypes[69].OneofWrappers = []any{
+	file_farm_proto_msgTypes[71].OneofWrappers = []any{
 		(*Instruction_Welcome)(nil),
 		(*Instruction_Assign)(nil),
 		(*Instruction_Settled)(nil),
@@ -7002,7 +7214,7 @@ func file_farm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_farm_proto_rawDesc), len(file_farm_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   81,
+			NumMessages:   83,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

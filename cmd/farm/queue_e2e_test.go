@@ -51,13 +51,13 @@ func TestQueuesOnARealFarm(t *testing.T) {
 	first := submit(1, unique)[0]
 
 	i := killLeader(t, c, farm)
-	many := make(chan *tasks.Handle)
+	many := make(chan *tasks.Submitted)
 	for range 4 {
 		go func() {
 			h, err := c.Submit(t.Context(), unique)
 			if err != nil {
 				t.Error(err)
-				h = &tasks.Handle{}
+				h = &tasks.Submitted{}
 			}
 			many <- h
 		}()

@@ -52,7 +52,7 @@ func uniqueFlags(c *cli.Context, u *tasks.Unique) error {
 }
 
 // tellDuplicate says that nothing was submitted.
-func (a *app) tellDuplicate(h *tasks.Handle) {
+func (a *app) tellDuplicate(h *tasks.Submitted) {
 	if h.Duplicate {
 		a.io.talk("duplicate of task %s, which has the unique key", h.ID)
 	}
