@@ -166,7 +166,7 @@ func (n *Node) submit(c *call, s *api.Submit) {
 		return
 	}
 	cmd := &scheduler.Submit{ID: s.Id, Namespace: s.Namespace, Job: s.Job, Kind: scheduler.Run, Body: body,
-		Timeout: s.Timeout, Retries: s.Retries, Priority: s.Priority, Delay: s.Delay}
+		Timeout: s.Timeout, Retries: s.Retries, Priority: s.Priority, Delay: s.Delay, Options: optionsOf(s)}
 	if s.Wait {
 		n.run(c, cmd, func(t *scheduler.Task) { c.task(taskView(t)) })
 		return
@@ -238,6 +238,7 @@ func (n *Node) showTask(c *call, id string) {
 	n.fsm.View(func(s *scheduler.State) {
 		if x := s.Task(id); x != nil {
 			t = taskView(x)
+			t.Waiting = s.WaitsFor(x)
 		}
 	})
 	if t == nil {
