@@ -92,6 +92,10 @@ func (n *Node) write(c *call) {
 		n.simple(c, &scheduler.SealJob{ID: op.SealJob.GetId(), Total: op.SealJob.GetTotal()}, func() { n.showJob(c, op.SealJob.GetId()) })
 	case *api.Call_CancelJob:
 		n.simple(c, &scheduler.CancelJob{ID: op.CancelJob.GetId()}, func() { n.showJob(c, op.CancelJob.GetId()) })
+	case *api.Call_RetryTask:
+		n.retryTask(c, op.RetryTask)
+	case *api.Call_DropTask:
+		n.dropTask(c, op.DropTask)
 	default:
 		c.fail(api.Code_INVALID, "the call has no operation this farm knows")
 	}

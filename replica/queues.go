@@ -8,7 +8,7 @@ import (
 // optionsOf is what a request asks for beyond the fields of a plain task, nil when
 // that is nothing.
 func optionsOf(s *api.Submit) *scheduler.Options {
-	o := &scheduler.Options{Needs: s.Needs}
+	o := &scheduler.Options{Needs: s.Needs, Timing: timingOf(s)}
 	if o.None() {
 		return nil
 	}
@@ -20,4 +20,5 @@ func showOptions(v *api.Task, t *scheduler.Task) {
 	if o := t.Options; o != nil {
 		v.Needs = o.Needs
 	}
+	showTiming(v, t)
 }

@@ -86,36 +86,6 @@ func (n *Node) getJob(c *call, q *api.GetJob) {
 	}
 }
 
-func (n *Node) listTasks(c *call, q *api.ListTasks) {
-	limit := int(q.Limit)
-	if limit == 0 {
-		limit = 100
-	}
-	if limit > MaxListed {
-		c.fail(api.Code_LIMIT, "a list has at most %d tasks", MaxListed)
-		return
-	}
-	list := &api.TaskList{}
-	size := 0
-	add := func(tasks []*scheduler.Task) {
-		for _, t := range tasks {
-			if (q.State == "" || q.State == t.State.String()) && len(list.Tasks) < limit && size < MaxReplyBytes {
-				list.Tasks = append(list.Tasks, taskView(t))
-				size += len(t.Outcome)
-			}
-		}
-	}
-	n.fsm.View(func(s *scheduler.State) {
-		if q.State == "" || q.State == "queued" || q.State == "running" {
-			add(s.Live(q.Namespace, q.Job, scheduler.MaxLive))
-		}
-		if q.State != "queued" && q.State != "running" {
-			add(s.Finished(q.Namespace, q.Job, limit))
-		}
-	})
-	c.reply(&api.Reply{Seq: c.Seq, Result: &api.Reply_Tasks{Tasks: list}})
-}
-
 // listJobs finds jobs by their tasks: the state has no list of finished jobs.
 func (n *Node) listJobs(c *call, q *api.ListJobs) {
 	limit := int(q.Limit)

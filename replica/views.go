@@ -52,6 +52,9 @@ func impliedError(t *scheduler.Task) *api.TaskError {
 	case scheduler.Invalid:
 		return &api.TaskError{Kind: "invalid", Message: detail}
 	}
+	if v := verdict(t); v != nil {
+		return v
+	}
 	return &api.TaskError{Kind: "internal", Message: last}
 }
 

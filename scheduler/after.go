@@ -3,6 +3,7 @@ package scheduler
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // A task can wait for others. It is in no line meanwhile, so that it holds up nobody,
@@ -101,9 +102,9 @@ func (s *State) noteEnded(t *Task) {
 	o.ended = ended
 }
 
-// WaitsFor are the tasks that a task waits for and that are not final, none when it
+// Awaits are the tasks that a task waits for and that are not final, none when it
 // waits for none any more.
-func (t *Task) WaitsFor() (ids []string) {
+func (t *Task) Awaits() (ids []string) {
 	o := t.timing()
 	if t.State != Queued || o.judge() != undecided {
 		return nil
@@ -183,7 +184,7 @@ func (s *State) holdBack(t *Task) {
 	if n := s.namespaces[t.Namespace]; n != nil {
 		n.delayed++
 	}
-	for _, id := range t.WaitsFor() {
+	for _, id := range t.Awaits() {
 		s.dependents[id] = append(s.dependents[id], t)
 	}
 }
@@ -233,4 +234,13 @@ func (s *State) fire(x *Task) {
 			s.failDependent(t)
 		}
 	}
+}
+
+// describeAwaited is tasks that another waits for, for people.
+func describeAwaited(ids []string) string {
+	const named = 3
+	if len(ids) > named {
+		return fmt.Sprintf("tasks %s and %d more", strings.Join(ids[:named], ", "), len(ids)-named)
+	}
+	return "task " + strings.Join(ids, ", ")
 }

@@ -361,7 +361,7 @@ func (s *State) loadTask(t *Task) error {
 	switch {
 	case t.Namespace != "" && n == nil:
 		return fmt.Errorf("belongs to unknown namespace %q", t.Namespace)
-	case t.WaitsFor() != nil:
+	case t.Awaits() != nil:
 		s.holdBack(t)
 	case t.NotBefore > s.Clock && (n == nil || !s.backsOff(t)):
 		s.delay(t)

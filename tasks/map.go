@@ -60,6 +60,9 @@ type Map struct {
 	Timeout  time.Duration
 	Retries  int
 	Priority int
+	// Backoff, BackoffMax and Keep of each task, as in Task.
+	Backoff, BackoffMax time.Duration
+	Keep                time.Duration
 	// Labels that workers must have to be given the tasks.
 	Labels map[string]string
 }
@@ -364,6 +367,7 @@ func (m *mapper) chunk() *Task {
 	return &Task{
 		ID: chunkID(m.ID, m.first), Job: m.ID, First: m.first, Call: m.spec.Call, Inputs: m.part, Args: m.spec.Args,
 		Timeout: m.spec.Timeout, Retries: m.spec.Retries, Priority: m.spec.Priority, Labels: m.spec.Labels,
+		Backoff: m.spec.Backoff, BackoffMax: m.spec.BackoffMax, Keep: m.spec.Keep,
 	}
 }
 

@@ -118,23 +118,24 @@ var argKinds = map[string][]string{
 	"exec": {"ns", ""}, "repl": {"ns", ""}, "set": {"ns", "key", ""}, "get": {"ns", "key", ""}, "del": {"ns", "key", ""},
 	"scatter": {"ns", "key", ""}, "gather": {"ns", "key", ""},
 	"ns ls": {"ns"}, "ns show": {"ns"}, "ns rm": {"ns"}, "ns history": {"ns"}, "ns restore": {"ns"}, "ns fork": {"ns", ""}, "ns export": {"ns", ""},
-	"task show": {"task"}, "task cancel": {"task"}, "task wait": {"task"}, "logs": {"task"},
+	"task show": {"task"}, "task cancel": {"task"}, "task wait": {"task"}, "task retry": {"task"}, "task drop": {"task"}, "logs": {"task"},
 	"job show": {"job"}, "job wait": {"job"}, "job results": {"job"}, "job cancel": {"job"},
 	"node remove": {"node"}, "completion": {"shell"}, "help": {"verb"},
 }
 
 // flagKinds says the same of the values of flags, after their verb where it matters.
 var flagKinds = map[string]string{
-	"ns": "ns", "job": "job", "task ls state": "task state", "job ls state": "job state", "log-store": "log store", "log-level": "log level",
+	"ns": "ns", "job": "job", "task ls state": "task state", "task retry state": "parked state", "task drop state": "parked state", "after": "task", "job ls state": "job state", "log-store": "log store", "log-level": "log level",
 }
 
 // words that are always the same.
 var fixedWords = map[string][]string{
-	"shell":      slices.Sorted(maps.Keys(scripts)),
-	"task state": {"queued", "running", "succeeded", "failed", "cancelled"},
-	"job state":  jobStates,
-	"log store":  {"wal", "boltdb"},
-	"log level":  {"debug", "info", "warn", "error"},
+	"shell":        slices.Sorted(maps.Keys(scripts)),
+	"task state":   {"queued", "running", "succeeded", "failed", "cancelled"},
+	"parked state": {"failed", "cancelled"},
+	"job state":    jobStates,
+	"log store":    {"wal", "boltdb"},
+	"log level":    {"debug", "info", "warn", "error"},
 }
 
 // completions are what the last word may become.

@@ -123,6 +123,14 @@ func (f *fakeFarm) answer(c *api.Call) *api.Reply {
 			f.changed = make(chan struct{})
 		}
 		return f.taskCall(op.Cancel.Id, false)
+	case *api.Call_RetryTask:
+		return f.retry(op.RetryTask.Id)
+	case *api.Call_DropTask:
+		if t := f.tasks[op.DropTask.Id]; t != nil && t.State != "failed" {
+			return refuse(api.Code_CONFLICT, "task %s is %s", t.Id, t.State)
+		}
+		delete(f.tasks, op.DropTask.Id)
+		return taskReply(&api.Task{Id: op.DropTask.Id})
 	case *api.Call_ListTasks:
 		list := &api.TaskList{}
 		for _, id := range slices.Sorted(maps.Keys(f.tasks)) {
@@ -161,6 +169,20 @@ func (f *fakeFarm) taskCall(id string, wait bool) *api.Reply {
 	case wait && t.State == "running":
 		return nil
 	}
+	return taskReply(t)
+}
+
+func (f *fakeFarm) retry(id string) *api.Reply {
+	t := f.tasks[id]
+	switch {
+	case t == nil:
+		return refuse(api.Code_NOT_FOUND, "there is no task %s", id)
+	case t.State == "succeeded":
+		return refuse(api.Code_CONFLICT, "task %s succeeded", id)
+	}
+	t = proto.CloneOf(t)
+	t.State, t.Error = "queued", nil
+	f.tasks[id] = t
 	return taskReply(t)
 }
 

@@ -39,12 +39,18 @@ type taskJSON struct {
 	Submitted string            `json:"submitted,omitempty" about:"time it was accepted"`
 	Started   string            `json:"started,omitempty" about:"time the current or last attempt began"`
 	Finished  string            `json:"finished,omitempty" about:"time it ended"`
+	NotBefore string            `json:"not_before,omitempty" about:"time before which a queued task is not tried, for its delay or after a failure"`
+	Deadline  string            `json:"deadline,omitempty" about:"time at which it fails unless it has ended"`
+	Keep      string            `json:"keep,omitempty" about:"how long it is kept after its end, such as 48h0m0s; left out: the default"`
+	After     []string          `json:"after,omitempty" about:"tasks it runs after"`
+	AfterWhen tasks.When        `json:"after_when,omitempty" about:"what must have become of them: all (have succeeded), any (has succeeded), finished"`
+	Awaits    []string          `json:"awaits,omitempty" about:"those of after that have not ended, while it waits for them"`
 	Labels    map[string]string `json:"labels,omitempty" about:"its worker must have"`
 	Waiting   string            `json:"waiting,omitempty" about:"what a queued task waits for, in words; task show only"`
 }
 
 type errorJSON struct {
-	Kind    string   `json:"kind" about:"one of compile, not-allowed, panic, exit, crash, timeout, memory, cancelled, unserializable, limit, goroutine, call, conflict, not-found, invalid, lost, internal"`
+	Kind    string   `json:"kind" about:"one of compile, not-allowed, panic, exit, crash, timeout, memory, cancelled, unserializable, limit, goroutine, call, conflict, not-found, invalid, lost, expired, dependency, internal"`
 	Message string   `json:"message" about:"for people; positions in a cell are line:column"`
 	Stack   []string `json:"stack,omitempty" about:"of a panic, innermost first"`
 }
@@ -53,6 +59,10 @@ func jsonTask(i *tasks.Info) taskJSON {
 	t := taskJSON{ID: i.ID, Namespace: i.Namespace, Job: i.Job, State: i.State, Attempt: i.Attempt, Worker: i.Worker, Value: i.Value, Type: i.Type,
 		Results: i.Results, Causes: i.Causes, Submitted: jsonTime(i.Submitted), Started: jsonTime(i.Started), Finished: jsonTime(i.Finished),
 		Labels: some(i.Labels), Waiting: i.Waiting}
+	t.NotBefore, t.Deadline, t.After, t.AfterWhen, t.Awaits = jsonTime(i.NotBefore), jsonTime(i.Deadline), i.After, i.AfterWhen, i.Awaits
+	if i.Keep > 0 {
+		t.Keep = i.Keep.String()
+	}
 	if i.State.Final() { // only then it is known
 		t.Stdout, t.Stderr = &i.Stdout, &i.Stderr
 	}
@@ -236,7 +246,8 @@ type schema struct {
 
 // schemas has every verb that has --json.
 var schemas = []schema{
-	{[]string{"submit", "exec", "task ls", "task show", "task wait", "task cancel", "logs"}, "A task, one line each. `submit --detach` prints only its id.", taskJSON{}},
+	{[]string{"submit", "exec", "task ls", "task show", "task wait", "task cancel", "task retry", "logs"}, "A task, one line each. `submit --detach` and `task retry --all` print only its id.", taskJSON{}},
+	{[]string{"task drop"}, "With `--all` the id of each task that was dropped, otherwise nothing.", idJSON{}},
 	{[]string{"map"}, "With `--fold`, the last fold's task, as above. With `--detach`, the job. Otherwise its results, which are JSON without it; with `-o` each goes through the template.", nil},
 	{[]string{"job ls", "job show", "job wait", "job cancel"}, "A job, one line each.", jobJSON{}},
 	{[]string{"get"}, "A variable, one line for each namespace.", variableJSON{}},

@@ -30,7 +30,7 @@ func (a *app) submitCommand() *cli.Command {
 		UsageText: "farm submit [flags] FILE.go | -c CODE | -",
 		Description: "Prints what the task prints, and then its value as JSON. Without --ns the task runs in a fresh private context.\n" +
 			"Ctrl-C cancels the task.",
-		Flags: a.clientFlags(
+		Flags: a.clientFlags(append(append(startFlags(), retryFlags()...),
 			&cli.StringFlag{Name: "c", Usage: "the `CODE` itself, instead of a file", Destination: &o.code},
 			&cli.StringFlag{Name: "ns", Usage: "run in `NAMESPACE`", Destination: &o.task.Namespace},
 			&cli.StringFlag{Name: "id", Usage: "`ID` of the task: a second submit with it is the first one", Destination: &o.task.ID},
@@ -39,9 +39,8 @@ func (a *app) submitCommand() *cli.Command {
 			&cli.DurationFlag{Name: "timeout", Usage: "`TIME` one attempt may take (default: the farm's)", Destination: &o.task.Timeout},
 			&cli.IntFlag{Name: "retries", Usage: "try again up to `N` times when it fails", Destination: &o.task.Retries},
 			&cli.IntFlag{Name: "priority", Usage: "higher goes first", Destination: &o.task.Priority},
-			&cli.DurationFlag{Name: "delay", Usage: "do not start before this `TIME` has passed", Destination: &o.task.Delay},
 			labelFlag(),
-			&cli.BoolFlag{Name: "detach", Usage: "print the task's id and do not wait", Destination: &o.detach}),
+			&cli.BoolFlag{Name: "detach", Usage: "print the task's id and do not wait", Destination: &o.detach})...),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 0, 1)
 			if err != nil {
@@ -50,6 +49,9 @@ func (a *app) submitCommand() *cli.Command {
 			o.file, o.args, o.json = strings.Join(args, ""), c.StringSlice("arg"), c.Bool("json")
 			o.files = c.StringSlice("file")
 			if o.task.Labels, err = labelFlags("submit", c); err != nil {
+				return err
+			}
+			if err := errors.Join(readStart("submit", c, &o.task), readRetry("submit", c, &o.task)); err != nil {
 				return err
 			}
 			if err := o.validate(c.IsSet("c")); err != nil {
@@ -64,8 +66,8 @@ func (o *submitOptions) validate(hasCode bool) error {
 	if hasCode == (o.file != "") {
 		return usage("submit: give one of FILE.go, -c CODE and - (standard input)")
 	}
-	if o.task.Timeout < 0 || o.task.Delay < 0 || o.task.Retries < 0 {
-		return usage("submit: --timeout, --delay and --retries cannot be negative")
+	if o.task.Timeout < 0 || o.task.Retries < 0 {
+		return usage("submit: --timeout and --retries cannot be negative")
 	}
 	var err error
 	if o.task.Args, err = splitArgs("submit", o.args); err != nil {
@@ -107,7 +109,7 @@ func (a *app) runSubmit(ctx context.Context, addr string, o *submitOptions) erro
 		return err
 	}
 	defer conn.close()
-	if o.task.Namespace != "" && o.task.Delay == 0 {
+	if o.task.Namespace != "" && !startsLater(&o.task) {
 		if err := src.checkIn(ctx, conn, o.task.Namespace); err != nil {
 			return a.taskEnd(src, nil, err, "")
 		}
