@@ -98,16 +98,18 @@ const (
 	Ending_FAILURE            Ending = 2
 	Ending_PERMANENT          Ending = 3
 	Ending_STOPPED            Ending = 4
+	Ending_SNOOZED            Ending = 30 // put off: the attempt counts for nothing
 )
 
 // Enum value maps for Ending.
 var (
 	Ending_name = map[int32]string{
-		0: "ENDING_UNSPECIFIED",
-		1: "SUCCESS",
-		2: "FAILURE",
-		3: "PERMANENT",
-		4: "STOPPED",
+		0:  "ENDING_UNSPECIFIED",
+		1:  "SUCCESS",
+		2:  "FAILURE",
+		3:  "PERMANENT",
+		4:  "STOPPED",
+		30: "SNOOZED",
 	}
 	Ending_value = map[string]int32{
 		"ENDING_UNSPECIFIED": 0,
@@ -115,6 +117,7 @@ var (
 		"FAILURE":            2,
 		"PERMANENT":          3,
 		"STOPPED":            4,
+		"SNOOZED":            30,
 	}
 )
 
@@ -269,6 +272,7 @@ type Call struct {
 	//	*Call_GetSchedule
 	//	*Call_ListSchedules
 	//	*Call_ChangeSchedule
+	//	*Call_DrainWorker
 	Op            isCall_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -593,6 +597,15 @@ func (x *Call) GetChangeSchedule() *ChangeSchedule {
 	return nil
 }
 
+func (x *Call) GetDrainWorker() *DrainWorker {
+	if x != nil {
+		if x, ok := x.Op.(*Call_DrainWorker); ok {
+			return x.DrainWorker
+		}
+	}
+	return nil
+}
+
 type isCall_Op interface {
 	isCall_Op()
 }
@@ -713,6 +726,10 @@ type Call_ChangeSchedule struct {
 	ChangeSchedule *ChangeSchedule `protobuf:"bytes,115,opt,name=change_schedule,json=changeSchedule,proto3,oneof"`
 }
 
+type Call_DrainWorker struct {
+	DrainWorker *DrainWorker `protobuf:"bytes,120,opt,name=drain_worker,json=drainWorker,proto3,oneof"`
+}
+
 func (*Call_Submit) isCall_Op() {}
 
 func (*Call_Wait) isCall_Op() {}
@@ -771,6 +788,8 @@ func (*Call_ListSchedules) isCall_Op() {}
 
 func (*Call_ChangeSchedule) isCall_Op() {}
 
+func (*Call_DrainWorker) isCall_Op() {}
+
 type Reply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Seq   uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
@@ -790,6 +809,7 @@ type Reply struct {
 	//	*Reply_Queues
 	//	*Reply_Schedule
 	//	*Reply_Schedules
+	//	*Reply_Worker
 	Result        isReply_Result `protobuf_oneof:"result"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -961,6 +981,15 @@ func (x *Reply) GetSchedules() *ScheduleList {
 	return nil
 }
 
+func (x *Reply) GetWorker() *WorkerInfo {
+	if x != nil {
+		if x, ok := x.Result.(*Reply_Worker); ok {
+			return x.Worker
+		}
+	}
+	return nil
+}
+
 type isReply_Result interface {
 	isReply_Result()
 }
@@ -1013,6 +1042,10 @@ type Reply_Schedules struct {
 	Schedules *ScheduleList `protobuf:"bytes,114,opt,name=schedules,proto3,oneof"`
 }
 
+type Reply_Worker struct {
+	Worker *WorkerInfo `protobuf:"bytes,120,opt,name=worker,proto3,oneof"` // of DrainWorker
+}
+
 func (*Reply_Task) isReply_Result() {}
 
 func (*Reply_Tasks) isReply_Result() {}
@@ -1036,6 +1069,8 @@ func (*Reply_Queues) isReply_Result() {}
 func (*Reply_Schedule) isReply_Result() {}
 
 func (*Reply_Schedules) isReply_Result() {}
+
+func (*Reply_Worker) isReply_Result() {}
 
 type Error struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1099,6 +1134,8 @@ type Work struct {
 	First         uint64                 `protobuf:"varint,5,opt,name=first,proto3" json:"first,omitempty"`                                                                          // with call: the position of the first input in its job
 	Set           *SetKey                `protobuf:"bytes,6,opt,name=set,proto3" json:"set,omitempty"`                                                                               // instead of source: set a variable through the engine
 	Files         map[string][]byte      `protobuf:"bytes,7,rep,name=files,proto3" json:"files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // that the code can read, by name
+	Handler       string                 `protobuf:"bytes,30,opt,name=handler,proto3" json:"handler,omitempty"`                                                                      // instead of source: a compiled function of a user's worker, by name
+	Input         []byte                 `protobuf:"bytes,31,opt,name=input,proto3" json:"input,omitempty"`                                                                          // of the handler, JSON
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1178,6 +1215,20 @@ func (x *Work) GetSet() *SetKey {
 func (x *Work) GetFiles() map[string][]byte {
 	if x != nil {
 		return x.Files
+	}
+	return nil
+}
+
+func (x *Work) GetHandler() string {
+	if x != nil {
+		return x.Handler
+	}
+	return ""
+}
+
+func (x *Work) GetInput() []byte {
+	if x != nil {
+		return x.Input
 	}
 	return nil
 }
@@ -3519,6 +3570,59 @@ func (*GetStatus) Descriptor() ([]byte, []int) {
 	return file_farm_proto_rawDescGZIP(), []int{42}
 }
 
+// DrainWorker asks for a worker to be given nothing new, or to be used again.
+type DrainWorker struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Worker        string                 `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
+	Undo          bool                   `protobuf:"varint,2,opt,name=undo,proto3" json:"undo,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainWorker) Reset() {
+	*x = DrainWorker{}
+	mi := &file_farm_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainWorker) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainWorker) ProtoMessage() {}
+
+func (x *DrainWorker) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainWorker.ProtoReflect.Descriptor instead.
+func (*DrainWorker) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *DrainWorker) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *DrainWorker) GetUndo() bool {
+	if x != nil {
+		return x.Undo
+	}
+	return false
+}
+
 type Task struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -3540,7 +3644,8 @@ type Task struct {
 	Causes        []string               `protobuf:"bytes,17,rep,name=causes,proto3" json:"causes,omitempty"`   // of earlier attempts
 	Results       [][]byte               `protobuf:"bytes,18,rep,name=results,proto3" json:"results,omitempty"` // of a call with inputs: JSON, in their order
 	Order         uint64                 `protobuf:"varint,19,opt,name=order,proto3" json:"order,omitempty"`
-	Queue         string                 `protobuf:"bytes,110,opt,name=queue,proto3" json:"queue,omitempty"` // of a task that a worker carries out
+	Progress      *Progress              `protobuf:"bytes,30,opt,name=progress,proto3" json:"progress,omitempty"` // while it runs: what the attempt last said
+	Queue         string                 `protobuf:"bytes,110,opt,name=queue,proto3" json:"queue,omitempty"`      // of a task that a worker carries out
 	Key           string                 `protobuf:"bytes,111,opt,name=key,proto3" json:"key,omitempty"`
 	Needs         []string               `protobuf:"bytes,112,rep,name=needs,proto3" json:"needs,omitempty"`
 	Unique        string                 `protobuf:"bytes,113,opt,name=unique,proto3" json:"unique,omitempty"`   // its unique key
@@ -3557,7 +3662,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3569,7 +3674,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3582,7 +3687,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{43}
+	return file_farm_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Task) GetId() string {
@@ -3718,6 +3823,13 @@ func (x *Task) GetOrder() uint64 {
 	return 0
 }
 
+func (x *Task) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
 func (x *Task) GetQueue() string {
 	if x != nil {
 		return x.Queue
@@ -3797,7 +3909,8 @@ func (x *Task) GetKeep() int64 {
 
 // TaskError says why a task failed. Kinds: compile, not-allowed, panic, exit,
 // crash, timeout, memory, cancelled, unserializable, limit, goroutine, call,
-// conflict, not-found, invalid, lost, expired, dependency, internal.
+// conflict, not-found, invalid, lost, expired, dependency, internal; of a handler also error (what it
+// returned) and stuck (it gave no sign of life for the time it had promised).
 type TaskError struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
@@ -3809,7 +3922,7 @@ type TaskError struct {
 
 func (x *TaskError) Reset() {
 	*x = TaskError{}
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3821,7 +3934,7 @@ func (x *TaskError) String() string {
 func (*TaskError) ProtoMessage() {}
 
 func (x *TaskError) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3834,7 +3947,7 @@ func (x *TaskError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskError.ProtoReflect.Descriptor instead.
 func (*TaskError) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{44}
+	return file_farm_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *TaskError) GetKind() string {
@@ -3875,7 +3988,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3887,7 +4000,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3900,7 +4013,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{45}
+	return file_farm_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Outcome) GetValue() []byte {
@@ -3969,7 +4082,7 @@ type TaskList struct {
 
 func (x *TaskList) Reset() {
 	*x = TaskList{}
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3981,7 +4094,7 @@ func (x *TaskList) String() string {
 func (*TaskList) ProtoMessage() {}
 
 func (x *TaskList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3994,7 +4107,7 @@ func (x *TaskList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskList.ProtoReflect.Descriptor instead.
 func (*TaskList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{46}
+	return file_farm_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *TaskList) GetTasks() []*Task {
@@ -4022,7 +4135,7 @@ type Variable struct {
 
 func (x *Variable) Reset() {
 	*x = Variable{}
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4034,7 +4147,7 @@ func (x *Variable) String() string {
 func (*Variable) ProtoMessage() {}
 
 func (x *Variable) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4047,7 +4160,7 @@ func (x *Variable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Variable.ProtoReflect.Descriptor instead.
 func (*Variable) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{47}
+	return file_farm_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Variable) GetJson() []byte {
@@ -4081,7 +4194,7 @@ type NamespaceList struct {
 
 func (x *NamespaceList) Reset() {
 	*x = NamespaceList{}
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4093,7 +4206,7 @@ func (x *NamespaceList) String() string {
 func (*NamespaceList) ProtoMessage() {}
 
 func (x *NamespaceList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4106,7 +4219,7 @@ func (x *NamespaceList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamespaceList.ProtoReflect.Descriptor instead.
 func (*NamespaceList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{48}
+	return file_farm_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *NamespaceList) GetNamespaces() []*Namespace {
@@ -4143,7 +4256,7 @@ type Namespace struct {
 
 func (x *Namespace) Reset() {
 	*x = Namespace{}
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4155,7 +4268,7 @@ func (x *Namespace) String() string {
 func (*Namespace) ProtoMessage() {}
 
 func (x *Namespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4168,7 +4281,7 @@ func (x *Namespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Namespace.ProtoReflect.Descriptor instead.
 func (*Namespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{49}
+	return file_farm_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Namespace) GetName() string {
@@ -4265,7 +4378,7 @@ type History struct {
 
 func (x *History) Reset() {
 	*x = History{}
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4277,7 +4390,7 @@ func (x *History) String() string {
 func (*History) ProtoMessage() {}
 
 func (x *History) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4290,7 +4403,7 @@ func (x *History) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use History.ProtoReflect.Descriptor instead.
 func (*History) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{50}
+	return file_farm_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *History) GetVersions() []*Version {
@@ -4313,7 +4426,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4325,7 +4438,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4338,7 +4451,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{51}
+	return file_farm_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Version) GetNumber() uint64 {
@@ -4388,7 +4501,7 @@ type VariableInfo struct {
 
 func (x *VariableInfo) Reset() {
 	*x = VariableInfo{}
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4400,7 +4513,7 @@ func (x *VariableInfo) String() string {
 func (*VariableInfo) ProtoMessage() {}
 
 func (x *VariableInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4413,7 +4526,7 @@ func (x *VariableInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VariableInfo.ProtoReflect.Descriptor instead.
 func (*VariableInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{52}
+	return file_farm_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *VariableInfo) GetName() string {
@@ -4455,7 +4568,7 @@ type Declaration struct {
 
 func (x *Declaration) Reset() {
 	*x = Declaration{}
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4467,7 +4580,7 @@ func (x *Declaration) String() string {
 func (*Declaration) ProtoMessage() {}
 
 func (x *Declaration) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4480,7 +4593,7 @@ func (x *Declaration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Declaration.ProtoReflect.Descriptor instead.
 func (*Declaration) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{53}
+	return file_farm_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Declaration) GetName() string {
@@ -4524,7 +4637,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4536,7 +4649,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4549,7 +4662,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{54}
+	return file_farm_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Job) GetId() string {
@@ -4645,7 +4758,7 @@ type JobList struct {
 
 func (x *JobList) Reset() {
 	*x = JobList{}
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4657,7 +4770,7 @@ func (x *JobList) String() string {
 func (*JobList) ProtoMessage() {}
 
 func (x *JobList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4670,7 +4783,7 @@ func (x *JobList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobList.ProtoReflect.Descriptor instead.
 func (*JobList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{55}
+	return file_farm_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *JobList) GetJobs() []*Job {
@@ -4698,7 +4811,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4710,7 +4823,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4723,7 +4836,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{56}
+	return file_farm_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Status) GetLeader() string {
@@ -4823,7 +4936,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4835,7 +4948,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4848,7 +4961,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{57}
+	return file_farm_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -4996,7 +5109,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5008,7 +5121,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5021,7 +5134,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{58}
+	return file_farm_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Mark) GetIndex() uint64 {
@@ -5056,7 +5169,7 @@ type WorkerInfo struct {
 
 func (x *WorkerInfo) Reset() {
 	*x = WorkerInfo{}
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5068,7 +5181,7 @@ func (x *WorkerInfo) String() string {
 func (*WorkerInfo) ProtoMessage() {}
 
 func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5081,7 +5194,7 @@ func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerInfo.ProtoReflect.Descriptor instead.
 func (*WorkerInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{59}
+	return file_farm_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *WorkerInfo) GetId() string {
@@ -5149,7 +5262,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5161,7 +5274,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5174,7 +5287,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{60}
+	return file_farm_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *WatchRequest) GetId() string {
@@ -5199,7 +5312,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5211,7 +5324,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5224,7 +5337,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{61}
+	return file_farm_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Event) GetEvent() isEvent_Event {
@@ -5310,7 +5423,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5322,7 +5435,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5335,7 +5448,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{62}
+	return file_farm_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Output) GetTask() string {
@@ -5372,13 +5485,14 @@ type Progress struct {
 	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	Done          int64                  `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`
 	Total         int64                  `protobuf:"varint,4,opt,name=total,proto3" json:"total,omitempty"`
+	Message       string                 `protobuf:"bytes,30,opt,name=message,proto3" json:"message,omitempty"` // for people, at most 256 bytes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_farm_proto_msgTypes[63]
+	mi := &file_farm_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5390,7 +5504,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[63]
+	mi := &file_farm_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5403,7 +5517,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{63}
+	return file_farm_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Progress) GetTask() string {
@@ -5434,6 +5548,13 @@ func (x *Progress) GetTotal() int64 {
 	return 0
 }
 
+func (x *Progress) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // FromWorker: the first message is a Hello and nothing else.
 type FromWorker struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -5446,13 +5567,14 @@ type FromWorker struct {
 	Progress      []*Progress            `protobuf:"bytes,7,rep,name=progress,proto3" json:"progress,omitempty"`
 	Draining      bool                   `protobuf:"varint,8,opt,name=draining,proto3" json:"draining,omitempty"`  // the worker is stopping: it wants nothing new
 	Isolation     string                 `protobuf:"bytes,9,opt,name=isolation,proto3" json:"isolation,omitempty"` // of its child processes, see WorkerInfo; said once on each stream
+	Resize        *Slots                 `protobuf:"bytes,30,opt,name=resize,proto3" json:"resize,omitempty"`      // the worker has another number of slots from now on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FromWorker) Reset() {
 	*x = FromWorker{}
-	mi := &file_farm_proto_msgTypes[64]
+	mi := &file_farm_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5464,7 +5586,7 @@ func (x *FromWorker) String() string {
 func (*FromWorker) ProtoMessage() {}
 
 func (x *FromWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[64]
+	mi := &file_farm_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5477,7 +5599,7 @@ func (x *FromWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromWorker.ProtoReflect.Descriptor instead.
 func (*FromWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{64}
+	return file_farm_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *FromWorker) GetHello() *Hello {
@@ -5543,6 +5665,57 @@ func (x *FromWorker) GetIsolation() string {
 	return ""
 }
 
+func (x *FromWorker) GetResize() *Slots {
+	if x != nil {
+		return x.Resize
+	}
+	return nil
+}
+
+type Slots struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Slots         uint32                 `protobuf:"varint,1,opt,name=slots,proto3" json:"slots,omitempty"` // 0: none for the time being
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Slots) Reset() {
+	*x = Slots{}
+	mi := &file_farm_proto_msgTypes[66]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Slots) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Slots) ProtoMessage() {}
+
+func (x *Slots) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[66]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Slots.ProtoReflect.Descriptor instead.
+func (*Slots) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{66}
+}
+
+func (x *Slots) GetSlots() uint32 {
+	if x != nil {
+		return x.Slots
+	}
+	return 0
+}
+
 type Hello struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Worker        string                 `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
@@ -5551,14 +5724,15 @@ type Hello struct {
 	Slots         uint32                 `protobuf:"varint,4,opt,name=slots,proto3" json:"slots,omitempty"`
 	Holds         []*AttemptRef          `protobuf:"bytes,5,rep,name=holds,proto3" json:"holds,omitempty"` // attempts it has and the leader has not answered
 	Began         []*AttemptRef          `protobuf:"bytes,6,rep,name=began,proto3" json:"began,omitempty"` // of them, those that run or ran
-	Has           []string               `protobuf:"bytes,10,rep,name=has,proto3" json:"has,omitempty"`    // labels and handlers, sorted: "label:key=value", "handler:name"
+	Has           []string               `protobuf:"bytes,10,rep,name=has,proto3" json:"has,omitempty"`    // labels and handlers, sorted: "label:key=value", "handler:name". A worker that has a handler runs handlers only
+	Echo          bool                   `protobuf:"varint,31,opt,name=echo,proto3" json:"echo,omitempty"` // an empty message every beat, so that the worker notices when the leader is gone
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_farm_proto_msgTypes[65]
+	mi := &file_farm_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5570,7 +5744,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[65]
+	mi := &file_farm_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5583,7 +5757,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{65}
+	return file_farm_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Hello) GetWorker() string {
@@ -5635,6 +5809,13 @@ func (x *Hello) GetHas() []string {
 	return nil
 }
 
+func (x *Hello) GetEcho() bool {
+	if x != nil {
+		return x.Echo
+	}
+	return false
+}
+
 type AttemptRef struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Task          string                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
@@ -5645,7 +5826,7 @@ type AttemptRef struct {
 
 func (x *AttemptRef) Reset() {
 	*x = AttemptRef{}
-	mi := &file_farm_proto_msgTypes[66]
+	mi := &file_farm_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5657,7 +5838,7 @@ func (x *AttemptRef) String() string {
 func (*AttemptRef) ProtoMessage() {}
 
 func (x *AttemptRef) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[66]
+	mi := &file_farm_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5670,7 +5851,7 @@ func (x *AttemptRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptRef.ProtoReflect.Descriptor instead.
 func (*AttemptRef) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{66}
+	return file_farm_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *AttemptRef) GetTask() string {
@@ -5699,13 +5880,14 @@ type Complete struct {
 	Delete        []string               `protobuf:"bytes,8,rep,name=delete,proto3" json:"delete,omitempty"` // sorted
 	Outcome       *Outcome               `protobuf:"bytes,9,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	Took          int64                  `protobuf:"varint,10,opt,name=took,proto3" json:"took,omitempty"`
+	Wait          int64                  `protobuf:"varint,30,opt,name=wait,proto3" json:"wait,omitempty"` // with SNOOZED: how long the task is to be put off
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Complete) Reset() {
 	*x = Complete{}
-	mi := &file_farm_proto_msgTypes[67]
+	mi := &file_farm_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5717,7 +5899,7 @@ func (x *Complete) String() string {
 func (*Complete) ProtoMessage() {}
 
 func (x *Complete) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[67]
+	mi := &file_farm_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5730,7 +5912,7 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{67}
+	return file_farm_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Complete) GetTask() string {
@@ -5803,6 +5985,13 @@ func (x *Complete) GetTook() int64 {
 	return 0
 }
 
+func (x *Complete) GetWait() int64 {
+	if x != nil {
+		return x.Wait
+	}
+	return 0
+}
+
 type Item struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -5815,7 +6004,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_farm_proto_msgTypes[68]
+	mi := &file_farm_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5827,7 +6016,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[68]
+	mi := &file_farm_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5840,7 +6029,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{68}
+	return file_farm_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Item) GetKey() string {
@@ -5882,7 +6071,7 @@ type Manifest struct {
 
 func (x *Manifest) Reset() {
 	*x = Manifest{}
-	mi := &file_farm_proto_msgTypes[69]
+	mi := &file_farm_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5894,7 +6083,7 @@ func (x *Manifest) String() string {
 func (*Manifest) ProtoMessage() {}
 
 func (x *Manifest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[69]
+	mi := &file_farm_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5907,7 +6096,7 @@ func (x *Manifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
 func (*Manifest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{69}
+	return file_farm_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Manifest) GetSize() uint64 {
@@ -5934,7 +6123,7 @@ type OfferParts struct {
 
 func (x *OfferParts) Reset() {
 	*x = OfferParts{}
-	mi := &file_farm_proto_msgTypes[70]
+	mi := &file_farm_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5946,7 +6135,7 @@ func (x *OfferParts) String() string {
 func (*OfferParts) ProtoMessage() {}
 
 func (x *OfferParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[70]
+	mi := &file_farm_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5959,7 +6148,7 @@ func (x *OfferParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferParts.ProtoReflect.Descriptor instead.
 func (*OfferParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{70}
+	return file_farm_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *OfferParts) GetHashes() []byte {
@@ -5986,7 +6175,7 @@ type PartsNeeded struct {
 
 func (x *PartsNeeded) Reset() {
 	*x = PartsNeeded{}
-	mi := &file_farm_proto_msgTypes[71]
+	mi := &file_farm_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5998,7 +6187,7 @@ func (x *PartsNeeded) String() string {
 func (*PartsNeeded) ProtoMessage() {}
 
 func (x *PartsNeeded) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[71]
+	mi := &file_farm_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6011,7 +6200,7 @@ func (x *PartsNeeded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsNeeded.ProtoReflect.Descriptor instead.
 func (*PartsNeeded) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{71}
+	return file_farm_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *PartsNeeded) GetError() *Error {
@@ -6039,7 +6228,7 @@ type PutParts struct {
 
 func (x *PutParts) Reset() {
 	*x = PutParts{}
-	mi := &file_farm_proto_msgTypes[72]
+	mi := &file_farm_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6051,7 +6240,7 @@ func (x *PutParts) String() string {
 func (*PutParts) ProtoMessage() {}
 
 func (x *PutParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[72]
+	mi := &file_farm_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6064,7 +6253,7 @@ func (x *PutParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutParts.ProtoReflect.Descriptor instead.
 func (*PutParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{72}
+	return file_farm_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *PutParts) GetOwner() string {
@@ -6097,7 +6286,7 @@ type PartsKept struct {
 
 func (x *PartsKept) Reset() {
 	*x = PartsKept{}
-	mi := &file_farm_proto_msgTypes[73]
+	mi := &file_farm_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6109,7 +6298,7 @@ func (x *PartsKept) String() string {
 func (*PartsKept) ProtoMessage() {}
 
 func (x *PartsKept) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[73]
+	mi := &file_farm_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6122,7 +6311,7 @@ func (x *PartsKept) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsKept.ProtoReflect.Descriptor instead.
 func (*PartsKept) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{73}
+	return file_farm_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *PartsKept) GetError() *Error {
@@ -6142,7 +6331,7 @@ type GetParts struct {
 
 func (x *GetParts) Reset() {
 	*x = GetParts{}
-	mi := &file_farm_proto_msgTypes[74]
+	mi := &file_farm_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6154,7 +6343,7 @@ func (x *GetParts) String() string {
 func (*GetParts) ProtoMessage() {}
 
 func (x *GetParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[74]
+	mi := &file_farm_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6167,7 +6356,7 @@ func (x *GetParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetParts.ProtoReflect.Descriptor instead.
 func (*GetParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{74}
+	return file_farm_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *GetParts) GetHashes() []byte {
@@ -6194,7 +6383,7 @@ type PartsFound struct {
 
 func (x *PartsFound) Reset() {
 	*x = PartsFound{}
-	mi := &file_farm_proto_msgTypes[75]
+	mi := &file_farm_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6206,7 +6395,7 @@ func (x *PartsFound) String() string {
 func (*PartsFound) ProtoMessage() {}
 
 func (x *PartsFound) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[75]
+	mi := &file_farm_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6219,7 +6408,7 @@ func (x *PartsFound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsFound.ProtoReflect.Descriptor instead.
 func (*PartsFound) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{75}
+	return file_farm_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *PartsFound) GetError() *Error {
@@ -6246,7 +6435,7 @@ type ToWorker struct {
 
 func (x *ToWorker) Reset() {
 	*x = ToWorker{}
-	mi := &file_farm_proto_msgTypes[76]
+	mi := &file_farm_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6258,7 +6447,7 @@ func (x *ToWorker) String() string {
 func (*ToWorker) ProtoMessage() {}
 
 func (x *ToWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[76]
+	mi := &file_farm_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6271,7 +6460,7 @@ func (x *ToWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToWorker.ProtoReflect.Descriptor instead.
 func (*ToWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{76}
+	return file_farm_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *ToWorker) GetInstructions() []*Instruction {
@@ -6299,7 +6488,7 @@ type Instruction struct {
 
 func (x *Instruction) Reset() {
 	*x = Instruction{}
-	mi := &file_farm_proto_msgTypes[77]
+	mi := &file_farm_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6311,7 +6500,7 @@ func (x *Instruction) String() string {
 func (*Instruction) ProtoMessage() {}
 
 func (x *Instruction) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[77]
+	mi := &file_farm_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6324,7 +6513,7 @@ func (x *Instruction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instruction.ProtoReflect.Descriptor instead.
 func (*Instruction) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{77}
+	return file_farm_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *Instruction) GetDo() isInstruction_Do {
@@ -6453,7 +6642,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_farm_proto_msgTypes[78]
+	mi := &file_farm_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6465,7 +6654,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[78]
+	mi := &file_farm_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6478,7 +6667,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{78}
+	return file_farm_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *Welcome) GetLease() int64 {
@@ -6515,7 +6704,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_farm_proto_msgTypes[79]
+	mi := &file_farm_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6527,7 +6716,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[79]
+	mi := &file_farm_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6540,7 +6729,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{79}
+	return file_farm_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *Assign) GetTask() string {
@@ -6640,7 +6829,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_farm_proto_msgTypes[80]
+	mi := &file_farm_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6652,7 +6841,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[80]
+	mi := &file_farm_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6665,7 +6854,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{80}
+	return file_farm_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *Load) GetVersion() uint64 {
@@ -6698,7 +6887,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_farm_proto_msgTypes[81]
+	mi := &file_farm_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6710,7 +6899,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[81]
+	mi := &file_farm_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6723,7 +6912,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{81}
+	return file_farm_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *InfoRequest) GetHash() bool {
@@ -6744,7 +6933,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_farm_proto_msgTypes[82]
+	mi := &file_farm_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6756,7 +6945,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[82]
+	mi := &file_farm_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6769,7 +6958,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{82}
+	return file_farm_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *JoinRequest) GetId() string {
@@ -6802,7 +6991,7 @@ type HandOverRequest struct {
 
 func (x *HandOverRequest) Reset() {
 	*x = HandOverRequest{}
-	mi := &file_farm_proto_msgTypes[83]
+	mi := &file_farm_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6814,7 +7003,7 @@ func (x *HandOverRequest) String() string {
 func (*HandOverRequest) ProtoMessage() {}
 
 func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[83]
+	mi := &file_farm_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6827,7 +7016,7 @@ func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOverRequest.ProtoReflect.Descriptor instead.
 func (*HandOverRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{83}
+	return file_farm_proto_rawDescGZIP(), []int{85}
 }
 
 type RemoveRequest struct {
@@ -6839,7 +7028,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_farm_proto_msgTypes[84]
+	mi := &file_farm_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6851,7 +7040,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[84]
+	mi := &file_farm_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6864,7 +7053,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{84}
+	return file_farm_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -6884,7 +7073,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_farm_proto_msgTypes[85]
+	mi := &file_farm_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6896,7 +7085,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[85]
+	mi := &file_farm_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6909,7 +7098,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{85}
+	return file_farm_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *JoinReply) GetError() *Error {
@@ -6935,7 +7124,7 @@ const file_farm_proto_rawDesc = "" +
 	"\x05Calls\x12#\n" +
 	"\x05calls\x18\x01 \x03(\v2\r.farm.v1.CallR\x05calls\"3\n" +
 	"\aReplies\x12(\n" +
-	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\x95\f\n" +
+	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\xd0\f\n" +
 	"\x04Call\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1c\n" +
 	"\tforwarded\x18\x02 \x01(\bR\tforwarded\x12\x14\n" +
@@ -6974,8 +7163,9 @@ const file_farm_proto_rawDesc = "" +
 	"\fput_schedule\x18p \x01(\v2\x14.farm.v1.PutScheduleH\x00R\vputSchedule\x129\n" +
 	"\fget_schedule\x18q \x01(\v2\x14.farm.v1.GetScheduleH\x00R\vgetSchedule\x12?\n" +
 	"\x0elist_schedules\x18r \x01(\v2\x16.farm.v1.ListSchedulesH\x00R\rlistSchedules\x12B\n" +
-	"\x0fchange_schedule\x18s \x01(\v2\x17.farm.v1.ChangeScheduleH\x00R\x0echangeScheduleB\x04\n" +
-	"\x02op\"\x83\x05\n" +
+	"\x0fchange_schedule\x18s \x01(\v2\x17.farm.v1.ChangeScheduleH\x00R\x0echangeSchedule\x129\n" +
+	"\fdrain_worker\x18x \x01(\v2\x14.farm.v1.DrainWorkerH\x00R\vdrainWorkerB\x04\n" +
+	"\x02op\"\xb2\x05\n" +
 	"\x05Reply\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12$\n" +
 	"\x05error\x18\x02 \x01(\v2\x0e.farm.v1.ErrorR\x05error\x12\x10\n" +
@@ -6994,11 +7184,12 @@ const file_farm_proto_rawDesc = "" +
 	"\x06status\x18( \x01(\v2\x0f.farm.v1.StatusH\x00R\x06status\x12,\n" +
 	"\x06queues\x18d \x01(\v2\x12.farm.v1.QueueListH\x00R\x06queues\x12/\n" +
 	"\bschedule\x18p \x01(\v2\x11.farm.v1.ScheduleH\x00R\bschedule\x125\n" +
-	"\tschedules\x18r \x01(\v2\x15.farm.v1.ScheduleListH\x00R\tschedulesB\b\n" +
+	"\tschedules\x18r \x01(\v2\x15.farm.v1.ScheduleListH\x00R\tschedules\x12-\n" +
+	"\x06worker\x18x \x01(\v2\x13.farm.v1.WorkerInfoH\x00R\x06workerB\b\n" +
 	"\x06result\"D\n" +
 	"\x05Error\x12!\n" +
 	"\x04code\x18\x01 \x01(\x0e2\r.farm.v1.CodeR\x04code\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\xd3\x02\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\x83\x03\n" +
 	"\x04Work\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12\x16\n" +
@@ -7006,7 +7197,9 @@ const file_farm_proto_rawDesc = "" +
 	"\x04args\x18\x04 \x03(\v2\x17.farm.v1.Work.ArgsEntryR\x04args\x12\x14\n" +
 	"\x05first\x18\x05 \x01(\x04R\x05first\x12!\n" +
 	"\x03set\x18\x06 \x01(\v2\x0f.farm.v1.SetKeyR\x03set\x12.\n" +
-	"\x05files\x18\a \x03(\v2\x18.farm.v1.Work.FilesEntryR\x05files\x1a7\n" +
+	"\x05files\x18\a \x03(\v2\x18.farm.v1.Work.FilesEntryR\x05files\x12\x18\n" +
+	"\ahandler\x18\x1e \x01(\tR\ahandler\x12\x14\n" +
+	"\x05input\x18\x1f \x01(\fR\x05input\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a8\n" +
@@ -7187,7 +7380,10 @@ const file_farm_proto_rawDesc = "" +
 	"\bListJobs\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\"\v\n" +
-	"\tGetStatus\"\xf8\x05\n" +
+	"\tGetStatus\"9\n" +
+	"\vDrainWorker\x12\x16\n" +
+	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x12\n" +
+	"\x04undo\x18\x02 \x01(\bR\x04undo\"\xa7\x06\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
@@ -7210,7 +7406,8 @@ const file_farm_proto_rawDesc = "" +
 	"\bfinished\x18\x10 \x01(\x03R\bfinished\x12\x16\n" +
 	"\x06causes\x18\x11 \x03(\tR\x06causes\x12\x18\n" +
 	"\aresults\x18\x12 \x03(\fR\aresults\x12\x14\n" +
-	"\x05order\x18\x13 \x01(\x04R\x05order\x12\x14\n" +
+	"\x05order\x18\x13 \x01(\x04R\x05order\x12-\n" +
+	"\bprogress\x18\x1e \x01(\v2\x11.farm.v1.ProgressR\bprogress\x12\x14\n" +
 	"\x05queue\x18n \x01(\tR\x05queue\x12\x10\n" +
 	"\x03key\x18o \x01(\tR\x03key\x12\x14\n" +
 	"\x05needs\x18p \x03(\tR\x05needs\x12\x16\n" +
@@ -7363,12 +7560,13 @@ const file_farm_proto_rawDesc = "" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x16\n" +
 	"\x06stderr\x18\x03 \x01(\bR\x06stderr\x12\x12\n" +
-	"\x04data\x18\x04 \x01(\fR\x04data\"b\n" +
+	"\x04data\x18\x04 \x01(\fR\x04data\"|\n" +
 	"\bProgress\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x12\n" +
 	"\x04done\x18\x03 \x01(\x03R\x04done\x12\x14\n" +
-	"\x05total\x18\x04 \x01(\x03R\x05total\"\xe9\x02\n" +
+	"\x05total\x18\x04 \x01(\x03R\x05total\x12\x18\n" +
+	"\amessage\x18\x1e \x01(\tR\amessage\"\x91\x03\n" +
 	"\n" +
 	"FromWorker\x12$\n" +
 	"\x05hello\x18\x01 \x01(\v2\x0e.farm.v1.HelloR\x05hello\x12/\n" +
@@ -7379,7 +7577,10 @@ const file_farm_proto_rawDesc = "" +
 	"\aoutputs\x18\x06 \x03(\v2\x0f.farm.v1.OutputR\aoutputs\x12-\n" +
 	"\bprogress\x18\a \x03(\v2\x11.farm.v1.ProgressR\bprogress\x12\x1a\n" +
 	"\bdraining\x18\b \x01(\bR\bdraining\x12\x1c\n" +
-	"\tisolation\x18\t \x01(\tR\tisolation\"\xd3\x01\n" +
+	"\tisolation\x18\t \x01(\tR\tisolation\x12&\n" +
+	"\x06resize\x18\x1e \x01(\v2\x0e.farm.v1.SlotsR\x06resize\"\x1d\n" +
+	"\x05Slots\x12\x14\n" +
+	"\x05slots\x18\x01 \x01(\rR\x05slots\"\xe7\x01\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x12\n" +
@@ -7388,11 +7589,12 @@ const file_farm_proto_rawDesc = "" +
 	"\x05holds\x18\x05 \x03(\v2\x13.farm.v1.AttemptRefR\x05holds\x12)\n" +
 	"\x05began\x18\x06 \x03(\v2\x13.farm.v1.AttemptRefR\x05began\x12\x10\n" +
 	"\x03has\x18\n" +
-	" \x03(\tR\x03has\":\n" +
+	" \x03(\tR\x03has\x12\x12\n" +
+	"\x04echo\x18\x1f \x01(\bR\x04echo\":\n" +
 	"\n" +
 	"AttemptRef\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
-	"\aattempt\x18\x02 \x01(\rR\aattempt\"\x9a\x02\n" +
+	"\aattempt\x18\x02 \x01(\rR\aattempt\"\xae\x02\n" +
 	"\bComplete\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x14\n" +
@@ -7404,7 +7606,8 @@ const file_farm_proto_rawDesc = "" +
 	"\x06delete\x18\b \x03(\tR\x06delete\x12*\n" +
 	"\aoutcome\x18\t \x01(\v2\x10.farm.v1.OutcomeR\aoutcome\x12\x12\n" +
 	"\x04took\x18\n" +
-	" \x01(\x03R\x04took\"q\n" +
+	" \x01(\x03R\x04took\x12\x12\n" +
+	"\x04wait\x18\x1e \x01(\x03R\x04wait\"q\n" +
 	"\x04Item\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x18\n" +
@@ -7486,13 +7689,14 @@ const file_farm_proto_rawDesc = "" +
 	"\vUNAVAILABLE\x10\x05\x12\v\n" +
 	"\aTIMEOUT\x10\x06\x12\x0e\n" +
 	"\n" +
-	"NOT_LEADER\x10\a*V\n" +
+	"NOT_LEADER\x10\a*c\n" +
 	"\x06Ending\x12\x16\n" +
 	"\x12ENDING_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aSUCCESS\x10\x01\x12\v\n" +
 	"\aFAILURE\x10\x02\x12\r\n" +
 	"\tPERMANENT\x10\x03\x12\v\n" +
-	"\aSTOPPED\x10\x042\x8a\x01\n" +
+	"\aSTOPPED\x10\x04\x12\v\n" +
+	"\aSNOOZED\x10\x1e2\x8a\x01\n" +
 	"\x04Farm\x12*\n" +
 	"\x02Do\x12\x0e.farm.v1.Calls\x1a\x10.farm.v1.Replies(\x010\x01\x12$\n" +
 	"\x03One\x12\r.farm.v1.Call\x1a\x0e.farm.v1.Reply\x120\n" +
@@ -7523,7 +7727,7 @@ func file_farm_proto_rawDescGZIP() []byte {
 }
 
 var file_farm_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 89)
+var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 91)
 var file_farm_proto_goTypes = []any{
 	(Code)(0),                // 0: farm.v1.Code
 	(Ending)(0),              // 1: farm.v1.Ending
@@ -7570,52 +7774,54 @@ var file_farm_proto_goTypes = []any{
 	(*CancelJob)(nil),        // 42: farm.v1.CancelJob
 	(*ListJobs)(nil),         // 43: farm.v1.ListJobs
 	(*GetStatus)(nil),        // 44: farm.v1.GetStatus
-	(*Task)(nil),             // 45: farm.v1.Task
-	(*TaskError)(nil),        // 46: farm.v1.TaskError
-	(*Outcome)(nil),          // 47: farm.v1.Outcome
-	(*TaskList)(nil),         // 48: farm.v1.TaskList
-	(*Variable)(nil),         // 49: farm.v1.Variable
-	(*NamespaceList)(nil),    // 50: farm.v1.NamespaceList
-	(*Namespace)(nil),        // 51: farm.v1.Namespace
-	(*History)(nil),          // 52: farm.v1.History
-	(*Version)(nil),          // 53: farm.v1.Version
-	(*VariableInfo)(nil),     // 54: farm.v1.VariableInfo
-	(*Declaration)(nil),      // 55: farm.v1.Declaration
-	(*Job)(nil),              // 56: farm.v1.Job
-	(*JobList)(nil),          // 57: farm.v1.JobList
-	(*Status)(nil),           // 58: farm.v1.Status
-	(*NodeInfo)(nil),         // 59: farm.v1.NodeInfo
-	(*Mark)(nil),             // 60: farm.v1.Mark
-	(*WorkerInfo)(nil),       // 61: farm.v1.WorkerInfo
-	(*WatchRequest)(nil),     // 62: farm.v1.WatchRequest
-	(*Event)(nil),            // 63: farm.v1.Event
-	(*Output)(nil),           // 64: farm.v1.Output
-	(*Progress)(nil),         // 65: farm.v1.Progress
-	(*FromWorker)(nil),       // 66: farm.v1.FromWorker
-	(*Hello)(nil),            // 67: farm.v1.Hello
-	(*AttemptRef)(nil),       // 68: farm.v1.AttemptRef
-	(*Complete)(nil),         // 69: farm.v1.Complete
-	(*Item)(nil),             // 70: farm.v1.Item
-	(*Manifest)(nil),         // 71: farm.v1.Manifest
-	(*OfferParts)(nil),       // 72: farm.v1.OfferParts
-	(*PartsNeeded)(nil),      // 73: farm.v1.PartsNeeded
-	(*PutParts)(nil),         // 74: farm.v1.PutParts
-	(*PartsKept)(nil),        // 75: farm.v1.PartsKept
-	(*GetParts)(nil),         // 76: farm.v1.GetParts
-	(*PartsFound)(nil),       // 77: farm.v1.PartsFound
-	(*ToWorker)(nil),         // 78: farm.v1.ToWorker
-	(*Instruction)(nil),      // 79: farm.v1.Instruction
-	(*Welcome)(nil),          // 80: farm.v1.Welcome
-	(*Assign)(nil),           // 81: farm.v1.Assign
-	(*Load)(nil),             // 82: farm.v1.Load
-	(*InfoRequest)(nil),      // 83: farm.v1.InfoRequest
-	(*JoinRequest)(nil),      // 84: farm.v1.JoinRequest
-	(*HandOverRequest)(nil),  // 85: farm.v1.HandOverRequest
-	(*RemoveRequest)(nil),    // 86: farm.v1.RemoveRequest
-	(*JoinReply)(nil),        // 87: farm.v1.JoinReply
-	nil,                      // 88: farm.v1.Work.ArgsEntry
-	nil,                      // 89: farm.v1.Work.FilesEntry
-	nil,                      // 90: farm.v1.JobSpec.FilesEntry
+	(*DrainWorker)(nil),      // 45: farm.v1.DrainWorker
+	(*Task)(nil),             // 46: farm.v1.Task
+	(*TaskError)(nil),        // 47: farm.v1.TaskError
+	(*Outcome)(nil),          // 48: farm.v1.Outcome
+	(*TaskList)(nil),         // 49: farm.v1.TaskList
+	(*Variable)(nil),         // 50: farm.v1.Variable
+	(*NamespaceList)(nil),    // 51: farm.v1.NamespaceList
+	(*Namespace)(nil),        // 52: farm.v1.Namespace
+	(*History)(nil),          // 53: farm.v1.History
+	(*Version)(nil),          // 54: farm.v1.Version
+	(*VariableInfo)(nil),     // 55: farm.v1.VariableInfo
+	(*Declaration)(nil),      // 56: farm.v1.Declaration
+	(*Job)(nil),              // 57: farm.v1.Job
+	(*JobList)(nil),          // 58: farm.v1.JobList
+	(*Status)(nil),           // 59: farm.v1.Status
+	(*NodeInfo)(nil),         // 60: farm.v1.NodeInfo
+	(*Mark)(nil),             // 61: farm.v1.Mark
+	(*WorkerInfo)(nil),       // 62: farm.v1.WorkerInfo
+	(*WatchRequest)(nil),     // 63: farm.v1.WatchRequest
+	(*Event)(nil),            // 64: farm.v1.Event
+	(*Output)(nil),           // 65: farm.v1.Output
+	(*Progress)(nil),         // 66: farm.v1.Progress
+	(*FromWorker)(nil),       // 67: farm.v1.FromWorker
+	(*Slots)(nil),            // 68: farm.v1.Slots
+	(*Hello)(nil),            // 69: farm.v1.Hello
+	(*AttemptRef)(nil),       // 70: farm.v1.AttemptRef
+	(*Complete)(nil),         // 71: farm.v1.Complete
+	(*Item)(nil),             // 72: farm.v1.Item
+	(*Manifest)(nil),         // 73: farm.v1.Manifest
+	(*OfferParts)(nil),       // 74: farm.v1.OfferParts
+	(*PartsNeeded)(nil),      // 75: farm.v1.PartsNeeded
+	(*PutParts)(nil),         // 76: farm.v1.PutParts
+	(*PartsKept)(nil),        // 77: farm.v1.PartsKept
+	(*GetParts)(nil),         // 78: farm.v1.GetParts
+	(*PartsFound)(nil),       // 79: farm.v1.PartsFound
+	(*ToWorker)(nil),         // 80: farm.v1.ToWorker
+	(*Instruction)(nil),      // 81: farm.v1.Instruction
+	(*Welcome)(nil),          // 82: farm.v1.Welcome
+	(*Assign)(nil),           // 83: farm.v1.Assign
+	(*Load)(nil),             // 84: farm.v1.Load
+	(*InfoRequest)(nil),      // 85: farm.v1.InfoRequest
+	(*JoinRequest)(nil),      // 86: farm.v1.JoinRequest
+	(*HandOverRequest)(nil),  // 87: farm.v1.HandOverRequest
+	(*RemoveRequest)(nil),    // 88: farm.v1.RemoveRequest
+	(*JoinReply)(nil),        // 89: farm.v1.JoinReply
+	nil,                      // 90: farm.v1.Work.ArgsEntry
+	nil,                      // 91: farm.v1.Work.FilesEntry
+	nil,                      // 92: farm.v1.JobSpec.FilesEntry
 }
 var file_farm_proto_depIdxs = []int32{
 	4,   // 0: farm.v1.Calls.calls:type_name -> farm.v1.Call
@@ -7649,106 +7855,110 @@ var file_farm_proto_depIdxs = []int32{
 	14,  // 28: farm.v1.Call.get_schedule:type_name -> farm.v1.GetSchedule
 	15,  // 29: farm.v1.Call.list_schedules:type_name -> farm.v1.ListSchedules
 	16,  // 30: farm.v1.Call.change_schedule:type_name -> farm.v1.ChangeSchedule
-	6,   // 31: farm.v1.Reply.error:type_name -> farm.v1.Error
-	45,  // 32: farm.v1.Reply.task:type_name -> farm.v1.Task
-	48,  // 33: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
-	49,  // 34: farm.v1.Reply.variable:type_name -> farm.v1.Variable
-	50,  // 35: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
-	51,  // 36: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
-	52,  // 37: farm.v1.Reply.history:type_name -> farm.v1.History
-	56,  // 38: farm.v1.Reply.job:type_name -> farm.v1.Job
-	57,  // 39: farm.v1.Reply.jobs:type_name -> farm.v1.JobList
-	58,  // 40: farm.v1.Reply.status:type_name -> farm.v1.Status
-	21,  // 41: farm.v1.Reply.queues:type_name -> farm.v1.QueueList
-	11,  // 42: farm.v1.Reply.schedule:type_name -> farm.v1.Schedule
-	12,  // 43: farm.v1.Reply.schedules:type_name -> farm.v1.ScheduleList
-	0,   // 44: farm.v1.Error.code:type_name -> farm.v1.Code
-	88,  // 45: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
-	29,  // 46: farm.v1.Work.set:type_name -> farm.v1.SetKey
-	89,  // 47: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
-	7,   // 48: farm.v1.Submit.work:type_name -> farm.v1.Work
-	17,  // 49: farm.v1.Submit.unique:type_name -> farm.v1.Unique
-	8,   // 50: farm.v1.Schedule.task:type_name -> farm.v1.Submit
-	11,  // 51: farm.v1.ScheduleList.schedules:type_name -> farm.v1.Schedule
-	11,  // 52: farm.v1.PutSchedule.schedule:type_name -> farm.v1.Schedule
-	20,  // 53: farm.v1.SetQueue.rate:type_name -> farm.v1.Rate
-	20,  // 54: farm.v1.SetQueue.key_rate:type_name -> farm.v1.Rate
-	22,  // 55: farm.v1.QueueList.queues:type_name -> farm.v1.Queue
-	20,  // 56: farm.v1.Queue.rate:type_name -> farm.v1.Rate
-	20,  // 57: farm.v1.Queue.key_rate:type_name -> farm.v1.Rate
-	23,  // 58: farm.v1.Queue.busiest:type_name -> farm.v1.QueueKey
-	71,  // 59: farm.v1.SetKey.parts:type_name -> farm.v1.Manifest
-	70,  // 60: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
-	39,  // 61: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
-	90,  // 62: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
-	46,  // 63: farm.v1.Task.error:type_name -> farm.v1.TaskError
-	46,  // 64: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
-	45,  // 65: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
-	51,  // 66: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
-	54,  // 67: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
-	55,  // 68: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
-	70,  // 69: farm.v1.Namespace.stored:type_name -> farm.v1.Item
-	53,  // 70: farm.v1.History.versions:type_name -> farm.v1.Version
-	56,  // 71: farm.v1.JobList.jobs:type_name -> farm.v1.Job
-	59,  // 72: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
-	61,  // 73: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
-	60,  // 74: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
-	64,  // 75: farm.v1.Event.output:type_name -> farm.v1.Output
-	65,  // 76: farm.v1.Event.progress:type_name -> farm.v1.Progress
-	45,  // 77: farm.v1.Event.task:type_name -> farm.v1.Task
-	67,  // 78: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
-	69,  // 79: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
-	68,  // 80: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
-	68,  // 81: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
-	64,  // 82: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
-	65,  // 83: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
-	68,  // 84: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
-	68,  // 85: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
-	1,   // 86: farm.v1.Complete.ending:type_name -> farm.v1.Ending
-	70,  // 87: farm.v1.Complete.put:type_name -> farm.v1.Item
-	47,  // 88: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
-	71,  // 89: farm.v1.Item.parts:type_name -> farm.v1.Manifest
-	6,   // 90: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
-	6,   // 91: farm.v1.PartsKept.error:type_name -> farm.v1.Error
-	6,   // 92: farm.v1.PartsFound.error:type_name -> farm.v1.Error
-	79,  // 93: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
-	80,  // 94: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
-	81,  // 95: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
-	68,  // 96: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
-	68,  // 97: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
-	68,  // 98: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
-	68,  // 99: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
-	39,  // 100: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
-	82,  // 101: farm.v1.Assign.load:type_name -> farm.v1.Load
-	70,  // 102: farm.v1.Load.items:type_name -> farm.v1.Item
-	6,   // 103: farm.v1.JoinReply.error:type_name -> farm.v1.Error
-	2,   // 104: farm.v1.Farm.Do:input_type -> farm.v1.Calls
-	4,   // 105: farm.v1.Farm.One:input_type -> farm.v1.Call
-	62,  // 106: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
-	66,  // 107: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
-	72,  // 108: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
-	74,  // 109: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
-	76,  // 110: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
-	83,  // 111: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
-	84,  // 112: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
-	86,  // 113: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
-	85,  // 114: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
-	3,   // 115: farm.v1.Farm.Do:output_type -> farm.v1.Replies
-	5,   // 116: farm.v1.Farm.One:output_type -> farm.v1.Reply
-	63,  // 117: farm.v1.Farm.Watch:output_type -> farm.v1.Event
-	78,  // 118: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
-	73,  // 119: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
-	75,  // 120: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
-	77,  // 121: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
-	59,  // 122: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
-	87,  // 123: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
-	87,  // 124: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
-	87,  // 125: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
-	115, // [115:126] is the sub-list for method output_type
-	104, // [104:115] is the sub-list for method input_type
-	104, // [104:104] is the sub-list for extension type_name
-	104, // [104:104] is the sub-list for extension extendee
-	0,   // [0:104] is the sub-list for field type_name
+	45,  // 31: farm.v1.Call.drain_worker:type_name -> farm.v1.DrainWorker
+	6,   // 32: farm.v1.Reply.error:type_name -> farm.v1.Error
+	46,  // 33: farm.v1.Reply.task:type_name -> farm.v1.Task
+	49,  // 34: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
+	50,  // 35: farm.v1.Reply.variable:type_name -> farm.v1.Variable
+	51,  // 36: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
+	52,  // 37: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
+	53,  // 38: farm.v1.Reply.history:type_name -> farm.v1.History
+	57,  // 39: farm.v1.Reply.job:type_name -> farm.v1.Job
+	58,  // 40: farm.v1.Reply.jobs:type_name -> farm.v1.JobList
+	59,  // 41: farm.v1.Reply.status:type_name -> farm.v1.Status
+	21,  // 42: farm.v1.Reply.queues:type_name -> farm.v1.QueueList
+	11,  // 43: farm.v1.Reply.schedule:type_name -> farm.v1.Schedule
+	12,  // 44: farm.v1.Reply.schedules:type_name -> farm.v1.ScheduleList
+	62,  // 45: farm.v1.Reply.worker:type_name -> farm.v1.WorkerInfo
+	0,   // 46: farm.v1.Error.code:type_name -> farm.v1.Code
+	90,  // 47: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
+	29,  // 48: farm.v1.Work.set:type_name -> farm.v1.SetKey
+	91,  // 49: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
+	7,   // 50: farm.v1.Submit.work:type_name -> farm.v1.Work
+	17,  // 51: farm.v1.Submit.unique:type_name -> farm.v1.Unique
+	8,   // 52: farm.v1.Schedule.task:type_name -> farm.v1.Submit
+	11,  // 53: farm.v1.ScheduleList.schedules:type_name -> farm.v1.Schedule
+	11,  // 54: farm.v1.PutSchedule.schedule:type_name -> farm.v1.Schedule
+	20,  // 55: farm.v1.SetQueue.rate:type_name -> farm.v1.Rate
+	20,  // 56: farm.v1.SetQueue.key_rate:type_name -> farm.v1.Rate
+	22,  // 57: farm.v1.QueueList.queues:type_name -> farm.v1.Queue
+	20,  // 58: farm.v1.Queue.rate:type_name -> farm.v1.Rate
+	20,  // 59: farm.v1.Queue.key_rate:type_name -> farm.v1.Rate
+	23,  // 60: farm.v1.Queue.busiest:type_name -> farm.v1.QueueKey
+	73,  // 61: farm.v1.SetKey.parts:type_name -> farm.v1.Manifest
+	72,  // 62: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
+	39,  // 63: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
+	92,  // 64: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
+	47,  // 65: farm.v1.Task.error:type_name -> farm.v1.TaskError
+	66,  // 66: farm.v1.Task.progress:type_name -> farm.v1.Progress
+	47,  // 67: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
+	46,  // 68: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
+	52,  // 69: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
+	55,  // 70: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
+	56,  // 71: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
+	72,  // 72: farm.v1.Namespace.stored:type_name -> farm.v1.Item
+	54,  // 73: farm.v1.History.versions:type_name -> farm.v1.Version
+	57,  // 74: farm.v1.JobList.jobs:type_name -> farm.v1.Job
+	60,  // 75: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
+	62,  // 76: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
+	61,  // 77: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
+	65,  // 78: farm.v1.Event.output:type_name -> farm.v1.Output
+	66,  // 79: farm.v1.Event.progress:type_name -> farm.v1.Progress
+	46,  // 80: farm.v1.Event.task:type_name -> farm.v1.Task
+	69,  // 81: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
+	71,  // 82: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
+	70,  // 83: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
+	70,  // 84: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
+	65,  // 85: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
+	66,  // 86: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
+	68,  // 87: farm.v1.FromWorker.resize:type_name -> farm.v1.Slots
+	70,  // 88: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
+	70,  // 89: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
+	1,   // 90: farm.v1.Complete.ending:type_name -> farm.v1.Ending
+	72,  // 91: farm.v1.Complete.put:type_name -> farm.v1.Item
+	48,  // 92: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
+	73,  // 93: farm.v1.Item.parts:type_name -> farm.v1.Manifest
+	6,   // 94: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
+	6,   // 95: farm.v1.PartsKept.error:type_name -> farm.v1.Error
+	6,   // 96: farm.v1.PartsFound.error:type_name -> farm.v1.Error
+	81,  // 97: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
+	82,  // 98: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
+	83,  // 99: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
+	70,  // 100: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
+	70,  // 101: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
+	70,  // 102: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
+	70,  // 103: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
+	39,  // 104: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
+	84,  // 105: farm.v1.Assign.load:type_name -> farm.v1.Load
+	72,  // 106: farm.v1.Load.items:type_name -> farm.v1.Item
+	6,   // 107: farm.v1.JoinReply.error:type_name -> farm.v1.Error
+	2,   // 108: farm.v1.Farm.Do:input_type -> farm.v1.Calls
+	4,   // 109: farm.v1.Farm.One:input_type -> farm.v1.Call
+	63,  // 110: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
+	67,  // 111: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
+	74,  // 112: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
+	76,  // 113: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
+	78,  // 114: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
+	85,  // 115: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
+	86,  // 116: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
+	88,  // 117: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
+	87,  // 118: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
+	3,   // 119: farm.v1.Farm.Do:output_type -> farm.v1.Replies
+	5,   // 120: farm.v1.Farm.One:output_type -> farm.v1.Reply
+	64,  // 121: farm.v1.Farm.Watch:output_type -> farm.v1.Event
+	80,  // 122: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
+	75,  // 123: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
+	77,  // 124: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
+	79,  // 125: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
+	60,  // 126: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
+	89,  // 127: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
+	89,  // 128: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
+	89,  // 129: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
+	119, // [119:130] is the sub-list for method output_type
+	108, // [108:119] is the sub-list for method input_type
+	108, // [108:108] is the sub-list for extension type_name
+	108, // [108:108] is the sub-list for extension extendee
+	0,   // [0:108] is the sub-list for field type_name
 }
 
 func init() { file_farm_proto_init() }
@@ -7786,6 +7996,7 @@ func file_farm_proto_init() {
 		(*Call_GetSchedule)(nil),
 		(*Call_ListSchedules)(nil),
 		(*Call_ChangeSchedule)(nil),
+		(*Call_DrainWorker)(nil),
 	}
 	file_farm_proto_msgTypes[3].OneofWrappers = []any{
 		(*Reply_Task)(nil),
@@ -7800,15 +8011,16 @@ func file_farm_proto_init() {
 		(*Reply_Queues)(nil),
 		(*Reply_Schedule)(nil),
 		(*Reply_Schedules)(nil),
+		(*Reply_Worker)(nil),
 	}
 	file_farm_proto_msgTypes[17].OneofWrappers = []any{}
-	file_farm_proto_msgTypes[61].OneofWrappers = []any{
+	file_farm_proto_msgTypes[62].OneofWrappers = []any{
 		(*Event_State)(nil),
 		(*Event_Output)(nil),
 		(*Event_Progress)(nil),
 		(*Event_Task)(nil),
 	}
-	file_farm_proto_msgTypes[77].OneofWrappers = []any{
+	file_farm_proto_msgTypes[79].OneofWrappers = []any{
 		(*Instruction_Welcome)(nil),
 		(*Instruction_Assign)(nil),
 		(*Instruction_Settled)(nil),
@@ -7823,7 +8035,7 @@ func file_farm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_farm_proto_rawDesc), len(file_farm_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   89,
+			NumMessages:   91,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

@@ -88,6 +88,8 @@ func (n *Node) write(c *call) {
 		n.importItems(c, op.Import)
 	case *api.Call_OpenJob:
 		n.openJob(c, op.OpenJob)
+	case *api.Call_DrainWorker:
+		n.simple(c, &scheduler.WorkerIdle{Worker: op.DrainWorker.GetWorker(), Drain: !op.DrainWorker.GetUndo()}, func() { n.showWorker(c, op.DrainWorker.GetWorker()) })
 	case *api.Call_SealJob:
 		n.simple(c, &scheduler.SealJob{ID: op.SealJob.GetId(), Total: op.SealJob.GetTotal()}, func() { n.showJob(c, op.SealJob.GetId()) })
 	case *api.Call_CancelJob:
@@ -171,6 +173,13 @@ func (n *Node) submit(c *call, s *api.Submit) {
 	}
 	cmd := &scheduler.Submit{ID: s.Id, Namespace: s.Namespace, Job: s.Job, Kind: scheduler.Run, Body: body,
 		Timeout: s.Timeout, Retries: s.Retries, Priority: s.Priority, Delay: s.Delay, Options: optionsOf(s)}
+	if s.Work.Handler != "" {
+		if why := handlerRefused(s); why != "" {
+			c.fail(api.Code_INVALID, "%s", why)
+			return
+		}
+		needHandler(cmd, s.Work.Handler)
+	}
 	if s.Wait {
 		n.run(c, cmd, func(t *scheduler.Task) { c.task(taskView(t)) })
 		return
@@ -242,6 +251,9 @@ func (n *Node) showTask(c *call, id string) {
 	n.fsm.View(func(s *scheduler.State) {
 		if x := s.Task(id); x != nil {
 			t = taskView(x)
+			if x.State == scheduler.Running {
+				t.Progress = n.hub.lastProgress(id)
+			}
 			t.Waiting = s.WaitsFor(x)
 		}
 	})

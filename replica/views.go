@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"farm/api"
+	"farm/replica/roster"
 	"farm/scheduler"
 )
 
@@ -56,6 +57,17 @@ func impliedError(t *scheduler.Task) *api.TaskError {
 		return v
 	}
 	return &api.TaskError{Kind: "internal", Message: last}
+}
+
+func workerView(w *scheduler.Worker, a roster.Attachment) *api.WorkerInfo {
+	state := "away"
+	switch {
+	case w.Drain:
+		state = "draining"
+	case a.Up:
+		state = "ready"
+	}
+	return &api.WorkerInfo{Id: w.ID, Node: w.Node, Slots: w.Slots, Busy: uint32(w.Busy()), State: state, Assigned: uint32(w.Assigned()), Isolation: a.Isolation, Has: w.Has}
 }
 
 func jobView(j *scheduler.Job) *api.Job {

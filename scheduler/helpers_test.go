@@ -185,6 +185,8 @@ func (g *traffic) command() Command {
 		return g.workerUp()
 	case k < 35:
 		return g.lost()
+	case k < 36 && g.one(3):
+		return g.slots()
 	case k < 36:
 		return &WorkerIdle{Worker: g.worker(), Drain: g.one(3)}
 	case k < 39:
@@ -305,6 +307,9 @@ func (g *traffic) complete() Command {
 		c.Status = Stopped
 	case 4:
 		g.spoil(c)
+	case 5:
+		c.Status, c.Wait = Snoozed, int64(g.rnd.IntN(int(2*second)))
+		c.Change = Change{}
 	}
 	return c
 }
@@ -350,6 +355,14 @@ func (g *traffic) has() []string {
 		return g.things("handler:h", "label:a=1", "label:b=1")
 	}
 	return g.things("label:a=1", "label:b=1")
+}
+
+func (g *traffic) slots() Command {
+	c := &WorkerSlots{Worker: g.worker(), Incarnation: uint64(g.rnd.IntN(3)), Slots: g.rnd.Uint32N(4)}
+	if w := g.s.Worker(c.Worker); w != nil && !g.one(5) {
+		c.Incarnation = w.Incarnation
+	}
+	return c
 }
 
 func (g *traffic) lost() Command {

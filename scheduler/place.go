@@ -208,6 +208,20 @@ func (s *State) workerIdle(c *WorkerIdle) Result {
 	return Result{Code: OK}
 }
 
+func (s *State) workerSlots(c *WorkerSlots) Result {
+	w := s.worker(c.Worker)
+	switch {
+	case w == nil || w.Incarnation != c.Incarnation:
+		return refuse(Stale, "incarnation %d of worker %s is not the current one", c.Incarnation, c.Worker)
+	case c.Slots > MaxSlots:
+		return refuse(Invalid, "a worker's slots are out of range")
+	}
+	w.Slots = c.Slots
+	s.gained(w)
+	s.touchWorker(w)
+	return Result{Code: OK}
+}
+
 // lose takes everything from a worker. Only tasks that had begun lose an
 // attempt: those in began, or, when nobody knows, the first Slots assigned.
 func (s *State) lose(w *Worker, began []Attempt, guess bool, cause string) {

@@ -57,6 +57,7 @@ const (
 	MaxFinished       = 1_000_000 // finished tasks retained, the newest
 	MaxFinishedBytes  = 4 << 30   // bytes of them
 	Retention         = 7 * 24 * 3600 * second
+	maxDelay          = 366 * 24 * 3600 * second // of a task, before it may be placed
 	second            = int64(1e9)
 )
 

@@ -138,6 +138,8 @@ func (s *State) Step(c Command) Result {
 		r = s.workerLost(c)
 	case *WorkerIdle:
 		r = s.workerIdle(c)
+	case *WorkerSlots:
+		r = s.workerSlots(c)
 	case *OpenJob:
 		r = s.openJob(c)
 	case *SealJob:
@@ -210,7 +212,7 @@ func (s *State) submitAllowed(c *Submit) Result {
 	switch {
 	case !ValidName(c.ID) || (c.Namespace != "" && !ValidName(c.Namespace)):
 		return refuse(Invalid, "a task id or namespace is not a name: %q, %q", c.ID, c.Namespace)
-	case c.Kind < Run || c.Kind > PatchParts || c.Timeout < 0 || c.Delay < 0 || c.Delay > 366*24*3600*second || c.Retries > MaxRetries:
+	case c.Kind < Run || c.Kind > PatchParts || c.Timeout < 0 || c.Delay < 0 || c.Delay > maxDelay || c.Retries > MaxRetries:
 		return refuse(Invalid, "a field of the task is out of range")
 	case c.Kind != Run && c.Namespace == "":
 		return refuse(Invalid, "this kind of task needs a namespace")
@@ -385,6 +387,8 @@ func (s *State) complete(c *Complete) Result {
 		s.finish(t, Succeeded, c.Outcome)
 	case Stopped:
 		s.finish(t, Cancelled, c.Outcome)
+	case Snoozed:
+		s.putOff(t, c.Wait)
 	default:
 		t.Failures++
 		t.blame(c.Cause)
@@ -397,12 +401,31 @@ func (s *State) complete(c *Complete) Result {
 	return Result{Code: OK, Order: t.Order}
 }
 
+// putOff makes a running task wait until a while has passed. It has no namespace.
+func (s *State) putOff(t *Task, wait int64) {
+	if t.Cancelling {
+		s.finish(t, Cancelled, nil)
+		return
+	}
+	s.takeBack(t)
+	t.NotBefore = s.Clock + wait
+	if t.NotBefore > s.Clock {
+		s.delay(t)
+		return
+	}
+	s.wait(unit{task: t})
+}
+
 // completeAllowed says why a report of a current attempt cannot be applied as
 // it is; the attempt then counts as failed for that reason.
 func (s *State) completeAllowed(c *Complete, n *Namespace) Result {
 	switch {
-	case c.Status < Success || c.Status > Stopped:
+	case !c.Status.known():
 		return refuse(Invalid, "the worker reported an unknown status")
+	case c.Status == Snoozed && n != nil:
+		return refuse(Invalid, "a task in a namespace cannot be put off")
+	case c.Status == Snoozed && (c.Wait < 0 || c.Wait > maxDelay || !c.Change.Empty()):
+		return refuse(Invalid, "a task can be put off for 0 to %d seconds", maxDelay/second)
 	case len(c.Outcome) > MaxOutcome:
 		c.Outcome = nil
 		return refuse(Limit, "the outcome is over the limit of %d bytes", MaxOutcome)

@@ -23,11 +23,12 @@ var rewrite = flag.Bool("rewrite", false, "write the transcripts as the state ma
 //	up WORKER [inc=N] [slots=N] [has=THING,THING]   a worker, or a new incarnation
 //	lost WORKER [inc=N] [began=ID,ID] [guess]
 //	drain WORKER / undrain WORKER
+//	slots WORKER [inc=N] [slots=N]
 //	upload PART,PART [owner=W]          parts, each of the bytes of its name
 //	submit ID [ns=N] [patch|drop] [put=K:V,K:V] [parts=K:PART+PART,K:PART] [del=K] [require=K:V,K] [when=VERSION]
 //	       [job=J] [retries=N] [prio=N] [delay=SECONDS] [body=BYTES] [restore=VERSION] [fork=NS] [needs=THING,THING]
 //	complete ID [attempt=N] [worker=W] [inc=N] [epoch=N] [base=N] [took=MILLISECONDS]
-//	       [put=K:V] [parts=K:PART+PART] [del=K] [fail=CAUSE] [wrong=CAUSE] [stopped] [out=BYTES]
+//	       [put=K:V] [parts=K:PART+PART] [del=K] [fail=CAUSE] [wrong=CAUSE] [stopped] [snooze=SECONDS] [out=BYTES]
 //	       what is not given is as the state has it: a report of the current attempt
 //	return WORKER ID[/ATTEMPT] ...
 //	cancel ID
@@ -213,6 +214,8 @@ func (p *player) command() Command {
 		return &WorkerLost{Worker: name, Incarnation: inc, Began: f.attempts("began"), Guess: f.has("guess"), Cause: "no heartbeat"}
 	case "drain", "undrain":
 		return &WorkerIdle{Worker: name, Drain: f.words[0] == "drain"}
+	case "slots":
+		return &WorkerSlots{Worker: name, Incarnation: inc, Slots: uint32(f.number("slots", 0))}
 	case "submit":
 		return p.submit(name)
 	case "complete":
@@ -311,6 +314,8 @@ func (p *player) complete(id string) Command {
 		c.Status, c.Cause = Permanent, f.text("wrong", "")
 	case f.has("stopped"):
 		c.Status = Stopped
+	case f.text("snooze", "") != "":
+		c.Status, c.Wait = Snoozed, f.number("snooze", 0)*second
 	}
 	return c
 }

@@ -50,7 +50,7 @@ type taskJSON struct {
 }
 
 type errorJSON struct {
-	Kind    string   `json:"kind" about:"one of compile, not-allowed, panic, exit, crash, timeout, memory, cancelled, unserializable, limit, goroutine, call, conflict, not-found, invalid, lost, expired, dependency, internal"`
+	Kind    string   `json:"kind" about:"one of compile, not-allowed, panic, exit, crash, timeout, memory, cancelled, unserializable, limit, goroutine, call, conflict, not-found, invalid, lost, expired, dependency, internal; of a handler also error (what it returned) and stuck"`
 	Message string   `json:"message" about:"for people; positions in a cell are line:column"`
 	Stack   []string `json:"stack,omitempty" about:"of a panic, innermost first"`
 }
