@@ -98,6 +98,10 @@ func (n *Node) write(c *call) {
 		n.retryTask(c, op.RetryTask)
 	case *api.Call_DropTask:
 		n.dropTask(c, op.DropTask)
+	case *api.Call_PutSchedule:
+		n.putSchedule(c, op.PutSchedule)
+	case *api.Call_ChangeSchedule:
+		n.changeSchedule(c, op.ChangeSchedule)
 	default:
 		c.fail(api.Code_INVALID, "the call has no operation this farm knows")
 	}
@@ -161,24 +165,32 @@ func (n *Node) simple(c *call, cmd scheduler.Command, show func()) {
 	})
 }
 
-func (n *Node) submit(c *call, s *api.Submit) {
+// submission is the command that submits what a request asks for, or why it cannot be
+// meant.
+func submission(s *api.Submit) (cmd *scheduler.Submit, why string) {
 	if s.GetWork() == nil {
-		c.fail(api.Code_INVALID, "the task says nothing to do")
-		return
+		return nil, "the task says nothing to do"
 	}
 	body, err := proto.Marshal(s.Work)
 	if err != nil {
-		c.fail(api.Code_INVALID, "the task cannot be encoded: %v", err)
-		return
+		return nil, "the task cannot be encoded: " + err.Error()
 	}
-	cmd := &scheduler.Submit{ID: s.Id, Namespace: s.Namespace, Job: s.Job, Kind: scheduler.Run, Body: body,
+	cmd = &scheduler.Submit{ID: s.Id, Namespace: s.Namespace, Job: s.Job, Kind: scheduler.Run, Body: body,
 		Timeout: s.Timeout, Retries: s.Retries, Priority: s.Priority, Delay: s.Delay, Options: optionsOf(s)}
 	if s.Work.Handler != "" {
 		if why := handlerRefused(s); why != "" {
-			c.fail(api.Code_INVALID, "%s", why)
-			return
+			return nil, why
 		}
 		needHandler(cmd, s.Work.Handler)
+	}
+	return cmd, ""
+}
+
+func (n *Node) submit(c *call, s *api.Submit) {
+	cmd, why := submission(s)
+	if why != "" {
+		c.fail(api.Code_INVALID, "%s", why)
+		return
 	}
 	if s.Wait {
 		n.run(c, cmd, func(t *scheduler.Task) { c.task(taskView(t)) })

@@ -102,6 +102,25 @@ func (s *State) noteEnded(t *Task) {
 	o.ended = ended
 }
 
+// awaitable says whether a task that is to be live again can wait for those it runs
+// after, of which it is noted what became of them.
+func (s *State) awaitable(t *Task) Result {
+	o := t.timing()
+	if o.judge() == cannot {
+		return refuse(Conflict, "%s", o.why())
+	}
+	for i, e := range o.ended {
+		switch id := o.After[i]; {
+		case e != stillLive:
+		case s.tasks[id] == nil:
+			return refuse(Conflict, "task %s, which it was to run after, is no longer kept", id)
+		case len(s.dependents[id]) >= MaxDependents:
+			return refuse(Limit, "%d tasks wait for task %s, which is the limit", MaxDependents, id)
+		}
+	}
+	return Result{Code: OK}
+}
+
 // Awaits are the tasks that a task waits for and that are not final, none when it
 // waits for none any more.
 func (t *Task) Awaits() (ids []string) {

@@ -17,6 +17,7 @@ import (
 // history is what a test remembers of what a state did, to hold it against.
 type history struct {
 	ended  map[string]bool     // tasks that became final and are retained
+	ticks  map[string]int64    // schedule → newest time it was fired for
 	after  map[string]*awaited // live tasks that wait for others, or did
 	spaces map[string]*space   // namespaces, as the tasks that succeeded made them
 }
@@ -28,7 +29,7 @@ type space struct {
 }
 
 func newHistory() *history {
-	return &history{map[string]bool{}, map[string]*awaited{}, map[string]*space{}}
+	return &history{map[string]bool{}, map[string]int64{}, map[string]*awaited{}, map[string]*space{}}
 }
 
 func (h *history) space(name string) *space {
@@ -65,6 +66,9 @@ func (sp *space) restorable(v uint64) bool {
 // note follows one command's effects.
 func (h *history) note(s *State, c Command, effects []Effect) error {
 	h.admitted(s, c, effects)
+	if err := h.fired(s, c); err != nil {
+		return err
+	}
 	for _, e := range effects {
 		if e.Kind != Ended {
 			continue
@@ -133,7 +137,7 @@ func (h *history) follow(t *Task, c Command) error {
 
 // check recounts everything the state keeps twice.
 func (h *history) check(s *State) error {
-	for _, fn := range []func(*State) error{checkTasks, checkWorkers, checkReady, checkLines, checkDue, h.checkDependents, h.checkSpaces, checkParts, checkJobs, checkRetained} {
+	for _, fn := range []func(*State) error{checkTasks, checkWorkers, checkReady, checkLines, checkDue, checkSchedules, h.checkDependents, h.checkSpaces, checkParts, checkJobs, checkRetained} {
 		if err := fn(s); err != nil {
 			return err
 		}

@@ -488,6 +488,17 @@ func TestAfterOnce(t *testing.T) {
 	s.is("z", Running)
 }
 
+// TestRetryAfterUnknown: a task cannot wait for one of which nobody knows what became.
+func TestRetryAfterUnknown(t *testing.T) {
+	s := newScene(t, 2)
+	s.submit("a", "", Timing{})
+	s.submit("x", "", Timing{After: []string{"a"}, AfterWhen: AllFinished})
+	s.do(&Cancel{ID: "x"})
+	s.end("a", Permanent)
+	s.do(&Discard{ID: "a"})
+	s.refused(&Retry{ID: "x"}, Conflict, "task a, which it was to run after, is no longer kept")
+}
+
 // TestLongChain: the end of a task that twenty thousand hang on, one on the other.
 func TestLongChain(t *testing.T) {
 	s := newScene(t, 1)

@@ -119,19 +119,21 @@ var argKinds = map[string][]string{
 	"scatter": {"ns", "key", ""}, "gather": {"ns", "key", ""},
 	"ns ls": {"ns"}, "ns show": {"ns"}, "ns rm": {"ns"}, "ns history": {"ns"}, "ns restore": {"ns"}, "ns fork": {"ns", ""}, "ns export": {"ns", ""},
 	"task show": {"task"}, "task cancel": {"task"}, "task wait": {"task"}, "task retry": {"task"}, "task drop": {"task"}, "logs": {"task"},
+	"cron show": {"cron"}, "cron pause": {"cron"}, "cron resume": {"cron"}, "cron rm": {"cron"}, "cron run-now": {"cron"},
 	"job show": {"job"}, "job wait": {"job"}, "job results": {"job"}, "job cancel": {"job"},
 	"node remove": {"node"}, "completion": {"shell"}, "help": {"verb"},
 }
 
 // flagKinds says the same of the values of flags, after their verb where it matters.
 var flagKinds = map[string]string{
-	"ns": "ns", "job": "job", "task ls state": "task state", "task retry state": "parked state", "task drop state": "parked state", "after": "task", "job ls state": "job state", "log-store": "log store", "log-level": "log level",
+	"ns": "ns", "job": "job", "task ls state": "task state", "task retry state": "parked state", "task drop state": "parked state", "after": "task", "cron add catch-up": "catch up", "job ls state": "job state", "log-store": "log store", "log-level": "log level",
 }
 
 // words that are always the same.
 var fixedWords = map[string][]string{
 	"shell":        slices.Sorted(maps.Keys(scripts)),
 	"task state":   {"queued", "running", "succeeded", "failed", "cancelled"},
+	"catch up":     {"none", "one", "all"},
 	"parked state": {"failed", "cancelled"},
 	"job state":    jobStates,
 	"log store":    {"wal", "boltdb"},
@@ -269,6 +271,8 @@ func (a *app) named(ctx context.Context, l *line, kind, last string) []completio
 		return taskCompletions(ctx, conn)
 	case "job":
 		return jobCompletions(ctx, conn)
+	case "cron":
+		return scheduleCompletions(ctx, conn)
 	}
 	return nodeCompletions(ctx, conn)
 }

@@ -246,10 +246,11 @@ type schema struct {
 
 // schemas has every verb that has --json.
 var schemas = []schema{
-	{[]string{"submit", "exec", "task ls", "task show", "task wait", "task cancel", "task retry", "logs"}, "A task, one line each. `submit --detach` and `task retry --all` print only its id.", taskJSON{}},
+	{[]string{"submit", "exec", "task ls", "task show", "task wait", "task cancel", "task retry", "cron run-now", "logs"}, "A task, one line each. `submit --detach` and `task retry --all` print only its id.", taskJSON{}},
 	{[]string{"task drop"}, "With `--all` the id of each task that was dropped, otherwise nothing.", idJSON{}},
 	{[]string{"map"}, "With `--fold`, the last fold's task, as above. With `--detach`, the job. Otherwise its results, which are JSON without it; with `-o` each goes through the template.", nil},
 	{[]string{"job ls", "job show", "job wait", "job cancel"}, "A job, one line each.", jobJSON{}},
+	{[]string{"cron add", "cron ls", "cron show", "cron pause", "cron resume"}, "A schedule, one line each.", scheduleJSON{}},
 	{[]string{"get"}, "A variable, one line for each namespace.", variableJSON{}},
 	{[]string{"scatter"}, "What was done.", scatterJSON{}},
 	{[]string{"gather"}, "The sequence, and where it comes from.", gatherJSON{}},
@@ -261,5 +262,5 @@ var schemas = []schema{
 	{[]string{"bench"}, "What was measured, one object; `go doc farm/internal/bench Report` tells more.", bench.Report{}},
 	{[]string{"chaos"}, "A scenario's report, one line each; `go doc farm/chaos Report` tells more. Times are nanoseconds.", chaos.Report{}},
 	{[]string{"verify"}, "What a sound folder holds.", verifyJSON{}},
-	{[]string{"set", "del", "ns rm", "ns restore", "ns fork", "ns import", "node remove"}, "Nothing: they end with exit code 0 when it is done.", nil},
+	{[]string{"set", "del", "ns rm", "ns restore", "ns fork", "ns import", "node remove", "cron rm"}, "Nothing: they end with exit code 0 when it is done.", nil},
 }

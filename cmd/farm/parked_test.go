@@ -69,3 +69,47 @@ func TestParkedTasks(t *testing.T) {
 		}
 	}
 }
+
+// TestCron: farm cron and what it asks of the farm.
+func TestCron(t *testing.T) {
+	f := newFakeFarm(t)
+	run := func(args ...string) ended {
+		return farmCommand(t.Context(), t, f, "", append([]string{"cron"}, args...)...)
+	}
+	r := run("add", "--tz", "Europe/Berlin", "--catch-up", "one", "--retries", "2", "--deadline", "1h", "--replace", "-c", "6*7", "n", "*/5 * * * mon")
+	if r.code != 0 || !strings.Contains(r.err, "next at 2026-11-27T01:30:00Z") {
+		t.Errorf("%+v", r)
+	}
+	p := f.calls[len(f.calls)-1].GetPutSchedule()
+	if s := p.GetSchedule(); !p.GetReplace() || s.Name != "n" || s.Spec != "*/5 * * * mon" || s.Zone != "Europe/Berlin" || s.CatchUp != "one" || s.Task.Id != "" ||
+		s.Task.Work.Source != "6*7" || s.Task.Within != 3600e9 || s.Task.Retries != 2 || s.Task.Backoff != 1e9 {
+		t.Errorf("%v", p)
+	}
+	n := len(f.calls)
+	for _, bad := range [][]string{{"add", "n", "* * * * *"}, {"add", "-c", "1", "n", "* * *"}, {"add", "-c", "1", "--tz", "Mars", "n", "@daily"}, {"add", "-c", "1", "--catch-up", "some", "n", "@daily"},
+		{"add", "-c", "1", "--deadline", "-1s", "n", "@daily"}, {"pause"}, {"show", "a", "b"}} {
+		if r := run(bad...); r.code != exitUsage {
+			t.Errorf("%q: %+v", bad, r)
+		}
+	}
+	if len(f.calls) != n {
+		t.Error("wrong usage reached the farm")
+	}
+	if r := run("add", "-c", "x +", "n", "@daily"); r.code != exitFailed || len(f.calls) != n {
+		t.Errorf("a typo: %+v", r)
+	}
+	if r := run("ls"); r.code != 0 || !strings.Contains(r.out, "nightly") || !strings.Contains(r.out, "2026-11-27T01:30:00Z") {
+		t.Errorf("%+v", r)
+	}
+	if r := run("show", "nightly"); r.code != 0 || !strings.Contains(r.out, "2026-11-27T02:30:00+01:00") || !strings.Contains(r.out, "source     6*7") {
+		t.Errorf("%+v", r)
+	}
+	if r := run("pause", "--json", "nightly"); r.code != 0 || !strings.Contains(r.out, `"paused":true`) || strings.Contains(r.out, `"next"`) {
+		t.Errorf("%+v", r)
+	}
+	run("run-now", "nightly").check(t, 0, "nightly.run-1\n", "")
+	run("rm", "nightly").check(t, 0, "", "")
+	if r := run("resume", "other"); r.code != exitFailed || !strings.Contains(r.err, "no schedule other") {
+		t.Errorf("%+v", r)
+	}
+}

@@ -212,6 +212,7 @@ func TestCommandLineCompletions(t *testing.T) {
 		"task ls --state r":         "running",
 		"job ls --state o":          "open",
 		"node --log-store ":         "wal boltdb",
+		"cron show ":                "nightly",
 		"node re":                   "remove",
 		"node remove ":              "n1",
 		"completion ":               "bash fish zsh",
