@@ -260,6 +260,8 @@ type Call struct {
 	//	*Call_GetJob
 	//	*Call_CancelJob
 	//	*Call_ListJobs
+	//	*Call_ListFailures
+	//	*Call_RetryJob
 	//	*Call_Status
 	Op            isCall_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
@@ -504,6 +506,24 @@ func (x *Call) GetListJobs() *ListJobs {
 	return nil
 }
 
+func (x *Call) GetListFailures() *ListFailures {
+	if x != nil {
+		if x, ok := x.Op.(*Call_ListFailures); ok {
+			return x.ListFailures
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetRetryJob() *RetryJob {
+	if x != nil {
+		if x, ok := x.Op.(*Call_RetryJob); ok {
+			return x.RetryJob
+		}
+	}
+	return nil
+}
+
 func (x *Call) GetStatus() *GetStatus {
 	if x != nil {
 		if x, ok := x.Op.(*Call_Status); ok {
@@ -597,6 +617,14 @@ type Call_ListJobs struct {
 	ListJobs *ListJobs `protobuf:"bytes,34,opt,name=list_jobs,json=listJobs,proto3,oneof"`
 }
 
+type Call_ListFailures struct {
+	ListFailures *ListFailures `protobuf:"bytes,140,opt,name=list_failures,json=listFailures,proto3,oneof"`
+}
+
+type Call_RetryJob struct {
+	RetryJob *RetryJob `protobuf:"bytes,141,opt,name=retry_job,json=retryJob,proto3,oneof"`
+}
+
 type Call_Status struct {
 	Status *GetStatus `protobuf:"bytes,40,opt,name=status,proto3,oneof"`
 }
@@ -641,6 +669,10 @@ func (*Call_CancelJob) isCall_Op() {}
 
 func (*Call_ListJobs) isCall_Op() {}
 
+func (*Call_ListFailures) isCall_Op() {}
+
+func (*Call_RetryJob) isCall_Op() {}
+
 func (*Call_Status) isCall_Op() {}
 
 type Reply struct {
@@ -658,6 +690,7 @@ type Reply struct {
 	//	*Reply_History
 	//	*Reply_Job
 	//	*Reply_Jobs
+	//	*Reply_Failures
 	//	*Reply_Status
 	Result        isReply_Result `protobuf_oneof:"result"`
 	unknownFields protoimpl.UnknownFields
@@ -794,6 +827,15 @@ func (x *Reply) GetJobs() *JobList {
 	return nil
 }
 
+func (x *Reply) GetFailures() *FailureList {
+	if x != nil {
+		if x, ok := x.Result.(*Reply_Failures); ok {
+			return x.Failures
+		}
+	}
+	return nil
+}
+
 func (x *Reply) GetStatus() *Status {
 	if x != nil {
 		if x, ok := x.Result.(*Reply_Status); ok {
@@ -839,6 +881,10 @@ type Reply_Jobs struct {
 	Jobs *JobList `protobuf:"bytes,34,opt,name=jobs,proto3,oneof"`
 }
 
+type Reply_Failures struct {
+	Failures *FailureList `protobuf:"bytes,140,opt,name=failures,proto3,oneof"`
+}
+
 type Reply_Status struct {
 	Status *Status `protobuf:"bytes,40,opt,name=status,proto3,oneof"`
 }
@@ -858,6 +904,8 @@ func (*Reply_History) isReply_Result() {}
 func (*Reply_Job) isReply_Result() {}
 
 func (*Reply_Jobs) isReply_Result() {}
+
+func (*Reply_Failures) isReply_Result() {}
 
 func (*Reply_Status) isReply_Result() {}
 
@@ -1213,6 +1261,7 @@ func (x *Cancel) GetId() string {
 type GetTask struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Inputs        bool                   `protobuf:"varint,50,opt,name=inputs,proto3" json:"inputs,omitempty"` // with what it was to do with which inputs
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1252,6 +1301,13 @@ func (x *GetTask) GetId() string {
 		return x.Id
 	}
 	return ""
+}
+
+func (x *GetTask) GetInputs() bool {
+	if x != nil {
+		return x.Inputs
+	}
+	return false
 }
 
 type ListTasks struct {
@@ -2181,8 +2237,115 @@ func (x *CancelJob) GetId() string {
 	return ""
 }
 
-// ListJobs asks for the jobs that a node finds by their tasks: those with
-// unfinished tasks, and those of the newest 1000 finished ones.
+// ListFailures asks for the inputs of a job that have no result, and will not get
+// one without a retry.
+type ListFailures struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Job           string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	From          uint64                 `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"` // 0, or next of the list before
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListFailures) Reset() {
+	*x = ListFailures{}
+	mi := &file_farm_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListFailures) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListFailures) ProtoMessage() {}
+
+func (x *ListFailures) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListFailures.ProtoReflect.Descriptor instead.
+func (*ListFailures) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ListFailures) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *ListFailures) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+// RetryJob tries what failed of a job again, input by input. Round is one more than
+// the job's retries: a repeat goes on with the same round, and with no other.
+type RetryJob struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Round         uint64                 `protobuf:"varint,2,opt,name=round,proto3" json:"round,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryJob) Reset() {
+	*x = RetryJob{}
+	mi := &file_farm_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryJob) ProtoMessage() {}
+
+func (x *RetryJob) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryJob.ProtoReflect.Descriptor instead.
+func (*RetryJob) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *RetryJob) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RetryJob) GetRound() uint64 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
+}
+
+// ListJobs asks for jobs, open ones and those that are kept.
 type ListJobs struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`  // as in Job; empty: all
@@ -2193,7 +2356,7 @@ type ListJobs struct {
 
 func (x *ListJobs) Reset() {
 	*x = ListJobs{}
-	mi := &file_farm_proto_msgTypes[26]
+	mi := &file_farm_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2205,7 +2368,7 @@ func (x *ListJobs) String() string {
 func (*ListJobs) ProtoMessage() {}
 
 func (x *ListJobs) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[26]
+	mi := &file_farm_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2218,7 +2381,7 @@ func (x *ListJobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobs.ProtoReflect.Descriptor instead.
 func (*ListJobs) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{26}
+	return file_farm_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListJobs) GetState() string {
@@ -2243,7 +2406,7 @@ type GetStatus struct {
 
 func (x *GetStatus) Reset() {
 	*x = GetStatus{}
-	mi := &file_farm_proto_msgTypes[27]
+	mi := &file_farm_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2255,7 +2418,7 @@ func (x *GetStatus) String() string {
 func (*GetStatus) ProtoMessage() {}
 
 func (x *GetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[27]
+	mi := &file_farm_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2268,7 +2431,7 @@ func (x *GetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatus.ProtoReflect.Descriptor instead.
 func (*GetStatus) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{27}
+	return file_farm_proto_rawDescGZIP(), []int{29}
 }
 
 type Task struct {
@@ -2290,15 +2453,18 @@ type Task struct {
 	Started       int64                  `protobuf:"varint,15,opt,name=started,proto3" json:"started,omitempty"`
 	Finished      int64                  `protobuf:"varint,16,opt,name=finished,proto3" json:"finished,omitempty"`
 	Causes        []string               `protobuf:"bytes,17,rep,name=causes,proto3" json:"causes,omitempty"`   // of earlier attempts
-	Results       [][]byte               `protobuf:"bytes,18,rep,name=results,proto3" json:"results,omitempty"` // of a call with inputs: JSON, in their order
+	Results       [][]byte               `protobuf:"bytes,18,rep,name=results,proto3" json:"results,omitempty"` // of a call with inputs: JSON, in their order; empty for those that failed
 	Order         uint64                 `protobuf:"varint,19,opt,name=order,proto3" json:"order,omitempty"`
+	Inputs        [][]byte               `protobuf:"bytes,50,rep,name=inputs,proto3" json:"inputs,omitempty"` // of GetTask with inputs
+	First         uint64                 `protobuf:"varint,51,opt,name=first,proto3" json:"first,omitempty"`  // the same: the position of the first input in its job
+	Failed        []*InputError          `protobuf:"bytes,52,rep,name=failed,proto3" json:"failed,omitempty"` // inputs of a call that have no result
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_farm_proto_msgTypes[28]
+	mi := &file_farm_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2310,7 +2476,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[28]
+	mi := &file_farm_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2323,7 +2489,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{28}
+	return file_farm_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Task) GetId() string {
@@ -2459,6 +2625,27 @@ func (x *Task) GetOrder() uint64 {
 	return 0
 }
 
+func (x *Task) GetInputs() [][]byte {
+	if x != nil {
+		return x.Inputs
+	}
+	return nil
+}
+
+func (x *Task) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *Task) GetFailed() []*InputError {
+	if x != nil {
+		return x.Failed
+	}
+	return nil
+}
+
 // TaskError says why a task failed. Kinds: compile, not-allowed, panic, exit,
 // crash, timeout, memory, cancelled, unserializable, limit, goroutine, call,
 // conflict, not-found, invalid, lost, internal.
@@ -2473,7 +2660,7 @@ type TaskError struct {
 
 func (x *TaskError) Reset() {
 	*x = TaskError{}
-	mi := &file_farm_proto_msgTypes[29]
+	mi := &file_farm_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2485,7 +2672,7 @@ func (x *TaskError) String() string {
 func (*TaskError) ProtoMessage() {}
 
 func (x *TaskError) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[29]
+	mi := &file_farm_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2498,7 +2685,7 @@ func (x *TaskError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskError.ProtoReflect.Descriptor instead.
 func (*TaskError) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{29}
+	return file_farm_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TaskError) GetKind() string {
@@ -2531,15 +2718,16 @@ type Outcome struct {
 	Stderr        []byte                 `protobuf:"bytes,4,opt,name=stderr,proto3" json:"stderr,omitempty"`
 	StdoutCut     bool                   `protobuf:"varint,5,opt,name=stdout_cut,json=stdoutCut,proto3" json:"stdout_cut,omitempty"`
 	StderrCut     bool                   `protobuf:"varint,6,opt,name=stderr_cut,json=stderrCut,proto3" json:"stderr_cut,omitempty"`
-	Error         *TaskError             `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
-	Results       [][]byte               `protobuf:"bytes,8,rep,name=results,proto3" json:"results,omitempty"`
+	Error         *TaskError             `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`     // of the task, or of the first input that failed
+	Results       [][]byte               `protobuf:"bytes,8,rep,name=results,proto3" json:"results,omitempty"` // empty for inputs that failed
+	Failed        []*InputError          `protobuf:"bytes,50,rep,name=failed,proto3" json:"failed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_farm_proto_msgTypes[30]
+	mi := &file_farm_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2551,7 +2739,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[30]
+	mi := &file_farm_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2564,7 +2752,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{30}
+	return file_farm_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Outcome) GetValue() []byte {
@@ -2623,6 +2811,202 @@ func (x *Outcome) GetResults() [][]byte {
 	return nil
 }
 
+func (x *Outcome) GetFailed() []*InputError {
+	if x != nil {
+		return x.Failed
+	}
+	return nil
+}
+
+// InputError says why a call with one of many inputs failed.
+type InputError struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"` // of the input in its task
+	Error         *TaskError             `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InputError) Reset() {
+	*x = InputError{}
+	mi := &file_farm_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InputError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InputError) ProtoMessage() {}
+
+func (x *InputError) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InputError.ProtoReflect.Descriptor instead.
+func (*InputError) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *InputError) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *InputError) GetError() *TaskError {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+type FailureList struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Failures      []*Failure             `protobuf:"bytes,1,rep,name=failures,proto3" json:"failures,omitempty"`
+	Next          uint64                 `protobuf:"varint,2,opt,name=next,proto3" json:"next,omitempty"` // from where to ask for more; 0: there are no more
+	Lost          uint64                 `protobuf:"varint,3,opt,name=lost,proto3" json:"lost,omitempty"` // tasks that failed and are no longer kept
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FailureList) Reset() {
+	*x = FailureList{}
+	mi := &file_farm_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FailureList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FailureList) ProtoMessage() {}
+
+func (x *FailureList) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FailureList.ProtoReflect.Descriptor instead.
+func (*FailureList) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *FailureList) GetFailures() []*Failure {
+	if x != nil {
+		return x.Failures
+	}
+	return nil
+}
+
+func (x *FailureList) GetNext() uint64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+func (x *FailureList) GetLost() uint64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
+type Failure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Task          string                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
+	Position      uint64                 `protobuf:"varint,2,opt,name=position,proto3" json:"position,omitempty"` // of the input in its job
+	Input         []byte                 `protobuf:"bytes,3,opt,name=input,proto3" json:"input,omitempty"`        // JSON; empty when the task had none
+	Error         *TaskError             `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	Fold          bool                   `protobuf:"varint,5,opt,name=fold,proto3" json:"fold,omitempty"` // it is a task that feeds results to the fold
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Failure) Reset() {
+	*x = Failure{}
+	mi := &file_farm_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Failure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Failure) ProtoMessage() {}
+
+func (x *Failure) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Failure.ProtoReflect.Descriptor instead.
+func (*Failure) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Failure) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *Failure) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *Failure) GetInput() []byte {
+	if x != nil {
+		return x.Input
+	}
+	return nil
+}
+
+func (x *Failure) GetError() *TaskError {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *Failure) GetFold() bool {
+	if x != nil {
+		return x.Fold
+	}
+	return false
+}
+
 type TaskList struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Tasks         []*Task                `protobuf:"bytes,1,rep,name=tasks,proto3" json:"tasks,omitempty"`
@@ -2632,7 +3016,7 @@ type TaskList struct {
 
 func (x *TaskList) Reset() {
 	*x = TaskList{}
-	mi := &file_farm_proto_msgTypes[31]
+	mi := &file_farm_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2644,7 +3028,7 @@ func (x *TaskList) String() string {
 func (*TaskList) ProtoMessage() {}
 
 func (x *TaskList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[31]
+	mi := &file_farm_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2657,7 +3041,7 @@ func (x *TaskList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskList.ProtoReflect.Descriptor instead.
 func (*TaskList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{31}
+	return file_farm_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *TaskList) GetTasks() []*Task {
@@ -2678,7 +3062,7 @@ type Variable struct {
 
 func (x *Variable) Reset() {
 	*x = Variable{}
-	mi := &file_farm_proto_msgTypes[32]
+	mi := &file_farm_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2690,7 +3074,7 @@ func (x *Variable) String() string {
 func (*Variable) ProtoMessage() {}
 
 func (x *Variable) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[32]
+	mi := &file_farm_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2703,7 +3087,7 @@ func (x *Variable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Variable.ProtoReflect.Descriptor instead.
 func (*Variable) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{32}
+	return file_farm_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Variable) GetJson() []byte {
@@ -2737,7 +3121,7 @@ type NamespaceList struct {
 
 func (x *NamespaceList) Reset() {
 	*x = NamespaceList{}
-	mi := &file_farm_proto_msgTypes[33]
+	mi := &file_farm_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2749,7 +3133,7 @@ func (x *NamespaceList) String() string {
 func (*NamespaceList) ProtoMessage() {}
 
 func (x *NamespaceList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[33]
+	mi := &file_farm_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2762,7 +3146,7 @@ func (x *NamespaceList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamespaceList.ProtoReflect.Descriptor instead.
 func (*NamespaceList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{33}
+	return file_farm_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *NamespaceList) GetNamespaces() []*Namespace {
@@ -2799,7 +3183,7 @@ type Namespace struct {
 
 func (x *Namespace) Reset() {
 	*x = Namespace{}
-	mi := &file_farm_proto_msgTypes[34]
+	mi := &file_farm_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2811,7 +3195,7 @@ func (x *Namespace) String() string {
 func (*Namespace) ProtoMessage() {}
 
 func (x *Namespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[34]
+	mi := &file_farm_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2824,7 +3208,7 @@ func (x *Namespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Namespace.ProtoReflect.Descriptor instead.
 func (*Namespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{34}
+	return file_farm_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Namespace) GetName() string {
@@ -2921,7 +3305,7 @@ type History struct {
 
 func (x *History) Reset() {
 	*x = History{}
-	mi := &file_farm_proto_msgTypes[35]
+	mi := &file_farm_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2933,7 +3317,7 @@ func (x *History) String() string {
 func (*History) ProtoMessage() {}
 
 func (x *History) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[35]
+	mi := &file_farm_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2946,7 +3330,7 @@ func (x *History) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use History.ProtoReflect.Descriptor instead.
 func (*History) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{35}
+	return file_farm_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *History) GetVersions() []*Version {
@@ -2969,7 +3353,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_farm_proto_msgTypes[36]
+	mi := &file_farm_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2981,7 +3365,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[36]
+	mi := &file_farm_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2994,7 +3378,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{36}
+	return file_farm_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Version) GetNumber() uint64 {
@@ -3044,7 +3428,7 @@ type VariableInfo struct {
 
 func (x *VariableInfo) Reset() {
 	*x = VariableInfo{}
-	mi := &file_farm_proto_msgTypes[37]
+	mi := &file_farm_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3056,7 +3440,7 @@ func (x *VariableInfo) String() string {
 func (*VariableInfo) ProtoMessage() {}
 
 func (x *VariableInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[37]
+	mi := &file_farm_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3069,7 +3453,7 @@ func (x *VariableInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VariableInfo.ProtoReflect.Descriptor instead.
 func (*VariableInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{37}
+	return file_farm_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *VariableInfo) GetName() string {
@@ -3111,7 +3495,7 @@ type Declaration struct {
 
 func (x *Declaration) Reset() {
 	*x = Declaration{}
-	mi := &file_farm_proto_msgTypes[38]
+	mi := &file_farm_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3123,7 +3507,7 @@ func (x *Declaration) String() string {
 func (*Declaration) ProtoMessage() {}
 
 func (x *Declaration) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[38]
+	mi := &file_farm_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3136,7 +3520,7 @@ func (x *Declaration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Declaration.ProtoReflect.Descriptor instead.
 func (*Declaration) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{38}
+	return file_farm_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Declaration) GetName() string {
@@ -3174,13 +3558,16 @@ type Job struct {
 	FirstError    string                 `protobuf:"bytes,10,opt,name=first_error,json=firstError,proto3" json:"first_error,omitempty"`
 	Created       int64                  `protobuf:"varint,11,opt,name=created,proto3" json:"created,omitempty"`
 	Finished      int64                  `protobuf:"varint,12,opt,name=finished,proto3" json:"finished,omitempty"`
+	Inputs        uint64                 `protobuf:"varint,50,opt,name=inputs,proto3" json:"inputs,omitempty"`   // of its tasks; 0 where they are not counted
+	Done          uint64                 `protobuf:"varint,51,opt,name=done,proto3" json:"done,omitempty"`       // of them, those with a result
+	Retries       uint64                 `protobuf:"varint,52,opt,name=retries,proto3" json:"retries,omitempty"` // how often it was retried
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_farm_proto_msgTypes[39]
+	mi := &file_farm_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3192,7 +3579,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[39]
+	mi := &file_farm_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3205,7 +3592,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{39}
+	return file_farm_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Job) GetId() string {
@@ -3292,6 +3679,27 @@ func (x *Job) GetFinished() int64 {
 	return 0
 }
 
+func (x *Job) GetInputs() uint64 {
+	if x != nil {
+		return x.Inputs
+	}
+	return 0
+}
+
+func (x *Job) GetDone() uint64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *Job) GetRetries() uint64 {
+	if x != nil {
+		return x.Retries
+	}
+	return 0
+}
+
 type JobList struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Jobs          []*Job                 `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"` // the newest first
@@ -3301,7 +3709,7 @@ type JobList struct {
 
 func (x *JobList) Reset() {
 	*x = JobList{}
-	mi := &file_farm_proto_msgTypes[40]
+	mi := &file_farm_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3313,7 +3721,7 @@ func (x *JobList) String() string {
 func (*JobList) ProtoMessage() {}
 
 func (x *JobList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[40]
+	mi := &file_farm_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3326,7 +3734,7 @@ func (x *JobList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobList.ProtoReflect.Descriptor instead.
 func (*JobList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{40}
+	return file_farm_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *JobList) GetJobs() []*Job {
@@ -3354,7 +3762,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3366,7 +3774,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3379,7 +3787,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{41}
+	return file_farm_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Status) GetLeader() string {
@@ -3479,7 +3887,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3491,7 +3899,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3504,7 +3912,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{42}
+	return file_farm_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -3652,7 +4060,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3664,7 +4072,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3677,7 +4085,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{43}
+	return file_farm_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Mark) GetIndex() uint64 {
@@ -3711,7 +4119,7 @@ type WorkerInfo struct {
 
 func (x *WorkerInfo) Reset() {
 	*x = WorkerInfo{}
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3723,7 +4131,7 @@ func (x *WorkerInfo) String() string {
 func (*WorkerInfo) ProtoMessage() {}
 
 func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3736,7 +4144,7 @@ func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerInfo.ProtoReflect.Descriptor instead.
 func (*WorkerInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{44}
+	return file_farm_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *WorkerInfo) GetId() string {
@@ -3797,7 +4205,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3809,7 +4217,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3822,7 +4230,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{45}
+	return file_farm_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *WatchRequest) GetId() string {
@@ -3847,7 +4255,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3859,7 +4267,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3872,7 +4280,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{46}
+	return file_farm_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Event) GetEvent() isEvent_Event {
@@ -3958,7 +4366,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3970,7 +4378,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3983,7 +4391,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{47}
+	return file_farm_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Output) GetTask() string {
@@ -4026,7 +4434,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4038,7 +4446,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4051,7 +4459,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{48}
+	return file_farm_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Progress) GetTask() string {
@@ -4100,7 +4508,7 @@ type FromWorker struct {
 
 func (x *FromWorker) Reset() {
 	*x = FromWorker{}
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4112,7 +4520,7 @@ func (x *FromWorker) String() string {
 func (*FromWorker) ProtoMessage() {}
 
 func (x *FromWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4125,7 +4533,7 @@ func (x *FromWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromWorker.ProtoReflect.Descriptor instead.
 func (*FromWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{49}
+	return file_farm_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *FromWorker) GetHello() *Hello {
@@ -4205,7 +4613,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4217,7 +4625,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4230,7 +4638,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{50}
+	return file_farm_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Hello) GetWorker() string {
@@ -4285,7 +4693,7 @@ type AttemptRef struct {
 
 func (x *AttemptRef) Reset() {
 	*x = AttemptRef{}
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4297,7 +4705,7 @@ func (x *AttemptRef) String() string {
 func (*AttemptRef) ProtoMessage() {}
 
 func (x *AttemptRef) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4310,7 +4718,7 @@ func (x *AttemptRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptRef.ProtoReflect.Descriptor instead.
 func (*AttemptRef) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{51}
+	return file_farm_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *AttemptRef) GetTask() string {
@@ -4339,13 +4747,14 @@ type Complete struct {
 	Delete        []string               `protobuf:"bytes,8,rep,name=delete,proto3" json:"delete,omitempty"` // sorted
 	Outcome       *Outcome               `protobuf:"bytes,9,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	Took          int64                  `protobuf:"varint,10,opt,name=took,proto3" json:"took,omitempty"`
+	Done          uint64                 `protobuf:"varint,50,opt,name=done,proto3" json:"done,omitempty"` // of a job's task: inputs that have a result
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Complete) Reset() {
 	*x = Complete{}
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4357,7 +4766,7 @@ func (x *Complete) String() string {
 func (*Complete) ProtoMessage() {}
 
 func (x *Complete) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4370,7 +4779,7 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{52}
+	return file_farm_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Complete) GetTask() string {
@@ -4443,6 +4852,13 @@ func (x *Complete) GetTook() int64 {
 	return 0
 }
 
+func (x *Complete) GetDone() uint64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
 type Item struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -4455,7 +4871,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4467,7 +4883,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4480,7 +4896,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{53}
+	return file_farm_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Item) GetKey() string {
@@ -4522,7 +4938,7 @@ type Manifest struct {
 
 func (x *Manifest) Reset() {
 	*x = Manifest{}
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4534,7 +4950,7 @@ func (x *Manifest) String() string {
 func (*Manifest) ProtoMessage() {}
 
 func (x *Manifest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4547,7 +4963,7 @@ func (x *Manifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
 func (*Manifest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{54}
+	return file_farm_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Manifest) GetSize() uint64 {
@@ -4574,7 +4990,7 @@ type OfferParts struct {
 
 func (x *OfferParts) Reset() {
 	*x = OfferParts{}
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4586,7 +5002,7 @@ func (x *OfferParts) String() string {
 func (*OfferParts) ProtoMessage() {}
 
 func (x *OfferParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4599,7 +5015,7 @@ func (x *OfferParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferParts.ProtoReflect.Descriptor instead.
 func (*OfferParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{55}
+	return file_farm_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *OfferParts) GetHashes() []byte {
@@ -4626,7 +5042,7 @@ type PartsNeeded struct {
 
 func (x *PartsNeeded) Reset() {
 	*x = PartsNeeded{}
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4638,7 +5054,7 @@ func (x *PartsNeeded) String() string {
 func (*PartsNeeded) ProtoMessage() {}
 
 func (x *PartsNeeded) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4651,7 +5067,7 @@ func (x *PartsNeeded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsNeeded.ProtoReflect.Descriptor instead.
 func (*PartsNeeded) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{56}
+	return file_farm_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *PartsNeeded) GetError() *Error {
@@ -4679,7 +5095,7 @@ type PutParts struct {
 
 func (x *PutParts) Reset() {
 	*x = PutParts{}
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4691,7 +5107,7 @@ func (x *PutParts) String() string {
 func (*PutParts) ProtoMessage() {}
 
 func (x *PutParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4704,7 +5120,7 @@ func (x *PutParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutParts.ProtoReflect.Descriptor instead.
 func (*PutParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{57}
+	return file_farm_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *PutParts) GetOwner() string {
@@ -4737,7 +5153,7 @@ type PartsKept struct {
 
 func (x *PartsKept) Reset() {
 	*x = PartsKept{}
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4749,7 +5165,7 @@ func (x *PartsKept) String() string {
 func (*PartsKept) ProtoMessage() {}
 
 func (x *PartsKept) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4762,7 +5178,7 @@ func (x *PartsKept) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsKept.ProtoReflect.Descriptor instead.
 func (*PartsKept) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{58}
+	return file_farm_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *PartsKept) GetError() *Error {
@@ -4782,7 +5198,7 @@ type GetParts struct {
 
 func (x *GetParts) Reset() {
 	*x = GetParts{}
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4794,7 +5210,7 @@ func (x *GetParts) String() string {
 func (*GetParts) ProtoMessage() {}
 
 func (x *GetParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4807,7 +5223,7 @@ func (x *GetParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetParts.ProtoReflect.Descriptor instead.
 func (*GetParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{59}
+	return file_farm_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *GetParts) GetHashes() []byte {
@@ -4834,7 +5250,7 @@ type PartsFound struct {
 
 func (x *PartsFound) Reset() {
 	*x = PartsFound{}
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4846,7 +5262,7 @@ func (x *PartsFound) String() string {
 func (*PartsFound) ProtoMessage() {}
 
 func (x *PartsFound) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4859,7 +5275,7 @@ func (x *PartsFound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsFound.ProtoReflect.Descriptor instead.
 func (*PartsFound) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{60}
+	return file_farm_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *PartsFound) GetError() *Error {
@@ -4886,7 +5302,7 @@ type ToWorker struct {
 
 func (x *ToWorker) Reset() {
 	*x = ToWorker{}
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4898,7 +5314,7 @@ func (x *ToWorker) String() string {
 func (*ToWorker) ProtoMessage() {}
 
 func (x *ToWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4911,7 +5327,7 @@ func (x *ToWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToWorker.ProtoReflect.Descriptor instead.
 func (*ToWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{61}
+	return file_farm_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ToWorker) GetInstructions() []*Instruction {
@@ -4939,7 +5355,7 @@ type Instruction struct {
 
 func (x *Instruction) Reset() {
 	*x = Instruction{}
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4951,7 +5367,7 @@ func (x *Instruction) String() string {
 func (*Instruction) ProtoMessage() {}
 
 func (x *Instruction) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4964,7 +5380,7 @@ func (x *Instruction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instruction.ProtoReflect.Descriptor instead.
 func (*Instruction) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{62}
+	return file_farm_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Instruction) GetDo() isInstruction_Do {
@@ -5093,7 +5509,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_farm_proto_msgTypes[63]
+	mi := &file_farm_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5105,7 +5521,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[63]
+	mi := &file_farm_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5118,7 +5534,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{63}
+	return file_farm_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Welcome) GetLease() int64 {
@@ -5155,7 +5571,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_farm_proto_msgTypes[64]
+	mi := &file_farm_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5167,7 +5583,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[64]
+	mi := &file_farm_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5180,7 +5596,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{64}
+	return file_farm_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Assign) GetTask() string {
@@ -5280,7 +5696,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_farm_proto_msgTypes[65]
+	mi := &file_farm_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5292,7 +5708,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[65]
+	mi := &file_farm_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5305,7 +5721,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{65}
+	return file_farm_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Load) GetVersion() uint64 {
@@ -5338,7 +5754,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_farm_proto_msgTypes[66]
+	mi := &file_farm_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5350,7 +5766,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[66]
+	mi := &file_farm_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5363,7 +5779,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{66}
+	return file_farm_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *InfoRequest) GetHash() bool {
@@ -5384,7 +5800,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_farm_proto_msgTypes[67]
+	mi := &file_farm_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5396,7 +5812,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[67]
+	mi := &file_farm_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5409,7 +5825,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{67}
+	return file_farm_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *JoinRequest) GetId() string {
@@ -5442,7 +5858,7 @@ type HandOverRequest struct {
 
 func (x *HandOverRequest) Reset() {
 	*x = HandOverRequest{}
-	mi := &file_farm_proto_msgTypes[68]
+	mi := &file_farm_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5454,7 +5870,7 @@ func (x *HandOverRequest) String() string {
 func (*HandOverRequest) ProtoMessage() {}
 
 func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[68]
+	mi := &file_farm_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5467,7 +5883,7 @@ func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOverRequest.ProtoReflect.Descriptor instead.
 func (*HandOverRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{68}
+	return file_farm_proto_rawDescGZIP(), []int{73}
 }
 
 type RemoveRequest struct {
@@ -5479,7 +5895,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_farm_proto_msgTypes[69]
+	mi := &file_farm_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5491,7 +5907,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[69]
+	mi := &file_farm_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5504,7 +5920,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{69}
+	return file_farm_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -5524,7 +5940,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_farm_proto_msgTypes[70]
+	mi := &file_farm_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5536,7 +5952,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[70]
+	mi := &file_farm_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5549,7 +5965,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{70}
+	return file_farm_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *JoinReply) GetError() *Error {
@@ -5575,7 +5991,7 @@ const file_farm_proto_rawDesc = "" +
 	"\x05Calls\x12#\n" +
 	"\x05calls\x18\x01 \x03(\v2\r.farm.v1.CallR\x05calls\"3\n" +
 	"\aReplies\x12(\n" +
-	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\xc9\b\n" +
+	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\xbb\t\n" +
 	"\x04Call\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1c\n" +
 	"\tforwarded\x18\x02 \x01(\bR\tforwarded\x12\x14\n" +
@@ -5603,9 +6019,11 @@ const file_farm_proto_rawDesc = "" +
 	"\aget_job\x18  \x01(\v2\x0f.farm.v1.GetJobH\x00R\x06getJob\x123\n" +
 	"\n" +
 	"cancel_job\x18! \x01(\v2\x12.farm.v1.CancelJobH\x00R\tcancelJob\x120\n" +
-	"\tlist_jobs\x18\" \x01(\v2\x11.farm.v1.ListJobsH\x00R\blistJobs\x12,\n" +
+	"\tlist_jobs\x18\" \x01(\v2\x11.farm.v1.ListJobsH\x00R\blistJobs\x12=\n" +
+	"\rlist_failures\x18\x8c\x01 \x01(\v2\x15.farm.v1.ListFailuresH\x00R\flistFailures\x121\n" +
+	"\tretry_job\x18\x8d\x01 \x01(\v2\x11.farm.v1.RetryJobH\x00R\bretryJob\x12,\n" +
 	"\x06status\x18( \x01(\v2\x12.farm.v1.GetStatusH\x00R\x06statusB\x04\n" +
-	"\x02op\"\xed\x03\n" +
+	"\x02op\"\xa2\x04\n" +
 	"\x05Reply\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12$\n" +
 	"\x05error\x18\x02 \x01(\v2\x0e.farm.v1.ErrorR\x05error\x12\x10\n" +
@@ -5620,7 +6038,8 @@ const file_farm_proto_rawDesc = "" +
 	"\tnamespace\x18\x18 \x01(\v2\x12.farm.v1.NamespaceH\x00R\tnamespace\x12,\n" +
 	"\ahistory\x18\x1a \x01(\v2\x10.farm.v1.HistoryH\x00R\ahistory\x12 \n" +
 	"\x03job\x18\x1e \x01(\v2\f.farm.v1.JobH\x00R\x03job\x12&\n" +
-	"\x04jobs\x18\" \x01(\v2\x10.farm.v1.JobListH\x00R\x04jobs\x12)\n" +
+	"\x04jobs\x18\" \x01(\v2\x10.farm.v1.JobListH\x00R\x04jobs\x123\n" +
+	"\bfailures\x18\x8c\x01 \x01(\v2\x14.farm.v1.FailureListH\x00R\bfailures\x12)\n" +
 	"\x06status\x18( \x01(\v2\x0f.farm.v1.StatusH\x00R\x06statusB\b\n" +
 	"\x06result\"D\n" +
 	"\x05Error\x12!\n" +
@@ -5655,9 +6074,10 @@ const file_farm_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\atimeout\x18\x02 \x01(\x03R\atimeout\"\x18\n" +
 	"\x06Cancel\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\x19\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"1\n" +
 	"\aGetTask\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"g\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06inputs\x182 \x01(\bR\x06inputs\"g\n" +
 	"\tListTasks\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\tR\x03job\x12\x14\n" +
@@ -5721,11 +6141,17 @@ const file_farm_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04wait\x18\x02 \x01(\bR\x04wait\"\x1b\n" +
 	"\tCancelJob\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"6\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"4\n" +
+	"\fListFailures\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\x04R\x04from\"0\n" +
+	"\bRetryJob\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05round\x18\x02 \x01(\x04R\x05round\"6\n" +
 	"\bListJobs\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\"\v\n" +
-	"\tGetStatus\"\xec\x03\n" +
+	"\tGetStatus\"\xc7\x04\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
@@ -5748,11 +6174,14 @@ const file_farm_proto_rawDesc = "" +
 	"\bfinished\x18\x10 \x01(\x03R\bfinished\x12\x16\n" +
 	"\x06causes\x18\x11 \x03(\tR\x06causes\x12\x18\n" +
 	"\aresults\x18\x12 \x03(\fR\aresults\x12\x14\n" +
-	"\x05order\x18\x13 \x01(\x04R\x05order\"O\n" +
+	"\x05order\x18\x13 \x01(\x04R\x05order\x12\x16\n" +
+	"\x06inputs\x182 \x03(\fR\x06inputs\x12\x14\n" +
+	"\x05first\x183 \x01(\x04R\x05first\x12+\n" +
+	"\x06failed\x184 \x03(\v2\x13.farm.v1.InputErrorR\x06failed\"O\n" +
 	"\tTaskError\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
-	"\x05stack\x18\x03 \x03(\tR\x05stack\"\xe5\x01\n" +
+	"\x05stack\x18\x03 \x03(\tR\x05stack\"\x92\x02\n" +
 	"\aOutcome\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\fR\x05value\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x16\n" +
@@ -5763,7 +6192,22 @@ const file_farm_proto_rawDesc = "" +
 	"\n" +
 	"stderr_cut\x18\x06 \x01(\bR\tstderrCut\x12(\n" +
 	"\x05error\x18\a \x01(\v2\x12.farm.v1.TaskErrorR\x05error\x12\x18\n" +
-	"\aresults\x18\b \x03(\fR\aresults\"/\n" +
+	"\aresults\x18\b \x03(\fR\aresults\x12+\n" +
+	"\x06failed\x182 \x03(\v2\x13.farm.v1.InputErrorR\x06failed\"L\n" +
+	"\n" +
+	"InputError\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12(\n" +
+	"\x05error\x18\x02 \x01(\v2\x12.farm.v1.TaskErrorR\x05error\"c\n" +
+	"\vFailureList\x12,\n" +
+	"\bfailures\x18\x01 \x03(\v2\x10.farm.v1.FailureR\bfailures\x12\x12\n" +
+	"\x04next\x18\x02 \x01(\x04R\x04next\x12\x12\n" +
+	"\x04lost\x18\x03 \x01(\x04R\x04lost\"\x8d\x01\n" +
+	"\aFailure\x12\x12\n" +
+	"\x04task\x18\x01 \x01(\tR\x04task\x12\x1a\n" +
+	"\bposition\x18\x02 \x01(\x04R\bposition\x12\x14\n" +
+	"\x05input\x18\x03 \x01(\fR\x05input\x12(\n" +
+	"\x05error\x18\x04 \x01(\v2\x12.farm.v1.TaskErrorR\x05error\x12\x12\n" +
+	"\x04fold\x18\x05 \x01(\bR\x04fold\"/\n" +
 	"\bTaskList\x12#\n" +
 	"\x05tasks\x18\x01 \x03(\v2\r.farm.v1.TaskR\x05tasks\"L\n" +
 	"\bVariable\x12\x12\n" +
@@ -5807,7 +6251,7 @@ const file_farm_proto_rawDesc = "" +
 	"\vDeclaration\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x16\n" +
-	"\x06source\x18\x03 \x01(\tR\x06source\"\xba\x02\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\"\x80\x03\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
@@ -5823,7 +6267,10 @@ const file_farm_proto_rawDesc = "" +
 	" \x01(\tR\n" +
 	"firstError\x12\x18\n" +
 	"\acreated\x18\v \x01(\x03R\acreated\x12\x1a\n" +
-	"\bfinished\x18\f \x01(\x03R\bfinished\"+\n" +
+	"\bfinished\x18\f \x01(\x03R\bfinished\x12\x16\n" +
+	"\x06inputs\x182 \x01(\x04R\x06inputs\x12\x12\n" +
+	"\x04done\x183 \x01(\x04R\x04done\x12\x18\n" +
+	"\aretries\x184 \x01(\x04R\aretries\"+\n" +
 	"\aJobList\x12 \n" +
 	"\x04jobs\x18\x01 \x03(\v2\f.farm.v1.JobR\x04jobs\"\xac\x02\n" +
 	"\x06Status\x12\x16\n" +
@@ -5912,7 +6359,7 @@ const file_farm_proto_rawDesc = "" +
 	"\n" +
 	"AttemptRef\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
-	"\aattempt\x18\x02 \x01(\rR\aattempt\"\x9a\x02\n" +
+	"\aattempt\x18\x02 \x01(\rR\aattempt\"\xae\x02\n" +
 	"\bComplete\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x14\n" +
@@ -5924,7 +6371,8 @@ const file_farm_proto_rawDesc = "" +
 	"\x06delete\x18\b \x03(\tR\x06delete\x12*\n" +
 	"\aoutcome\x18\t \x01(\v2\x10.farm.v1.OutcomeR\aoutcome\x12\x12\n" +
 	"\x04took\x18\n" +
-	" \x01(\x03R\x04took\"q\n" +
+	" \x01(\x03R\x04took\x12\x12\n" +
+	"\x04done\x182 \x01(\x04R\x04done\"q\n" +
 	"\x04Item\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x18\n" +
@@ -6043,7 +6491,7 @@ func file_farm_proto_rawDescGZIP() []byte {
 }
 
 var file_farm_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 74)
+var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 79)
 var file_farm_proto_goTypes = []any{
 	(Code)(0),                // 0: farm.v1.Code
 	(Ending)(0),              // 1: farm.v1.Ending
@@ -6073,166 +6521,179 @@ var file_farm_proto_goTypes = []any{
 	(*SealJob)(nil),          // 25: farm.v1.SealJob
 	(*GetJob)(nil),           // 26: farm.v1.GetJob
 	(*CancelJob)(nil),        // 27: farm.v1.CancelJob
-	(*ListJobs)(nil),         // 28: farm.v1.ListJobs
-	(*GetStatus)(nil),        // 29: farm.v1.GetStatus
-	(*Task)(nil),             // 30: farm.v1.Task
-	(*TaskError)(nil),        // 31: farm.v1.TaskError
-	(*Outcome)(nil),          // 32: farm.v1.Outcome
-	(*TaskList)(nil),         // 33: farm.v1.TaskList
-	(*Variable)(nil),         // 34: farm.v1.Variable
-	(*NamespaceList)(nil),    // 35: farm.v1.NamespaceList
-	(*Namespace)(nil),        // 36: farm.v1.Namespace
-	(*History)(nil),          // 37: farm.v1.History
-	(*Version)(nil),          // 38: farm.v1.Version
-	(*VariableInfo)(nil),     // 39: farm.v1.VariableInfo
-	(*Declaration)(nil),      // 40: farm.v1.Declaration
-	(*Job)(nil),              // 41: farm.v1.Job
-	(*JobList)(nil),          // 42: farm.v1.JobList
-	(*Status)(nil),           // 43: farm.v1.Status
-	(*NodeInfo)(nil),         // 44: farm.v1.NodeInfo
-	(*Mark)(nil),             // 45: farm.v1.Mark
-	(*WorkerInfo)(nil),       // 46: farm.v1.WorkerInfo
-	(*WatchRequest)(nil),     // 47: farm.v1.WatchRequest
-	(*Event)(nil),            // 48: farm.v1.Event
-	(*Output)(nil),           // 49: farm.v1.Output
-	(*Progress)(nil),         // 50: farm.v1.Progress
-	(*FromWorker)(nil),       // 51: farm.v1.FromWorker
-	(*Hello)(nil),            // 52: farm.v1.Hello
-	(*AttemptRef)(nil),       // 53: farm.v1.AttemptRef
-	(*Complete)(nil),         // 54: farm.v1.Complete
-	(*Item)(nil),             // 55: farm.v1.Item
-	(*Manifest)(nil),         // 56: farm.v1.Manifest
-	(*OfferParts)(nil),       // 57: farm.v1.OfferParts
-	(*PartsNeeded)(nil),      // 58: farm.v1.PartsNeeded
-	(*PutParts)(nil),         // 59: farm.v1.PutParts
-	(*PartsKept)(nil),        // 60: farm.v1.PartsKept
-	(*GetParts)(nil),         // 61: farm.v1.GetParts
-	(*PartsFound)(nil),       // 62: farm.v1.PartsFound
-	(*ToWorker)(nil),         // 63: farm.v1.ToWorker
-	(*Instruction)(nil),      // 64: farm.v1.Instruction
-	(*Welcome)(nil),          // 65: farm.v1.Welcome
-	(*Assign)(nil),           // 66: farm.v1.Assign
-	(*Load)(nil),             // 67: farm.v1.Load
-	(*InfoRequest)(nil),      // 68: farm.v1.InfoRequest
-	(*JoinRequest)(nil),      // 69: farm.v1.JoinRequest
-	(*HandOverRequest)(nil),  // 70: farm.v1.HandOverRequest
-	(*RemoveRequest)(nil),    // 71: farm.v1.RemoveRequest
-	(*JoinReply)(nil),        // 72: farm.v1.JoinReply
-	nil,                      // 73: farm.v1.Work.ArgsEntry
-	nil,                      // 74: farm.v1.Work.FilesEntry
-	nil,                      // 75: farm.v1.JobSpec.FilesEntry
+	(*ListFailures)(nil),     // 28: farm.v1.ListFailures
+	(*RetryJob)(nil),         // 29: farm.v1.RetryJob
+	(*ListJobs)(nil),         // 30: farm.v1.ListJobs
+	(*GetStatus)(nil),        // 31: farm.v1.GetStatus
+	(*Task)(nil),             // 32: farm.v1.Task
+	(*TaskError)(nil),        // 33: farm.v1.TaskError
+	(*Outcome)(nil),          // 34: farm.v1.Outcome
+	(*InputError)(nil),       // 35: farm.v1.InputError
+	(*FailureList)(nil),      // 36: farm.v1.FailureList
+	(*Failure)(nil),          // 37: farm.v1.Failure
+	(*TaskList)(nil),         // 38: farm.v1.TaskList
+	(*Variable)(nil),         // 39: farm.v1.Variable
+	(*NamespaceList)(nil),    // 40: farm.v1.NamespaceList
+	(*Namespace)(nil),        // 41: farm.v1.Namespace
+	(*History)(nil),          // 42: farm.v1.History
+	(*Version)(nil),          // 43: farm.v1.Version
+	(*VariableInfo)(nil),     // 44: farm.v1.VariableInfo
+	(*Declaration)(nil),      // 45: farm.v1.Declaration
+	(*Job)(nil),              // 46: farm.v1.Job
+	(*JobList)(nil),          // 47: farm.v1.JobList
+	(*Status)(nil),           // 48: farm.v1.Status
+	(*NodeInfo)(nil),         // 49: farm.v1.NodeInfo
+	(*Mark)(nil),             // 50: farm.v1.Mark
+	(*WorkerInfo)(nil),       // 51: farm.v1.WorkerInfo
+	(*WatchRequest)(nil),     // 52: farm.v1.WatchRequest
+	(*Event)(nil),            // 53: farm.v1.Event
+	(*Output)(nil),           // 54: farm.v1.Output
+	(*Progress)(nil),         // 55: farm.v1.Progress
+	(*FromWorker)(nil),       // 56: farm.v1.FromWorker
+	(*Hello)(nil),            // 57: farm.v1.Hello
+	(*AttemptRef)(nil),       // 58: farm.v1.AttemptRef
+	(*Complete)(nil),         // 59: farm.v1.Complete
+	(*Item)(nil),             // 60: farm.v1.Item
+	(*Manifest)(nil),         // 61: farm.v1.Manifest
+	(*OfferParts)(nil),       // 62: farm.v1.OfferParts
+	(*PartsNeeded)(nil),      // 63: farm.v1.PartsNeeded
+	(*PutParts)(nil),         // 64: farm.v1.PutParts
+	(*PartsKept)(nil),        // 65: farm.v1.PartsKept
+	(*GetParts)(nil),         // 66: farm.v1.GetParts
+	(*PartsFound)(nil),       // 67: farm.v1.PartsFound
+	(*ToWorker)(nil),         // 68: farm.v1.ToWorker
+	(*Instruction)(nil),      // 69: farm.v1.Instruction
+	(*Welcome)(nil),          // 70: farm.v1.Welcome
+	(*Assign)(nil),           // 71: farm.v1.Assign
+	(*Load)(nil),             // 72: farm.v1.Load
+	(*InfoRequest)(nil),      // 73: farm.v1.InfoRequest
+	(*JoinRequest)(nil),      // 74: farm.v1.JoinRequest
+	(*HandOverRequest)(nil),  // 75: farm.v1.HandOverRequest
+	(*RemoveRequest)(nil),    // 76: farm.v1.RemoveRequest
+	(*JoinReply)(nil),        // 77: farm.v1.JoinReply
+	nil,                      // 78: farm.v1.Work.ArgsEntry
+	nil,                      // 79: farm.v1.Work.FilesEntry
+	nil,                      // 80: farm.v1.JobSpec.FilesEntry
 }
 var file_farm_proto_depIdxs = []int32{
-	4,  // 0: farm.v1.Calls.calls:type_name -> farm.v1.Call
-	5,  // 1: farm.v1.Replies.replies:type_name -> farm.v1.Reply
-	8,  // 2: farm.v1.Call.submit:type_name -> farm.v1.Submit
-	9,  // 3: farm.v1.Call.wait:type_name -> farm.v1.Wait
-	10, // 4: farm.v1.Call.cancel:type_name -> farm.v1.Cancel
-	11, // 5: farm.v1.Call.get_task:type_name -> farm.v1.GetTask
-	12, // 6: farm.v1.Call.list_tasks:type_name -> farm.v1.ListTasks
-	13, // 7: farm.v1.Call.get:type_name -> farm.v1.GetKey
-	14, // 8: farm.v1.Call.set:type_name -> farm.v1.SetKey
-	15, // 9: farm.v1.Call.delete:type_name -> farm.v1.DeleteKey
-	16, // 10: farm.v1.Call.list_namespaces:type_name -> farm.v1.ListNamespaces
-	17, // 11: farm.v1.Call.get_namespace:type_name -> farm.v1.GetNamespace
-	18, // 12: farm.v1.Call.drop:type_name -> farm.v1.DropNamespace
-	19, // 13: farm.v1.Call.get_history:type_name -> farm.v1.GetHistory
-	20, // 14: farm.v1.Call.restore:type_name -> farm.v1.RestoreNamespace
-	21, // 15: farm.v1.Call.fork:type_name -> farm.v1.ForkNamespace
-	22, // 16: farm.v1.Call.import:type_name -> farm.v1.ImportNamespace
-	23, // 17: farm.v1.Call.open_job:type_name -> farm.v1.OpenJob
-	25, // 18: farm.v1.Call.seal_job:type_name -> farm.v1.SealJob
-	26, // 19: farm.v1.Call.get_job:type_name -> farm.v1.GetJob
-	27, // 20: farm.v1.Call.cancel_job:type_name -> farm.v1.CancelJob
-	28, // 21: farm.v1.Call.list_jobs:type_name -> farm.v1.ListJobs
-	29, // 22: farm.v1.Call.status:type_name -> farm.v1.GetStatus
-	6,  // 23: farm.v1.Reply.error:type_name -> farm.v1.Error
-	30, // 24: farm.v1.Reply.task:type_name -> farm.v1.Task
-	33, // 25: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
-	34, // 26: farm.v1.Reply.variable:type_name -> farm.v1.Variable
-	35, // 27: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
-	36, // 28: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
-	37, // 29: farm.v1.Reply.history:type_name -> farm.v1.History
-	41, // 30: farm.v1.Reply.job:type_name -> farm.v1.Job
-	42, // 31: farm.v1.Reply.jobs:type_name -> farm.v1.JobList
-	43, // 32: farm.v1.Reply.status:type_name -> farm.v1.Status
-	0,  // 33: farm.v1.Error.code:type_name -> farm.v1.Code
-	73, // 34: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
-	14, // 35: farm.v1.Work.set:type_name -> farm.v1.SetKey
-	74, // 36: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
-	7,  // 37: farm.v1.Submit.work:type_name -> farm.v1.Work
-	56, // 38: farm.v1.SetKey.parts:type_name -> farm.v1.Manifest
-	55, // 39: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
-	24, // 40: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
-	75, // 41: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
-	31, // 42: farm.v1.Task.error:type_name -> farm.v1.TaskError
-	31, // 43: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
-	30, // 44: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
-	36, // 45: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
-	39, // 46: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
-	40, // 47: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
-	55, // 48: farm.v1.Namespace.stored:type_name -> farm.v1.Item
-	38, // 49: farm.v1.History.versions:type_name -> farm.v1.Version
-	41, // 50: farm.v1.JobList.jobs:type_name -> farm.v1.Job
-	44, // 51: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
-	46, // 52: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
-	45, // 53: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
-	49, // 54: farm.v1.Event.output:type_name -> farm.v1.Output
-	50, // 55: farm.v1.Event.progress:type_name -> farm.v1.Progress
-	30, // 56: farm.v1.Event.task:type_name -> farm.v1.Task
-	52, // 57: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
-	54, // 58: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
-	53, // 59: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
-	53, // 60: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
-	49, // 61: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
-	50, // 62: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
-	53, // 63: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
-	53, // 64: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
-	1,  // 65: farm.v1.Complete.ending:type_name -> farm.v1.Ending
-	55, // 66: farm.v1.Complete.put:type_name -> farm.v1.Item
-	32, // 67: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
-	56, // 68: farm.v1.Item.parts:type_name -> farm.v1.Manifest
-	6,  // 69: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
-	6,  // 70: farm.v1.PartsKept.error:type_name -> farm.v1.Error
-	6,  // 71: farm.v1.PartsFound.error:type_name -> farm.v1.Error
-	64, // 72: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
-	65, // 73: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
-	66, // 74: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
-	53, // 75: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
-	53, // 76: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
-	53, // 77: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
-	53, // 78: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
-	24, // 79: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
-	67, // 80: farm.v1.Assign.load:type_name -> farm.v1.Load
-	55, // 81: farm.v1.Load.items:type_name -> farm.v1.Item
-	6,  // 82: farm.v1.JoinReply.error:type_name -> farm.v1.Error
-	2,  // 83: farm.v1.Farm.Do:input_type -> farm.v1.Calls
-	4,  // 84: farm.v1.Farm.One:input_type -> farm.v1.Call
-	47, // 85: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
-	51, // 86: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
-	57, // 87: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
-	59, // 88: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
-	61, // 89: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
-	68, // 90: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
-	69, // 91: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
-	71, // 92: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
-	70, // 93: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
-	3,  // 94: farm.v1.Farm.Do:output_type -> farm.v1.Replies
-	5,  // 95: farm.v1.Farm.One:output_type -> farm.v1.Reply
-	48, // 96: farm.v1.Farm.Watch:output_type -> farm.v1.Event
-	63, // 97: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
-	58, // 98: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
-	60, // 99: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
-	62, // 100: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
-	44, // 101: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
-	72, // 102: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
-	72, // 103: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
-	72, // 104: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
-	94, // [94:105] is the sub-list for method output_type
-	83, // [83:94] is the sub-list for method input_type
-	83, // [83:83] is the sub-list for extension type_name
-	83, // [83:83] is the sub-list for extension extendee
-	0,  // [0:83] is the sub-list for field type_name
+	4,   // 0: farm.v1.Calls.calls:type_name -> farm.v1.Call
+	5,   // 1: farm.v1.Replies.replies:type_name -> farm.v1.Reply
+	8,   // 2: farm.v1.Call.submit:type_name -> farm.v1.Submit
+	9,   // 3: farm.v1.Call.wait:type_name -> farm.v1.Wait
+	10,  // 4: farm.v1.Call.cancel:type_name -> farm.v1.Cancel
+	11,  // 5: farm.v1.Call.get_task:type_name -> farm.v1.GetTask
+	12,  // 6: farm.v1.Call.list_tasks:type_name -> farm.v1.ListTasks
+	13,  // 7: farm.v1.Call.get:type_name -> farm.v1.GetKey
+	14,  // 8: farm.v1.Call.set:type_name -> farm.v1.SetKey
+	15,  // 9: farm.v1.Call.delete:type_name -> farm.v1.DeleteKey
+	16,  // 10: farm.v1.Call.list_namespaces:type_name -> farm.v1.ListNamespaces
+	17,  // 11: farm.v1.Call.get_namespace:type_name -> farm.v1.GetNamespace
+	18,  // 12: farm.v1.Call.drop:type_name -> farm.v1.DropNamespace
+	19,  // 13: farm.v1.Call.get_history:type_name -> farm.v1.GetHistory
+	20,  // 14: farm.v1.Call.restore:type_name -> farm.v1.RestoreNamespace
+	21,  // 15: farm.v1.Call.fork:type_name -> farm.v1.ForkNamespace
+	22,  // 16: farm.v1.Call.import:type_name -> farm.v1.ImportNamespace
+	23,  // 17: farm.v1.Call.open_job:type_name -> farm.v1.OpenJob
+	25,  // 18: farm.v1.Call.seal_job:type_name -> farm.v1.SealJob
+	26,  // 19: farm.v1.Call.get_job:type_name -> farm.v1.GetJob
+	27,  // 20: farm.v1.Call.cancel_job:type_name -> farm.v1.CancelJob
+	30,  // 21: farm.v1.Call.list_jobs:type_name -> farm.v1.ListJobs
+	28,  // 22: farm.v1.Call.list_failures:type_name -> farm.v1.ListFailures
+	29,  // 23: farm.v1.Call.retry_job:type_name -> farm.v1.RetryJob
+	31,  // 24: farm.v1.Call.status:type_name -> farm.v1.GetStatus
+	6,   // 25: farm.v1.Reply.error:type_name -> farm.v1.Error
+	32,  // 26: farm.v1.Reply.task:type_name -> farm.v1.Task
+	38,  // 27: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
+	39,  // 28: farm.v1.Reply.variable:type_name -> farm.v1.Variable
+	40,  // 29: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
+	41,  // 30: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
+	42,  // 31: farm.v1.Reply.history:type_name -> farm.v1.History
+	46,  // 32: farm.v1.Reply.job:type_name -> farm.v1.Job
+	47,  // 33: farm.v1.Reply.jobs:type_name -> farm.v1.JobList
+	36,  // 34: farm.v1.Reply.failures:type_name -> farm.v1.FailureList
+	48,  // 35: farm.v1.Reply.status:type_name -> farm.v1.Status
+	0,   // 36: farm.v1.Error.code:type_name -> farm.v1.Code
+	78,  // 37: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
+	14,  // 38: farm.v1.Work.set:type_name -> farm.v1.SetKey
+	79,  // 39: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
+	7,   // 40: farm.v1.Submit.work:type_name -> farm.v1.Work
+	61,  // 41: farm.v1.SetKey.parts:type_name -> farm.v1.Manifest
+	60,  // 42: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
+	24,  // 43: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
+	80,  // 44: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
+	33,  // 45: farm.v1.Task.error:type_name -> farm.v1.TaskError
+	35,  // 46: farm.v1.Task.failed:type_name -> farm.v1.InputError
+	33,  // 47: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
+	35,  // 48: farm.v1.Outcome.failed:type_name -> farm.v1.InputError
+	33,  // 49: farm.v1.InputError.error:type_name -> farm.v1.TaskError
+	37,  // 50: farm.v1.FailureList.failures:type_name -> farm.v1.Failure
+	33,  // 51: farm.v1.Failure.error:type_name -> farm.v1.TaskError
+	32,  // 52: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
+	41,  // 53: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
+	44,  // 54: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
+	45,  // 55: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
+	60,  // 56: farm.v1.Namespace.stored:type_name -> farm.v1.Item
+	43,  // 57: farm.v1.History.versions:type_name -> farm.v1.Version
+	46,  // 58: farm.v1.JobList.jobs:type_name -> farm.v1.Job
+	49,  // 59: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
+	51,  // 60: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
+	50,  // 61: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
+	54,  // 62: farm.v1.Event.output:type_name -> farm.v1.Output
+	55,  // 63: farm.v1.Event.progress:type_name -> farm.v1.Progress
+	32,  // 64: farm.v1.Event.task:type_name -> farm.v1.Task
+	57,  // 65: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
+	59,  // 66: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
+	58,  // 67: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
+	58,  // 68: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
+	54,  // 69: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
+	55,  // 70: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
+	58,  // 71: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
+	58,  // 72: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
+	1,   // 73: farm.v1.Complete.ending:type_name -> farm.v1.Ending
+	60,  // 74: farm.v1.Complete.put:type_name -> farm.v1.Item
+	34,  // 75: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
+	61,  // 76: farm.v1.Item.parts:type_name -> farm.v1.Manifest
+	6,   // 77: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
+	6,   // 78: farm.v1.PartsKept.error:type_name -> farm.v1.Error
+	6,   // 79: farm.v1.PartsFound.error:type_name -> farm.v1.Error
+	69,  // 80: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
+	70,  // 81: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
+	71,  // 82: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
+	58,  // 83: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
+	58,  // 84: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
+	58,  // 85: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
+	58,  // 86: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
+	24,  // 87: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
+	72,  // 88: farm.v1.Assign.load:type_name -> farm.v1.Load
+	60,  // 89: farm.v1.Load.items:type_name -> farm.v1.Item
+	6,   // 90: farm.v1.JoinReply.error:type_name -> farm.v1.Error
+	2,   // 91: farm.v1.Farm.Do:input_type -> farm.v1.Calls
+	4,   // 92: farm.v1.Farm.One:input_type -> farm.v1.Call
+	52,  // 93: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
+	56,  // 94: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
+	62,  // 95: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
+	64,  // 96: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
+	66,  // 97: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
+	73,  // 98: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
+	74,  // 99: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
+	76,  // 100: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
+	75,  // 101: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
+	3,   // 102: farm.v1.Farm.Do:output_type -> farm.v1.Replies
+	5,   // 103: farm.v1.Farm.One:output_type -> farm.v1.Reply
+	53,  // 104: farm.v1.Farm.Watch:output_type -> farm.v1.Event
+	68,  // 105: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
+	63,  // 106: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
+	65,  // 107: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
+	67,  // 108: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
+	49,  // 109: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
+	77,  // 110: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
+	77,  // 111: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
+	77,  // 112: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
+	102, // [102:113] is the sub-list for method output_type
+	91,  // [91:102] is the sub-list for method input_type
+	91,  // [91:91] is the sub-list for extension type_name
+	91,  // [91:91] is the sub-list for extension extendee
+	0,   // [0:91] is the sub-list for field type_name
 }
 
 func init() { file_farm_proto_init() }
@@ -6261,6 +6722,8 @@ func file_farm_proto_init() {
 		(*Call_GetJob)(nil),
 		(*Call_CancelJob)(nil),
 		(*Call_ListJobs)(nil),
+		(*Call_ListFailures)(nil),
+		(*Call_RetryJob)(nil),
 		(*Call_Status)(nil),
 	}
 	file_farm_proto_msgTypes[3].OneofWrappers = []any{
@@ -6272,15 +6735,16 @@ func file_farm_proto_init() {
 		(*Reply_History)(nil),
 		(*Reply_Job)(nil),
 		(*Reply_Jobs)(nil),
+		(*Reply_Failures)(nil),
 		(*Reply_Status)(nil),
 	}
-	file_farm_proto_msgTypes[46].OneofWrappers = []any{
+	file_farm_proto_msgTypes[51].OneofWrappers = []any{
 		(*Event_State)(nil),
 		(*Event_Output)(nil),
 		(*Event_Progress)(nil),
 		(*Event_Task)(nil),
 	}
-	file_farm_proto_msgTypes[62].OneofWrappers = []any{
+	file_farm_proto_msgTypes[67].OneofWrappers = []any{
 		(*Instruction_Welcome)(nil),
 		(*Instruction_Assign)(nil),
 		(*Instruction_Settled)(nil),
@@ -6295,7 +6759,7 @@ func file_farm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_farm_proto_rawDesc), len(file_farm_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   74,
+			NumMessages:   79,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

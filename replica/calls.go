@@ -92,6 +92,8 @@ func (n *Node) write(c *call) {
 		n.simple(c, &scheduler.SealJob{ID: op.SealJob.GetId(), Total: op.SealJob.GetTotal()}, func() { n.showJob(c, op.SealJob.GetId()) })
 	case *api.Call_CancelJob:
 		n.simple(c, &scheduler.CancelJob{ID: op.CancelJob.GetId()}, func() { n.showJob(c, op.CancelJob.GetId()) })
+	case *api.Call_RetryJob:
+		n.tasks.Go(func() { n.retryJob(c, op.RetryJob) })
 	default:
 		c.fail(api.Code_INVALID, "the call has no operation this farm knows")
 	}
@@ -167,6 +169,9 @@ func (n *Node) submit(c *call, s *api.Submit) {
 	}
 	cmd := &scheduler.Submit{ID: s.Id, Namespace: s.Namespace, Job: s.Job, Kind: scheduler.Run, Body: body,
 		Timeout: s.Timeout, Retries: s.Retries, Priority: s.Priority, Delay: s.Delay}
+	if s.Job != "" {
+		cmd.Inputs = uint64(max(len(s.Work.Inputs), 1))
+	}
 	if s.Wait {
 		n.run(c, cmd, func(t *scheduler.Task) { c.task(taskView(t)) })
 		return

@@ -18,7 +18,7 @@ func taskView(t *scheduler.Task) *api.Task {
 		v.Error = &api.TaskError{Kind: "internal", Message: "the stored outcome cannot be read"}
 		return v
 	}
-	v.Value, v.Type, v.Results = o.Value, o.Type, o.Results
+	v.Value, v.Type, v.Results, v.Failed = o.Value, o.Type, o.Results, o.Failed
 	v.Stdout, v.Stderr, v.StdoutCut, v.StderrCut = o.Stdout, o.Stderr, o.StdoutCut, o.StderrCut
 	v.Error = o.Error
 	if v.Error == nil {
@@ -56,7 +56,8 @@ func impliedError(t *scheduler.Task) *api.TaskError {
 
 func jobView(j *scheduler.Job) *api.Job {
 	v := &api.Job{Id: j.ID, Total: j.Total, Succeeded: j.Succeeded, Failed: j.Failed, Folds: j.Folds, Folded: j.Folded,
-		FoldFailed: j.FoldFailed, LastFold: j.LastFold, FirstError: j.FirstError, Created: j.Created, Finished: j.Finished}
+		FoldFailed: j.FoldFailed, LastFold: j.LastFold, FirstError: j.FirstError, Created: j.Created, Finished: j.Finished,
+		Inputs: j.Inputs, Done: j.Done, Retries: j.Round}
 	switch {
 	case j.Finished != 0 && j.Cancelled:
 		v.State = "cancelled"

@@ -30,6 +30,8 @@ const (
 	cmdWorkerLost = 13
 	cmdUpload     = 14
 	cmdCompleteIn = 15 // Complete with items in parts
+	cmdCounted    = 37 // a number of inputs, then the Submit or Complete it belongs to
+	cmdReplace    = 38
 )
 
 // Submit asks for a task. The client makes ID, so a repeat is recognised: the
@@ -42,6 +44,9 @@ type Submit struct {
 	Retries            uint32
 	Priority           int32
 	Delay              int64 // nanoseconds from the log's time
+	// Inputs is how many inputs of its job the task has; 0: its job does not count
+	// them. Every task of a job has it, or none.
+	Inputs uint64
 }
 
 // Cancel asks for the end of a task that is not finished: a queued one is
@@ -75,6 +80,9 @@ type Complete struct {
 	Change      Change // of the namespace's items; only with Success
 	Outcome     []byte
 	Took        int64 // nanoseconds the attempt ran
+	// Done is how many inputs of its job got a result. An attempt that failed may
+	// have some: they count, and are folded, when the failure is the task's last.
+	Done uint64
 }
 
 // Attempt names one attempt of a task.
@@ -168,7 +176,7 @@ func (c *Found) AppendTo(b []byte) []byte { return wire.AppendString(append(b, c
 
 // AppendTo implements Command.
 func (c *Submit) AppendTo(b []byte) []byte {
-	b = append(b, cmdSubmit)
+	b = append(appendCount(b, c.Inputs), cmdSubmit)
 	b = wire.AppendString(b, c.ID)
 	b = wire.AppendString(b, c.Namespace)
 	b = wire.AppendString(b, c.Job)
@@ -186,6 +194,7 @@ func (c *Cancel) AppendTo(b []byte) []byte { return wire.AppendString(append(b, 
 // AppendTo implements Command.
 func (c *Complete) AppendTo(b []byte) []byte {
 	inParts := c.Change.InParts()
+	b = appendCount(b, c.Done)
 	if inParts {
 		b = append(b, cmdCompleteIn)
 	} else {
@@ -273,8 +282,13 @@ func (c *Tick) AppendTo(b []byte) []byte { return append(b, cmdTick) }
 // of r's input. Errors: wire.ErrCorrupt, or *VersionError for a type this
 // version does not know.
 func DecodeCommand(r *wire.Reader) (Command, error) {
+	return decodeCommand(r, r.Byte())
+}
+
+// decodeCommand is DecodeCommand after the type byte.
+func decodeCommand(r *wire.Reader, t byte) (Command, error) {
 	var c Command
-	switch t := r.Byte(); t {
+	switch t {
 	case cmdSubmit:
 		c = &Submit{ID: r.String(), Namespace: r.String(), Job: r.String(), Kind: Kind(r.Byte()), Body: r.Bytes(),
 			Timeout: r.Int(), Retries: uint32(r.Uint()), Priority: int32(r.Int()), Delay: r.Int()}
@@ -321,9 +335,13 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		c = &Upload{Owner: r.String(), Hash: part.Hash(r.Fixed(part.HashBytes)), Bytes: r.Bytes()}
 	case cmdFound:
 		c = &Found{Cluster: r.String()}
+	case cmdCounted:
+		return decodeCounted(r)
+	case cmdReplace:
+		c = readReplace(r)
 	default:
 		if r.Err() == nil {
-			return nil, &VersionError{What: "command type", Got: t, Want: cmdCompleteIn}
+			return nil, &VersionError{What: "command type", Got: t, Want: cmdReplace}
 		}
 	}
 	if err := r.Err(); err != nil {

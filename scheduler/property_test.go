@@ -367,23 +367,62 @@ func checkJobs(s *State) error {
 		if j.Sealed && live+folds == 0 {
 			return fmt.Errorf("job %s is over and open", id)
 		}
+		if err := checkFailures(s, j); err != nil {
+			return err
+		}
+	}
+	for _, j := range s.Jobs("", 1000) {
+		if err := checkFailures(s, j); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkFailures: what a job counts as failed is noted, once, and nothing else is.
+func checkFailures(s *State, j *Job) error {
+	failed, folds := uint64(0), uint64(0)
+	for _, u := range s.Unfinished(j.ID, 0, 1000) {
+		t := s.Task(u.Task)
+		if t == nil { // it is no longer kept
+			return nil
+		}
+		switch {
+		case t.Order != u.Order || !t.State.Final() || t.State == Succeeded && !u.Owed:
+			return fmt.Errorf("job %s: %+v is noted as failed, and is %v", j.ID, u, t.State)
+		case t.State == Succeeded:
+		case t.FoldOf != "":
+			folds++
+		default:
+			failed++
+		}
+	}
+	if j.counted() && (failed != j.Failed || folds != j.FoldFailed) {
+		return fmt.Errorf("job %s: %d tasks and %d folds are noted as failed, counted %d and %d", j.ID, failed, folds, j.Failed, j.FoldFailed)
+	}
+	if j.counted() && j.Done > j.Inputs {
+		return fmt.Errorf("job %s: %d of %d inputs done", j.ID, j.Done, j.Inputs)
 	}
 	return nil
 }
 
 // checkRetained: everything finished is in the list of the finished, once.
 func checkRetained(s *State) error {
-	size, listed, stored := uint64(0), 0, 0
+	size, listed, stored, gone := uint64(0), 0, 0, 0
 	s.rec.Scan("f/", "", func(_ string, rec []byte) bool {
 		listed++
 		kind, id := splitRetained(rec)
+		if kind == listedNothing {
+			gone++
+			return true
+		}
 		size += uint64(len(s.rec.Get(string([]byte{kind, '/'}) + id)))
 		return true
 	})
 	for _, prefix := range []string{"t/", "h/"} {
 		s.rec.Scan(prefix, "", func(string, []byte) bool { stored++; return true })
 	}
-	if listed != stored || uint64(listed) != s.FinHi-s.FinLo || size != s.FinBytes {
+	if listed-gone != stored || uint64(listed) != s.FinHi-s.FinLo || size != s.FinBytes {
 		return fmt.Errorf("%d finished are stored, %d listed, %d counted, of %d bytes, counted %d", stored, listed, s.FinHi-s.FinLo, size, s.FinBytes)
 	}
 	return nil

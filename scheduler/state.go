@@ -128,6 +128,14 @@ type Job struct {
 	Created    int64
 	Finished   int64 // unix nanoseconds, 0 while open
 
+	// Inputs is how many inputs its tasks were submitted with, Done how many of
+	// them have a result; both are 0 where they are not counted. A retry changes
+	// Done alone.
+	Inputs, Done uint64
+	Round        uint64 // how often it was retried
+	Mark         uint64 // order of the newest task that this round may replace
+	Listed       uint64 // where in the list of the finished it is
+
 	dirty, stored bool
 }
 
@@ -287,16 +295,31 @@ func (s *State) loadJob(b []byte) error {
 
 func decodeJob(b []byte) (*Job, error) {
 	r := wire.NewReader(b)
-	if v := r.Byte(); v != recordVersion {
-		return nil, &VersionError{"job record", v, recordVersion}
+	v := r.Byte()
+	if v != recordVersion && v != countedVersion {
+		return nil, &VersionError{"job record", v, countedVersion}
 	}
 	j := &Job{ID: r.String(), Body: r.Bytes(), Fold: r.String(), Sealed: r.Bool(), Cancelled: r.Bool(), Total: r.Uint(), Succeeded: r.Uint(),
 		Failed: r.Uint(), Folds: r.Uint(), Folded: r.Uint(), FoldFailed: r.Uint(), LastFold: r.String(), FirstError: r.String(), Created: r.Int(), Finished: r.Int()}
+	if v == countedVersion {
+		j.Inputs, j.Done, j.Round, j.Mark, j.Listed = r.Uint(), r.Uint(), r.Uint(), r.Uint(), r.Uint()
+	}
 	return j, r.Done()
 }
 
+// countedVersion is the format of the record of a job whose inputs are counted.
+const countedVersion = 2
+
+// counted tells whether the job's inputs are counted, and with them what of it
+// failed is kept for a retry.
+func (j *Job) counted() bool { return j.Inputs > 0 }
+
 func (j *Job) append(b []byte) []byte {
-	b = append(b, recordVersion)
+	if j.counted() {
+		b = append(b, countedVersion)
+	} else {
+		b = append(b, recordVersion)
+	}
 	b = wire.AppendString(b, j.ID)
 	b = wire.AppendBytes(b, j.Body)
 	b = wire.AppendString(b, j.Fold)
@@ -308,7 +331,13 @@ func (j *Job) append(b []byte) []byte {
 	b = wire.AppendString(b, j.LastFold)
 	b = wire.AppendString(b, j.FirstError)
 	b = wire.AppendInt(b, j.Created)
-	return wire.AppendInt(b, j.Finished)
+	b = wire.AppendInt(b, j.Finished)
+	if j.counted() {
+		for _, v := range [...]uint64{j.Inputs, j.Done, j.Round, j.Mark, j.Listed} {
+			b = wire.AppendUint(b, v)
+		}
+	}
+	return b
 }
 
 func (s *State) loadTask(t *Task) error {

@@ -127,6 +127,8 @@ func (s *State) Step(c Command) Result {
 		r = s.sealJob(c)
 	case *CancelJob:
 		r = s.cancelJob(c)
+	case *Replace:
+		r = s.replace(c)
 	case *Tick:
 		r = Result{Code: OK}
 	case *Found:
@@ -175,6 +177,7 @@ func (s *State) submit(c *Submit) Result {
 	if c.Job != "" {
 		j := s.jobs[c.Job]
 		j.Total++
+		j.Inputs += c.Inputs
 		s.touchJob(j)
 	}
 	s.admit(t)
@@ -313,6 +316,7 @@ func (s *State) complete(c *Complete) Result {
 		e.Version = n.Version
 	}
 	s.emit(e)
+	t.done = c.Done
 	switch c.Status {
 	case Success:
 		s.finish(t, Succeeded, c.Outcome)
@@ -322,6 +326,7 @@ func (s *State) complete(c *Complete) Result {
 		t.Failures++
 		t.blame(c.Cause)
 		if c.Status == Failure && t.Failures <= t.Retries && !t.Cancelling {
+			t.done = 0
 			s.requeueFrom(t)
 		} else {
 			s.finish(t, Failed, c.Outcome)
@@ -609,8 +614,14 @@ func (s *State) expire() bool {
 	if s.FinHi-s.FinLo <= MaxFinished && s.FinBytes <= MaxFinishedBytes && at+Retention > s.Clock {
 		return false
 	}
+	id := string(r.Rest())
+	if kind == 'h' && !s.dropFailures(id) {
+		return false // the rest of them are for the next call
+	}
+	if kind != listedNothing {
+		s.rec.Delete(string([]byte{kind, '/'}) + id)
+	}
 	s.rec.Delete(finKey(s.FinLo))
-	s.rec.Delete(string([]byte{kind, '/'}) + string(r.Rest()))
 	s.FinLo++
 	s.FinBytes -= size
 	return true
@@ -702,6 +713,8 @@ func (s *State) sealJob(c *SealJob) Result {
 		return Result{Code: Duplicate}
 	case j == nil:
 		return refuse(NotFound, "there is no job %s", c.ID)
+	case j.Sealed && j.Round > 0:
+		return Result{Code: Duplicate} // what a retry added is not the client's
 	case j.Total != c.Total:
 		return refuse(Conflict, "job %s has %d tasks, not %d", c.ID, j.Total, c.Total)
 	}
@@ -734,6 +747,7 @@ func (s *State) countJob(j *Job, t *Task) {
 		return // the job was finished by force and its last tasks follow
 	}
 	s.touchJob(j)
+	owed := false
 	switch {
 	case t.FoldOf != "" && t.State == Succeeded:
 		j.Folded++
@@ -742,17 +756,32 @@ func (s *State) countJob(j *Job, t *Task) {
 		j.FoldFailed++
 	case t.State == Succeeded:
 		j.Succeeded++
-		if j.Fold != "" && !j.Cancelled {
-			j.Folds++
-			s.admit(&Task{ID: foldID(t.ID), Namespace: j.Fold, Job: j.ID, FoldOf: t.ID, Kind: Run, Timeout: t.Timeout, Retries: t.Retries, Priority: t.Priority, inQueue: -1})
-		}
+		owed = !s.fold(j, t)
 	default:
 		j.Failed++
+		owed = t.done > 0 && !s.fold(j, t)
+	}
+	if j.counted() {
+		s.countInputs(j, t, owed)
 	}
 	if t.State != Succeeded && j.FirstError == "" {
 		j.FirstError = t.ID
 	}
 	s.endJob(j)
+}
+
+// fold puts the task that folds the results of t in line, and tells whether
+// nothing is owed: a cancelled job folds no more, until it is retried.
+func (s *State) fold(j *Job, t *Task) bool {
+	switch {
+	case j.Fold == "":
+		return true
+	case j.Cancelled:
+		return false
+	}
+	j.Folds++
+	s.admit(&Task{ID: foldID(t.ID), Namespace: j.Fold, Job: j.ID, FoldOf: t.ID, Kind: Run, Timeout: t.Timeout, Retries: t.Retries, Priority: t.Priority, inQueue: -1})
+	return true
 }
 
 // foldID is the id of the task that folds the results of task id. Clients
@@ -767,6 +796,9 @@ func (s *State) endJob(j *Job) {
 	delete(s.jobs, j.ID)
 	if j.stored {
 		s.rec.Delete("j/" + j.ID)
+	}
+	if j.counted() {
+		j.Listed = s.FinHi
 	}
 	rec := j.append(nil)
 	s.rec.Put("h/"+j.ID, rec)

@@ -80,6 +80,7 @@ type Task struct {
 	dirty   bool   // the record differs from the object
 	stored  bool   // a live record exists
 	seq     uint64 // position in its worker's assignments, 0 when not assigned
+	done    uint64 // inputs that its last report has a result for
 	inQueue int    // position in the delayed heap, -1 when not there
 }
 
