@@ -175,12 +175,13 @@ type mapper struct {
 	outN    int64         // results handed out, and their bytes
 	outSize int64
 
-	flow *flow
-	sent chan *chunk // in order
+	flow  *flow
+	sent  chan *chunk   // in order
+	taken chan struct{} // closed when all results were
 }
 
 func newMapper(r *MapRun) *mapper {
-	m := &mapper{MapRun: r, sent: make(chan *chunk, maxAhead)}
+	m := &mapper{MapRun: r, sent: make(chan *chunk, maxAhead), taken: make(chan struct{})}
 	m.target.Store(int64(max(r.spec.Chunk, 1)))
 	return m
 }
@@ -232,6 +233,9 @@ func (m *mapper) run(ctx context.Context, yield func(json.RawMessage, error) boo
 	sender.Go(func() {
 		sendErr = m.send(ctx)
 		close(m.sent)
+		if sendErr == nil {
+			sendErr = m.seal(ctx)
+		}
 	})
 	defer func() {
 		cancel()
@@ -251,12 +255,32 @@ func (m *mapper) run(ctx context.Context, yield func(json.RawMessage, error) boo
 	if err != nil || !on {
 		return false, err
 	}
+	close(m.taken)
 	sender.Wait()
-	if sendErr != nil {
-		return false, sendErr
+	return sendErr == nil, sendErr
+}
+
+// sealEvery is the pause between attempts to seal a job while some of its tasks may
+// still be on their way.
+const sealEvery = 100 * time.Millisecond
+
+// seal seals the job as soon as everything is submitted: from then on the job needs
+// no client. It is refused while tasks are on their way, but not any more when all
+// their results are there.
+func (m *mapper) seal(ctx context.Context) error {
+	for last := false; ; {
+		_, err := m.c.SealJob(ctx, m.ID, m.tasks)
+		if last || !errors.Is(err, ErrConflict) {
+			return err
+		}
+		select {
+		case <-m.taken:
+			last = true
+		case <-time.After(sealEvery):
+		case <-ctx.Done():
+			return contextError(ctx)
+		}
 	}
-	_, err = m.c.SealJob(ctx, m.ID, m.tasks)
-	return err == nil, err
 }
 
 // receive yields the results of what is sent until there is no more, or, when on is

@@ -119,7 +119,7 @@ var argKinds = map[string][]string{
 	"scatter": {"ns", "key", ""}, "gather": {"ns", "key", ""},
 	"ns ls": {"ns"}, "ns show": {"ns"}, "ns rm": {"ns"}, "ns history": {"ns"}, "ns restore": {"ns"}, "ns fork": {"ns", ""}, "ns export": {"ns", ""},
 	"task show": {"task"}, "task cancel": {"task"}, "task wait": {"task"}, "logs": {"task"},
-	"job show": {"job"}, "job wait": {"job"}, "job results": {"job"}, "job cancel": {"job"},
+	"job show": {"job"}, "job wait": {"job"}, "job results": {"job"}, "job failures": {"job"}, "job retry": {"job"}, "job cancel": {"job"},
 	"node remove": {"node"}, "completion": {"shell"}, "help": {"verb"},
 }
 
