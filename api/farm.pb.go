@@ -263,6 +263,8 @@ type Call struct {
 	//	*Call_ListFailures
 	//	*Call_RetryJob
 	//	*Call_Status
+	//	*Call_ListQueues
+	//	*Call_SetQueue
 	Op            isCall_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -533,6 +535,24 @@ func (x *Call) GetStatus() *GetStatus {
 	return nil
 }
 
+func (x *Call) GetListQueues() *ListQueues {
+	if x != nil {
+		if x, ok := x.Op.(*Call_ListQueues); ok {
+			return x.ListQueues
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetSetQueue() *SetQueue {
+	if x != nil {
+		if x, ok := x.Op.(*Call_SetQueue); ok {
+			return x.SetQueue
+		}
+	}
+	return nil
+}
+
 type isCall_Op interface {
 	isCall_Op()
 }
@@ -629,6 +649,14 @@ type Call_Status struct {
 	Status *GetStatus `protobuf:"bytes,40,opt,name=status,proto3,oneof"`
 }
 
+type Call_ListQueues struct {
+	ListQueues *ListQueues `protobuf:"bytes,100,opt,name=list_queues,json=listQueues,proto3,oneof"`
+}
+
+type Call_SetQueue struct {
+	SetQueue *SetQueue `protobuf:"bytes,101,opt,name=set_queue,json=setQueue,proto3,oneof"`
+}
+
 func (*Call_Submit) isCall_Op() {}
 
 func (*Call_Wait) isCall_Op() {}
@@ -675,6 +703,10 @@ func (*Call_RetryJob) isCall_Op() {}
 
 func (*Call_Status) isCall_Op() {}
 
+func (*Call_ListQueues) isCall_Op() {}
+
+func (*Call_SetQueue) isCall_Op() {}
+
 type Reply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Seq   uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
@@ -692,6 +724,7 @@ type Reply struct {
 	//	*Reply_Jobs
 	//	*Reply_Failures
 	//	*Reply_Status
+	//	*Reply_Queues
 	Result        isReply_Result `protobuf_oneof:"result"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -845,6 +878,15 @@ func (x *Reply) GetStatus() *Status {
 	return nil
 }
 
+func (x *Reply) GetQueues() *QueueList {
+	if x != nil {
+		if x, ok := x.Result.(*Reply_Queues); ok {
+			return x.Queues
+		}
+	}
+	return nil
+}
+
 type isReply_Result interface {
 	isReply_Result()
 }
@@ -889,6 +931,10 @@ type Reply_Status struct {
 	Status *Status `protobuf:"bytes,40,opt,name=status,proto3,oneof"`
 }
 
+type Reply_Queues struct {
+	Queues *QueueList `protobuf:"bytes,100,opt,name=queues,proto3,oneof"` // of ListQueues, SetQueue
+}
+
 func (*Reply_Task) isReply_Result() {}
 
 func (*Reply_Tasks) isReply_Result() {}
@@ -908,6 +954,8 @@ func (*Reply_Jobs) isReply_Result() {}
 func (*Reply_Failures) isReply_Result() {}
 
 func (*Reply_Status) isReply_Result() {}
+
+func (*Reply_Queues) isReply_Result() {}
 
 type Error struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1064,7 +1112,11 @@ type Submit struct {
 	Retries       uint32                 `protobuf:"varint,6,opt,name=retries,proto3" json:"retries,omitempty"`
 	Priority      int32                  `protobuf:"varint,7,opt,name=priority,proto3" json:"priority,omitempty"`
 	Delay         int64                  `protobuf:"varint,8,opt,name=delay,proto3" json:"delay,omitempty"`
-	Wait          bool                   `protobuf:"varint,9,opt,name=wait,proto3" json:"wait,omitempty"` // answer when the task is final
+	Wait          bool                   `protobuf:"varint,9,opt,name=wait,proto3" json:"wait,omitempty"`   // answer when the task is final
+	Needs         []string               `protobuf:"bytes,10,rep,name=needs,proto3" json:"needs,omitempty"` // what its worker must have, sorted: "label:key=value", "handler:name"
+	Queue         string                 `protobuf:"bytes,11,opt,name=queue,proto3" json:"queue,omitempty"` // empty: default
+	Key           string                 `protobuf:"bytes,12,opt,name=key,proto3" json:"key,omitempty"`     // what the limits per key of its queue count by; empty: they do not concern it
+	Unique        *Unique                `protobuf:"bytes,13,opt,name=unique,proto3" json:"unique,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1162,6 +1214,525 @@ func (x *Submit) GetWait() bool {
 	return false
 }
 
+func (x *Submit) GetNeeds() []string {
+	if x != nil {
+		return x.Needs
+	}
+	return nil
+}
+
+func (x *Submit) GetQueue() string {
+	if x != nil {
+		return x.Queue
+	}
+	return ""
+}
+
+func (x *Submit) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Submit) GetUnique() *Unique {
+	if x != nil {
+		return x.Unique
+	}
+	return nil
+}
+
+// Unique makes a task the only one with a key. Submitting another is answered with
+// the task that has it.
+type Unique struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Key   string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"` // 1 to 256 bytes
+	// How long the task has the key: "queued", until it is given to a worker;
+	// "running", until it is final; or, with period, until that is over.
+	While         string `protobuf:"bytes,2,opt,name=while,proto3" json:"while,omitempty"`
+	Period        int64  `protobuf:"varint,3,opt,name=period,proto3" json:"period,omitempty"` // from the submission
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Unique) Reset() {
+	*x = Unique{}
+	mi := &file_farm_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Unique) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Unique) ProtoMessage() {}
+
+func (x *Unique) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Unique.ProtoReflect.Descriptor instead.
+func (*Unique) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Unique) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Unique) GetWhile() string {
+	if x != nil {
+		return x.While
+	}
+	return ""
+}
+
+func (x *Unique) GetPeriod() int64 {
+	if x != nil {
+		return x.Period
+	}
+	return 0
+}
+
+// ListQueues asks for the queues that have tasks, limits or are paused, by name.
+type ListQueues struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // only this one, also when it has nothing, and its busiest keys
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListQueues) Reset() {
+	*x = ListQueues{}
+	mi := &file_farm_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListQueues) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListQueues) ProtoMessage() {}
+
+func (x *ListQueues) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListQueues.ProtoReflect.Descriptor instead.
+func (*ListQueues) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListQueues) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// SetQueue changes what is given, and answers with the queue.
+type SetQueue struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Name           string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Paused         *bool                  `protobuf:"varint,2,opt,name=paused,proto3,oneof" json:"paused,omitempty"`
+	Concurrency    *uint32                `protobuf:"varint,3,opt,name=concurrency,proto3,oneof" json:"concurrency,omitempty"` // 0: no limit
+	Rate           *Rate                  `protobuf:"bytes,4,opt,name=rate,proto3" json:"rate,omitempty"`
+	KeyConcurrency *uint32                `protobuf:"varint,5,opt,name=key_concurrency,json=keyConcurrency,proto3,oneof" json:"key_concurrency,omitempty"`
+	KeyRate        *Rate                  `protobuf:"bytes,6,opt,name=key_rate,json=keyRate,proto3" json:"key_rate,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *SetQueue) Reset() {
+	*x = SetQueue{}
+	mi := &file_farm_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetQueue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetQueue) ProtoMessage() {}
+
+func (x *SetQueue) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetQueue.ProtoReflect.Descriptor instead.
+func (*SetQueue) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SetQueue) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetQueue) GetPaused() bool {
+	if x != nil && x.Paused != nil {
+		return *x.Paused
+	}
+	return false
+}
+
+func (x *SetQueue) GetConcurrency() uint32 {
+	if x != nil && x.Concurrency != nil {
+		return *x.Concurrency
+	}
+	return 0
+}
+
+func (x *SetQueue) GetRate() *Rate {
+	if x != nil {
+		return x.Rate
+	}
+	return nil
+}
+
+func (x *SetQueue) GetKeyConcurrency() uint32 {
+	if x != nil && x.KeyConcurrency != nil {
+		return *x.KeyConcurrency
+	}
+	return 0
+}
+
+func (x *SetQueue) GetKeyRate() *Rate {
+	if x != nil {
+		return x.KeyRate
+	}
+	return nil
+}
+
+// Rate is how many attempts may begin.
+type Rate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Count         uint32                 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"` // 0: no limit
+	Period        int64                  `protobuf:"varint,2,opt,name=period,proto3" json:"period,omitempty"`
+	Burst         uint32                 `protobuf:"varint,3,opt,name=burst,proto3" json:"burst,omitempty"` // how many may begin at once after a pause; 0: 1
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rate) Reset() {
+	*x = Rate{}
+	mi := &file_farm_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rate) ProtoMessage() {}
+
+func (x *Rate) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rate.ProtoReflect.Descriptor instead.
+func (*Rate) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Rate) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Rate) GetPeriod() int64 {
+	if x != nil {
+		return x.Period
+	}
+	return 0
+}
+
+func (x *Rate) GetBurst() uint32 {
+	if x != nil {
+		return x.Burst
+	}
+	return 0
+}
+
+type QueueList struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Queues        []*Queue               `protobuf:"bytes,1,rep,name=queues,proto3" json:"queues,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueueList) Reset() {
+	*x = QueueList{}
+	mi := &file_farm_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueueList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueueList) ProtoMessage() {}
+
+func (x *QueueList) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueueList.ProtoReflect.Descriptor instead.
+func (*QueueList) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *QueueList) GetQueues() []*Queue {
+	if x != nil {
+		return x.Queues
+	}
+	return nil
+}
+
+type Queue struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Name           string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Paused         bool                   `protobuf:"varint,2,opt,name=paused,proto3" json:"paused,omitempty"`
+	Concurrency    uint32                 `protobuf:"varint,3,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
+	Rate           *Rate                  `protobuf:"bytes,4,opt,name=rate,proto3" json:"rate,omitempty"`
+	KeyConcurrency uint32                 `protobuf:"varint,5,opt,name=key_concurrency,json=keyConcurrency,proto3" json:"key_concurrency,omitempty"`
+	KeyRate        *Rate                  `protobuf:"bytes,6,opt,name=key_rate,json=keyRate,proto3" json:"key_rate,omitempty"`
+	Waiting        uint64                 `protobuf:"varint,7,opt,name=waiting,proto3" json:"waiting,omitempty"` // for a worker, for their turn or for a limit
+	Running        uint64                 `protobuf:"varint,8,opt,name=running,proto3" json:"running,omitempty"`
+	Delayed        uint64                 `protobuf:"varint,9,opt,name=delayed,proto3" json:"delayed,omitempty"`  // for their time
+	Limited        uint64                 `protobuf:"varint,10,opt,name=limited,proto3" json:"limited,omitempty"` // of those waiting: that would be next but for a limit or a pause
+	Keys           uint64                 `protobuf:"varint,11,opt,name=keys,proto3" json:"keys,omitempty"`       // that are known
+	Busiest        []*QueueKey            `protobuf:"bytes,12,rep,name=busiest,proto3" json:"busiest,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Queue) Reset() {
+	*x = Queue{}
+	mi := &file_farm_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Queue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Queue) ProtoMessage() {}
+
+func (x *Queue) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Queue.ProtoReflect.Descriptor instead.
+func (*Queue) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Queue) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Queue) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *Queue) GetConcurrency() uint32 {
+	if x != nil {
+		return x.Concurrency
+	}
+	return 0
+}
+
+func (x *Queue) GetRate() *Rate {
+	if x != nil {
+		return x.Rate
+	}
+	return nil
+}
+
+func (x *Queue) GetKeyConcurrency() uint32 {
+	if x != nil {
+		return x.KeyConcurrency
+	}
+	return 0
+}
+
+func (x *Queue) GetKeyRate() *Rate {
+	if x != nil {
+		return x.KeyRate
+	}
+	return nil
+}
+
+func (x *Queue) GetWaiting() uint64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *Queue) GetRunning() uint64 {
+	if x != nil {
+		return x.Running
+	}
+	return 0
+}
+
+func (x *Queue) GetDelayed() uint64 {
+	if x != nil {
+		return x.Delayed
+	}
+	return 0
+}
+
+func (x *Queue) GetLimited() uint64 {
+	if x != nil {
+		return x.Limited
+	}
+	return 0
+}
+
+func (x *Queue) GetKeys() uint64 {
+	if x != nil {
+		return x.Keys
+	}
+	return 0
+}
+
+func (x *Queue) GetBusiest() []*QueueKey {
+	if x != nil {
+		return x.Busiest
+	}
+	return nil
+}
+
+type QueueKey struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Running       uint64                 `protobuf:"varint,2,opt,name=running,proto3" json:"running,omitempty"`
+	Waiting       uint64                 `protobuf:"varint,3,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueueKey) Reset() {
+	*x = QueueKey{}
+	mi := &file_farm_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueueKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueueKey) ProtoMessage() {}
+
+func (x *QueueKey) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueueKey.ProtoReflect.Descriptor instead.
+func (*QueueKey) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *QueueKey) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *QueueKey) GetRunning() uint64 {
+	if x != nil {
+		return x.Running
+	}
+	return 0
+}
+
+func (x *QueueKey) GetWaiting() uint64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
 type Wait struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1172,7 +1743,7 @@ type Wait struct {
 
 func (x *Wait) Reset() {
 	*x = Wait{}
-	mi := &file_farm_proto_msgTypes[7]
+	mi := &file_farm_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1184,7 +1755,7 @@ func (x *Wait) String() string {
 func (*Wait) ProtoMessage() {}
 
 func (x *Wait) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[7]
+	mi := &file_farm_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1197,7 +1768,7 @@ func (x *Wait) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wait.ProtoReflect.Descriptor instead.
 func (*Wait) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{7}
+	return file_farm_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Wait) GetId() string {
@@ -1223,7 +1794,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_farm_proto_msgTypes[8]
+	mi := &file_farm_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1235,7 +1806,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[8]
+	mi := &file_farm_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1248,7 +1819,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{8}
+	return file_farm_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Cancel) GetId() string {
@@ -1268,7 +1839,7 @@ type GetTask struct {
 
 func (x *GetTask) Reset() {
 	*x = GetTask{}
-	mi := &file_farm_proto_msgTypes[9]
+	mi := &file_farm_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1280,7 +1851,7 @@ func (x *GetTask) String() string {
 func (*GetTask) ProtoMessage() {}
 
 func (x *GetTask) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[9]
+	mi := &file_farm_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1293,7 +1864,7 @@ func (x *GetTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTask.ProtoReflect.Descriptor instead.
 func (*GetTask) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{9}
+	return file_farm_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetTask) GetId() string {
@@ -1322,7 +1893,7 @@ type ListTasks struct {
 
 func (x *ListTasks) Reset() {
 	*x = ListTasks{}
-	mi := &file_farm_proto_msgTypes[10]
+	mi := &file_farm_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1334,7 +1905,7 @@ func (x *ListTasks) String() string {
 func (*ListTasks) ProtoMessage() {}
 
 func (x *ListTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[10]
+	mi := &file_farm_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1347,7 +1918,7 @@ func (x *ListTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasks.ProtoReflect.Descriptor instead.
 func (*ListTasks) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{10}
+	return file_farm_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListTasks) GetNamespace() string {
@@ -1388,7 +1959,7 @@ type GetKey struct {
 
 func (x *GetKey) Reset() {
 	*x = GetKey{}
-	mi := &file_farm_proto_msgTypes[11]
+	mi := &file_farm_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1400,7 +1971,7 @@ func (x *GetKey) String() string {
 func (*GetKey) ProtoMessage() {}
 
 func (x *GetKey) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[11]
+	mi := &file_farm_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1413,7 +1984,7 @@ func (x *GetKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKey.ProtoReflect.Descriptor instead.
 func (*GetKey) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{11}
+	return file_farm_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetKey) GetNamespace() string {
@@ -1443,7 +2014,7 @@ type SetKey struct {
 
 func (x *SetKey) Reset() {
 	*x = SetKey{}
-	mi := &file_farm_proto_msgTypes[12]
+	mi := &file_farm_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1455,7 +2026,7 @@ func (x *SetKey) String() string {
 func (*SetKey) ProtoMessage() {}
 
 func (x *SetKey) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[12]
+	mi := &file_farm_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1468,7 +2039,7 @@ func (x *SetKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetKey.ProtoReflect.Descriptor instead.
 func (*SetKey) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{12}
+	return file_farm_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SetKey) GetId() string {
@@ -1517,7 +2088,7 @@ type DeleteKey struct {
 
 func (x *DeleteKey) Reset() {
 	*x = DeleteKey{}
-	mi := &file_farm_proto_msgTypes[13]
+	mi := &file_farm_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1529,7 +2100,7 @@ func (x *DeleteKey) String() string {
 func (*DeleteKey) ProtoMessage() {}
 
 func (x *DeleteKey) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[13]
+	mi := &file_farm_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1542,7 +2113,7 @@ func (x *DeleteKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteKey.ProtoReflect.Descriptor instead.
 func (*DeleteKey) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{13}
+	return file_farm_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DeleteKey) GetId() string {
@@ -1577,7 +2148,7 @@ type ListNamespaces struct {
 
 func (x *ListNamespaces) Reset() {
 	*x = ListNamespaces{}
-	mi := &file_farm_proto_msgTypes[14]
+	mi := &file_farm_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +2160,7 @@ func (x *ListNamespaces) String() string {
 func (*ListNamespaces) ProtoMessage() {}
 
 func (x *ListNamespaces) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[14]
+	mi := &file_farm_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +2173,7 @@ func (x *ListNamespaces) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNamespaces.ProtoReflect.Descriptor instead.
 func (*ListNamespaces) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{14}
+	return file_farm_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListNamespaces) GetFrom() string {
@@ -1636,7 +2207,7 @@ type GetNamespace struct {
 
 func (x *GetNamespace) Reset() {
 	*x = GetNamespace{}
-	mi := &file_farm_proto_msgTypes[15]
+	mi := &file_farm_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1648,7 +2219,7 @@ func (x *GetNamespace) String() string {
 func (*GetNamespace) ProtoMessage() {}
 
 func (x *GetNamespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[15]
+	mi := &file_farm_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1661,7 +2232,7 @@ func (x *GetNamespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNamespace.ProtoReflect.Descriptor instead.
 func (*GetNamespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{15}
+	return file_farm_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetNamespace) GetName() string {
@@ -1688,7 +2259,7 @@ type DropNamespace struct {
 
 func (x *DropNamespace) Reset() {
 	*x = DropNamespace{}
-	mi := &file_farm_proto_msgTypes[16]
+	mi := &file_farm_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1700,7 +2271,7 @@ func (x *DropNamespace) String() string {
 func (*DropNamespace) ProtoMessage() {}
 
 func (x *DropNamespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[16]
+	mi := &file_farm_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1713,7 +2284,7 @@ func (x *DropNamespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropNamespace.ProtoReflect.Descriptor instead.
 func (*DropNamespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{16}
+	return file_farm_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DropNamespace) GetId() string {
@@ -1739,7 +2310,7 @@ type GetHistory struct {
 
 func (x *GetHistory) Reset() {
 	*x = GetHistory{}
-	mi := &file_farm_proto_msgTypes[17]
+	mi := &file_farm_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1751,7 +2322,7 @@ func (x *GetHistory) String() string {
 func (*GetHistory) ProtoMessage() {}
 
 func (x *GetHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[17]
+	mi := &file_farm_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1764,7 +2335,7 @@ func (x *GetHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHistory.ProtoReflect.Descriptor instead.
 func (*GetHistory) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{17}
+	return file_farm_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetHistory) GetNamespace() string {
@@ -1787,7 +2358,7 @@ type RestoreNamespace struct {
 
 func (x *RestoreNamespace) Reset() {
 	*x = RestoreNamespace{}
-	mi := &file_farm_proto_msgTypes[18]
+	mi := &file_farm_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1799,7 +2370,7 @@ func (x *RestoreNamespace) String() string {
 func (*RestoreNamespace) ProtoMessage() {}
 
 func (x *RestoreNamespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[18]
+	mi := &file_farm_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1812,7 +2383,7 @@ func (x *RestoreNamespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreNamespace.ProtoReflect.Descriptor instead.
 func (*RestoreNamespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{18}
+	return file_farm_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RestoreNamespace) GetId() string {
@@ -1849,7 +2420,7 @@ type ForkNamespace struct {
 
 func (x *ForkNamespace) Reset() {
 	*x = ForkNamespace{}
-	mi := &file_farm_proto_msgTypes[19]
+	mi := &file_farm_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1861,7 +2432,7 @@ func (x *ForkNamespace) String() string {
 func (*ForkNamespace) ProtoMessage() {}
 
 func (x *ForkNamespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[19]
+	mi := &file_farm_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1874,7 +2445,7 @@ func (x *ForkNamespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForkNamespace.ProtoReflect.Descriptor instead.
 func (*ForkNamespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{19}
+	return file_farm_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ForkNamespace) GetId() string {
@@ -1911,7 +2482,7 @@ type ImportNamespace struct {
 
 func (x *ImportNamespace) Reset() {
 	*x = ImportNamespace{}
-	mi := &file_farm_proto_msgTypes[20]
+	mi := &file_farm_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1923,7 +2494,7 @@ func (x *ImportNamespace) String() string {
 func (*ImportNamespace) ProtoMessage() {}
 
 func (x *ImportNamespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[20]
+	mi := &file_farm_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1936,7 +2507,7 @@ func (x *ImportNamespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportNamespace.ProtoReflect.Descriptor instead.
 func (*ImportNamespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{20}
+	return file_farm_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ImportNamespace) GetId() string {
@@ -1970,7 +2541,7 @@ type OpenJob struct {
 
 func (x *OpenJob) Reset() {
 	*x = OpenJob{}
-	mi := &file_farm_proto_msgTypes[21]
+	mi := &file_farm_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1982,7 +2553,7 @@ func (x *OpenJob) String() string {
 func (*OpenJob) ProtoMessage() {}
 
 func (x *OpenJob) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[21]
+	mi := &file_farm_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1995,7 +2566,7 @@ func (x *OpenJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenJob.ProtoReflect.Descriptor instead.
 func (*OpenJob) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{21}
+	return file_farm_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *OpenJob) GetId() string {
@@ -2026,7 +2597,7 @@ type JobSpec struct {
 
 func (x *JobSpec) Reset() {
 	*x = JobSpec{}
-	mi := &file_farm_proto_msgTypes[22]
+	mi := &file_farm_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2038,7 +2609,7 @@ func (x *JobSpec) String() string {
 func (*JobSpec) ProtoMessage() {}
 
 func (x *JobSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[22]
+	mi := &file_farm_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2051,7 +2622,7 @@ func (x *JobSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobSpec.ProtoReflect.Descriptor instead.
 func (*JobSpec) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{22}
+	return file_farm_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *JobSpec) GetSource() string {
@@ -2099,7 +2670,7 @@ type SealJob struct {
 
 func (x *SealJob) Reset() {
 	*x = SealJob{}
-	mi := &file_farm_proto_msgTypes[23]
+	mi := &file_farm_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2111,7 +2682,7 @@ func (x *SealJob) String() string {
 func (*SealJob) ProtoMessage() {}
 
 func (x *SealJob) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[23]
+	mi := &file_farm_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2124,7 +2695,7 @@ func (x *SealJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealJob.ProtoReflect.Descriptor instead.
 func (*SealJob) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{23}
+	return file_farm_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SealJob) GetId() string {
@@ -2151,7 +2722,7 @@ type GetJob struct {
 
 func (x *GetJob) Reset() {
 	*x = GetJob{}
-	mi := &file_farm_proto_msgTypes[24]
+	mi := &file_farm_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2163,7 +2734,7 @@ func (x *GetJob) String() string {
 func (*GetJob) ProtoMessage() {}
 
 func (x *GetJob) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[24]
+	mi := &file_farm_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2176,7 +2747,7 @@ func (x *GetJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJob.ProtoReflect.Descriptor instead.
 func (*GetJob) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{24}
+	return file_farm_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GetJob) GetId() string {
@@ -2202,7 +2773,7 @@ type CancelJob struct {
 
 func (x *CancelJob) Reset() {
 	*x = CancelJob{}
-	mi := &file_farm_proto_msgTypes[25]
+	mi := &file_farm_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2214,7 +2785,7 @@ func (x *CancelJob) String() string {
 func (*CancelJob) ProtoMessage() {}
 
 func (x *CancelJob) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[25]
+	mi := &file_farm_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2227,7 +2798,7 @@ func (x *CancelJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJob.ProtoReflect.Descriptor instead.
 func (*CancelJob) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{25}
+	return file_farm_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CancelJob) GetId() string {
@@ -2249,7 +2820,7 @@ type ListFailures struct {
 
 func (x *ListFailures) Reset() {
 	*x = ListFailures{}
-	mi := &file_farm_proto_msgTypes[26]
+	mi := &file_farm_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2261,7 +2832,7 @@ func (x *ListFailures) String() string {
 func (*ListFailures) ProtoMessage() {}
 
 func (x *ListFailures) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[26]
+	mi := &file_farm_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2274,7 +2845,7 @@ func (x *ListFailures) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFailures.ProtoReflect.Descriptor instead.
 func (*ListFailures) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{26}
+	return file_farm_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListFailures) GetJob() string {
@@ -2303,7 +2874,7 @@ type RetryJob struct {
 
 func (x *RetryJob) Reset() {
 	*x = RetryJob{}
-	mi := &file_farm_proto_msgTypes[27]
+	mi := &file_farm_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2315,7 +2886,7 @@ func (x *RetryJob) String() string {
 func (*RetryJob) ProtoMessage() {}
 
 func (x *RetryJob) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[27]
+	mi := &file_farm_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2328,7 +2899,7 @@ func (x *RetryJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryJob.ProtoReflect.Descriptor instead.
 func (*RetryJob) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{27}
+	return file_farm_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RetryJob) GetId() string {
@@ -2356,7 +2927,7 @@ type ListJobs struct {
 
 func (x *ListJobs) Reset() {
 	*x = ListJobs{}
-	mi := &file_farm_proto_msgTypes[28]
+	mi := &file_farm_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2368,7 +2939,7 @@ func (x *ListJobs) String() string {
 func (*ListJobs) ProtoMessage() {}
 
 func (x *ListJobs) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[28]
+	mi := &file_farm_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2381,7 +2952,7 @@ func (x *ListJobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobs.ProtoReflect.Descriptor instead.
 func (*ListJobs) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{28}
+	return file_farm_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListJobs) GetState() string {
@@ -2406,7 +2977,7 @@ type GetStatus struct {
 
 func (x *GetStatus) Reset() {
 	*x = GetStatus{}
-	mi := &file_farm_proto_msgTypes[29]
+	mi := &file_farm_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2418,7 +2989,7 @@ func (x *GetStatus) String() string {
 func (*GetStatus) ProtoMessage() {}
 
 func (x *GetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[29]
+	mi := &file_farm_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2431,7 +3002,7 @@ func (x *GetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatus.ProtoReflect.Descriptor instead.
 func (*GetStatus) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{29}
+	return file_farm_proto_rawDescGZIP(), []int{36}
 }
 
 type Task struct {
@@ -2458,13 +3029,18 @@ type Task struct {
 	Inputs        [][]byte               `protobuf:"bytes,50,rep,name=inputs,proto3" json:"inputs,omitempty"` // of GetTask with inputs
 	First         uint64                 `protobuf:"varint,51,opt,name=first,proto3" json:"first,omitempty"`  // the same: the position of the first input in its job
 	Failed        []*InputError          `protobuf:"bytes,52,rep,name=failed,proto3" json:"failed,omitempty"` // inputs of a call that have no result
+	Queue         string                 `protobuf:"bytes,110,opt,name=queue,proto3" json:"queue,omitempty"`  // of a task that a worker carries out
+	Key           string                 `protobuf:"bytes,111,opt,name=key,proto3" json:"key,omitempty"`
+	Needs         []string               `protobuf:"bytes,112,rep,name=needs,proto3" json:"needs,omitempty"`
+	Unique        string                 `protobuf:"bytes,113,opt,name=unique,proto3" json:"unique,omitempty"`   // its unique key
+	Waiting       string                 `protobuf:"bytes,114,opt,name=waiting,proto3" json:"waiting,omitempty"` // of a queued task: what for, in words
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_farm_proto_msgTypes[30]
+	mi := &file_farm_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2476,7 +3052,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[30]
+	mi := &file_farm_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2489,7 +3065,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{30}
+	return file_farm_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Task) GetId() string {
@@ -2646,6 +3222,41 @@ func (x *Task) GetFailed() []*InputError {
 	return nil
 }
 
+func (x *Task) GetQueue() string {
+	if x != nil {
+		return x.Queue
+	}
+	return ""
+}
+
+func (x *Task) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Task) GetNeeds() []string {
+	if x != nil {
+		return x.Needs
+	}
+	return nil
+}
+
+func (x *Task) GetUnique() string {
+	if x != nil {
+		return x.Unique
+	}
+	return ""
+}
+
+func (x *Task) GetWaiting() string {
+	if x != nil {
+		return x.Waiting
+	}
+	return ""
+}
+
 // TaskError says why a task failed. Kinds: compile, not-allowed, panic, exit,
 // crash, timeout, memory, cancelled, unserializable, limit, goroutine, call,
 // conflict, not-found, invalid, lost, internal.
@@ -2660,7 +3271,7 @@ type TaskError struct {
 
 func (x *TaskError) Reset() {
 	*x = TaskError{}
-	mi := &file_farm_proto_msgTypes[31]
+	mi := &file_farm_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2672,7 +3283,7 @@ func (x *TaskError) String() string {
 func (*TaskError) ProtoMessage() {}
 
 func (x *TaskError) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[31]
+	mi := &file_farm_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2685,7 +3296,7 @@ func (x *TaskError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskError.ProtoReflect.Descriptor instead.
 func (*TaskError) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{31}
+	return file_farm_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *TaskError) GetKind() string {
@@ -2727,7 +3338,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_farm_proto_msgTypes[32]
+	mi := &file_farm_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2739,7 +3350,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[32]
+	mi := &file_farm_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2752,7 +3363,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{32}
+	return file_farm_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Outcome) GetValue() []byte {
@@ -2829,7 +3440,7 @@ type InputError struct {
 
 func (x *InputError) Reset() {
 	*x = InputError{}
-	mi := &file_farm_proto_msgTypes[33]
+	mi := &file_farm_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2841,7 +3452,7 @@ func (x *InputError) String() string {
 func (*InputError) ProtoMessage() {}
 
 func (x *InputError) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[33]
+	mi := &file_farm_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2854,7 +3465,7 @@ func (x *InputError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputError.ProtoReflect.Descriptor instead.
 func (*InputError) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{33}
+	return file_farm_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *InputError) GetIndex() uint32 {
@@ -2882,7 +3493,7 @@ type FailureList struct {
 
 func (x *FailureList) Reset() {
 	*x = FailureList{}
-	mi := &file_farm_proto_msgTypes[34]
+	mi := &file_farm_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2894,7 +3505,7 @@ func (x *FailureList) String() string {
 func (*FailureList) ProtoMessage() {}
 
 func (x *FailureList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[34]
+	mi := &file_farm_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2907,7 +3518,7 @@ func (x *FailureList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailureList.ProtoReflect.Descriptor instead.
 func (*FailureList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{34}
+	return file_farm_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *FailureList) GetFailures() []*Failure {
@@ -2944,7 +3555,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_farm_proto_msgTypes[35]
+	mi := &file_farm_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2956,7 +3567,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[35]
+	mi := &file_farm_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2969,7 +3580,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{35}
+	return file_farm_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Failure) GetTask() string {
@@ -3016,7 +3627,7 @@ type TaskList struct {
 
 func (x *TaskList) Reset() {
 	*x = TaskList{}
-	mi := &file_farm_proto_msgTypes[36]
+	mi := &file_farm_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3028,7 +3639,7 @@ func (x *TaskList) String() string {
 func (*TaskList) ProtoMessage() {}
 
 func (x *TaskList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[36]
+	mi := &file_farm_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3041,7 +3652,7 @@ func (x *TaskList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskList.ProtoReflect.Descriptor instead.
 func (*TaskList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{36}
+	return file_farm_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *TaskList) GetTasks() []*Task {
@@ -3062,7 +3673,7 @@ type Variable struct {
 
 func (x *Variable) Reset() {
 	*x = Variable{}
-	mi := &file_farm_proto_msgTypes[37]
+	mi := &file_farm_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3074,7 +3685,7 @@ func (x *Variable) String() string {
 func (*Variable) ProtoMessage() {}
 
 func (x *Variable) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[37]
+	mi := &file_farm_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3087,7 +3698,7 @@ func (x *Variable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Variable.ProtoReflect.Descriptor instead.
 func (*Variable) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{37}
+	return file_farm_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Variable) GetJson() []byte {
@@ -3121,7 +3732,7 @@ type NamespaceList struct {
 
 func (x *NamespaceList) Reset() {
 	*x = NamespaceList{}
-	mi := &file_farm_proto_msgTypes[38]
+	mi := &file_farm_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3133,7 +3744,7 @@ func (x *NamespaceList) String() string {
 func (*NamespaceList) ProtoMessage() {}
 
 func (x *NamespaceList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[38]
+	mi := &file_farm_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3146,7 +3757,7 @@ func (x *NamespaceList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamespaceList.ProtoReflect.Descriptor instead.
 func (*NamespaceList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{38}
+	return file_farm_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *NamespaceList) GetNamespaces() []*Namespace {
@@ -3183,7 +3794,7 @@ type Namespace struct {
 
 func (x *Namespace) Reset() {
 	*x = Namespace{}
-	mi := &file_farm_proto_msgTypes[39]
+	mi := &file_farm_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3195,7 +3806,7 @@ func (x *Namespace) String() string {
 func (*Namespace) ProtoMessage() {}
 
 func (x *Namespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[39]
+	mi := &file_farm_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3208,7 +3819,7 @@ func (x *Namespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Namespace.ProtoReflect.Descriptor instead.
 func (*Namespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{39}
+	return file_farm_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Namespace) GetName() string {
@@ -3305,7 +3916,7 @@ type History struct {
 
 func (x *History) Reset() {
 	*x = History{}
-	mi := &file_farm_proto_msgTypes[40]
+	mi := &file_farm_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3317,7 +3928,7 @@ func (x *History) String() string {
 func (*History) ProtoMessage() {}
 
 func (x *History) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[40]
+	mi := &file_farm_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3330,7 +3941,7 @@ func (x *History) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use History.ProtoReflect.Descriptor instead.
 func (*History) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{40}
+	return file_farm_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *History) GetVersions() []*Version {
@@ -3353,7 +3964,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3365,7 +3976,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3378,7 +3989,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{41}
+	return file_farm_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Version) GetNumber() uint64 {
@@ -3428,7 +4039,7 @@ type VariableInfo struct {
 
 func (x *VariableInfo) Reset() {
 	*x = VariableInfo{}
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3440,7 +4051,7 @@ func (x *VariableInfo) String() string {
 func (*VariableInfo) ProtoMessage() {}
 
 func (x *VariableInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3453,7 +4064,7 @@ func (x *VariableInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VariableInfo.ProtoReflect.Descriptor instead.
 func (*VariableInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{42}
+	return file_farm_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *VariableInfo) GetName() string {
@@ -3495,7 +4106,7 @@ type Declaration struct {
 
 func (x *Declaration) Reset() {
 	*x = Declaration{}
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3507,7 +4118,7 @@ func (x *Declaration) String() string {
 func (*Declaration) ProtoMessage() {}
 
 func (x *Declaration) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3520,7 +4131,7 @@ func (x *Declaration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Declaration.ProtoReflect.Descriptor instead.
 func (*Declaration) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{43}
+	return file_farm_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Declaration) GetName() string {
@@ -3567,7 +4178,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3579,7 +4190,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3592,7 +4203,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{44}
+	return file_farm_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Job) GetId() string {
@@ -3709,7 +4320,7 @@ type JobList struct {
 
 func (x *JobList) Reset() {
 	*x = JobList{}
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3721,7 +4332,7 @@ func (x *JobList) String() string {
 func (*JobList) ProtoMessage() {}
 
 func (x *JobList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3734,7 +4345,7 @@ func (x *JobList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobList.ProtoReflect.Descriptor instead.
 func (*JobList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{45}
+	return file_farm_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *JobList) GetJobs() []*Job {
@@ -3762,7 +4373,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3774,7 +4385,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3787,7 +4398,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{46}
+	return file_farm_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Status) GetLeader() string {
@@ -3887,7 +4498,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3899,7 +4510,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3912,7 +4523,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{47}
+	return file_farm_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -4060,7 +4671,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4072,7 +4683,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4085,7 +4696,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{48}
+	return file_farm_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Mark) GetIndex() uint64 {
@@ -4112,14 +4723,15 @@ type WorkerInfo struct {
 	Assigned uint32                 `protobuf:"varint,6,opt,name=assigned,proto3" json:"assigned,omitempty"`
 	// How well its child processes are confined: "full", or what is missing ("no
 	// landlock, no seccomp"); empty when the leader has not heard it.
-	Isolation     string `protobuf:"bytes,7,opt,name=isolation,proto3" json:"isolation,omitempty"`
+	Isolation     string   `protobuf:"bytes,7,opt,name=isolation,proto3" json:"isolation,omitempty"`
+	Has           []string `protobuf:"bytes,10,rep,name=has,proto3" json:"has,omitempty"` // labels and handlers, as in Submit
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WorkerInfo) Reset() {
 	*x = WorkerInfo{}
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4131,7 +4743,7 @@ func (x *WorkerInfo) String() string {
 func (*WorkerInfo) ProtoMessage() {}
 
 func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4144,7 +4756,7 @@ func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerInfo.ProtoReflect.Descriptor instead.
 func (*WorkerInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{49}
+	return file_farm_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *WorkerInfo) GetId() string {
@@ -4196,6 +4808,13 @@ func (x *WorkerInfo) GetIsolation() string {
 	return ""
 }
 
+func (x *WorkerInfo) GetHas() []string {
+	if x != nil {
+		return x.Has
+	}
+	return nil
+}
+
 type WatchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -4205,7 +4824,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4217,7 +4836,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4230,7 +4849,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{50}
+	return file_farm_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *WatchRequest) GetId() string {
@@ -4255,7 +4874,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4267,7 +4886,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4280,7 +4899,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{51}
+	return file_farm_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Event) GetEvent() isEvent_Event {
@@ -4366,7 +4985,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4378,7 +4997,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4391,7 +5010,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{52}
+	return file_farm_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Output) GetTask() string {
@@ -4434,7 +5053,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4446,7 +5065,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4459,7 +5078,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{53}
+	return file_farm_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Progress) GetTask() string {
@@ -4508,7 +5127,7 @@ type FromWorker struct {
 
 func (x *FromWorker) Reset() {
 	*x = FromWorker{}
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4520,7 +5139,7 @@ func (x *FromWorker) String() string {
 func (*FromWorker) ProtoMessage() {}
 
 func (x *FromWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4533,7 +5152,7 @@ func (x *FromWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromWorker.ProtoReflect.Descriptor instead.
 func (*FromWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{54}
+	return file_farm_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *FromWorker) GetHello() *Hello {
@@ -4607,13 +5226,14 @@ type Hello struct {
 	Slots         uint32                 `protobuf:"varint,4,opt,name=slots,proto3" json:"slots,omitempty"`
 	Holds         []*AttemptRef          `protobuf:"bytes,5,rep,name=holds,proto3" json:"holds,omitempty"` // attempts it has and the leader has not answered
 	Began         []*AttemptRef          `protobuf:"bytes,6,rep,name=began,proto3" json:"began,omitempty"` // of them, those that run or ran
+	Has           []string               `protobuf:"bytes,10,rep,name=has,proto3" json:"has,omitempty"`    // labels and handlers, sorted: "label:key=value", "handler:name"
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4625,7 +5245,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4638,7 +5258,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{55}
+	return file_farm_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Hello) GetWorker() string {
@@ -4683,6 +5303,13 @@ func (x *Hello) GetBegan() []*AttemptRef {
 	return nil
 }
 
+func (x *Hello) GetHas() []string {
+	if x != nil {
+		return x.Has
+	}
+	return nil
+}
+
 type AttemptRef struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Task          string                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
@@ -4693,7 +5320,7 @@ type AttemptRef struct {
 
 func (x *AttemptRef) Reset() {
 	*x = AttemptRef{}
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4705,7 +5332,7 @@ func (x *AttemptRef) String() string {
 func (*AttemptRef) ProtoMessage() {}
 
 func (x *AttemptRef) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4718,7 +5345,7 @@ func (x *AttemptRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptRef.ProtoReflect.Descriptor instead.
 func (*AttemptRef) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{56}
+	return file_farm_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *AttemptRef) GetTask() string {
@@ -4754,7 +5381,7 @@ type Complete struct {
 
 func (x *Complete) Reset() {
 	*x = Complete{}
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4766,7 +5393,7 @@ func (x *Complete) String() string {
 func (*Complete) ProtoMessage() {}
 
 func (x *Complete) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4779,7 +5406,7 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{57}
+	return file_farm_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Complete) GetTask() string {
@@ -4871,7 +5498,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4883,7 +5510,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4896,7 +5523,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{58}
+	return file_farm_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Item) GetKey() string {
@@ -4938,7 +5565,7 @@ type Manifest struct {
 
 func (x *Manifest) Reset() {
 	*x = Manifest{}
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4950,7 +5577,7 @@ func (x *Manifest) String() string {
 func (*Manifest) ProtoMessage() {}
 
 func (x *Manifest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4963,7 +5590,7 @@ func (x *Manifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
 func (*Manifest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{59}
+	return file_farm_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Manifest) GetSize() uint64 {
@@ -4990,7 +5617,7 @@ type OfferParts struct {
 
 func (x *OfferParts) Reset() {
 	*x = OfferParts{}
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5002,7 +5629,7 @@ func (x *OfferParts) String() string {
 func (*OfferParts) ProtoMessage() {}
 
 func (x *OfferParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5015,7 +5642,7 @@ func (x *OfferParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferParts.ProtoReflect.Descriptor instead.
 func (*OfferParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{60}
+	return file_farm_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *OfferParts) GetHashes() []byte {
@@ -5042,7 +5669,7 @@ type PartsNeeded struct {
 
 func (x *PartsNeeded) Reset() {
 	*x = PartsNeeded{}
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5054,7 +5681,7 @@ func (x *PartsNeeded) String() string {
 func (*PartsNeeded) ProtoMessage() {}
 
 func (x *PartsNeeded) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5067,7 +5694,7 @@ func (x *PartsNeeded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsNeeded.ProtoReflect.Descriptor instead.
 func (*PartsNeeded) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{61}
+	return file_farm_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *PartsNeeded) GetError() *Error {
@@ -5095,7 +5722,7 @@ type PutParts struct {
 
 func (x *PutParts) Reset() {
 	*x = PutParts{}
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5107,7 +5734,7 @@ func (x *PutParts) String() string {
 func (*PutParts) ProtoMessage() {}
 
 func (x *PutParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5120,7 +5747,7 @@ func (x *PutParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutParts.ProtoReflect.Descriptor instead.
 func (*PutParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{62}
+	return file_farm_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *PutParts) GetOwner() string {
@@ -5153,7 +5780,7 @@ type PartsKept struct {
 
 func (x *PartsKept) Reset() {
 	*x = PartsKept{}
-	mi := &file_farm_proto_msgTypes[63]
+	mi := &file_farm_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5165,7 +5792,7 @@ func (x *PartsKept) String() string {
 func (*PartsKept) ProtoMessage() {}
 
 func (x *PartsKept) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[63]
+	mi := &file_farm_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5178,7 +5805,7 @@ func (x *PartsKept) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsKept.ProtoReflect.Descriptor instead.
 func (*PartsKept) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{63}
+	return file_farm_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *PartsKept) GetError() *Error {
@@ -5198,7 +5825,7 @@ type GetParts struct {
 
 func (x *GetParts) Reset() {
 	*x = GetParts{}
-	mi := &file_farm_proto_msgTypes[64]
+	mi := &file_farm_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5210,7 +5837,7 @@ func (x *GetParts) String() string {
 func (*GetParts) ProtoMessage() {}
 
 func (x *GetParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[64]
+	mi := &file_farm_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5223,7 +5850,7 @@ func (x *GetParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetParts.ProtoReflect.Descriptor instead.
 func (*GetParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{64}
+	return file_farm_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *GetParts) GetHashes() []byte {
@@ -5250,7 +5877,7 @@ type PartsFound struct {
 
 func (x *PartsFound) Reset() {
 	*x = PartsFound{}
-	mi := &file_farm_proto_msgTypes[65]
+	mi := &file_farm_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5262,7 +5889,7 @@ func (x *PartsFound) String() string {
 func (*PartsFound) ProtoMessage() {}
 
 func (x *PartsFound) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[65]
+	mi := &file_farm_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5275,7 +5902,7 @@ func (x *PartsFound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsFound.ProtoReflect.Descriptor instead.
 func (*PartsFound) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{65}
+	return file_farm_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *PartsFound) GetError() *Error {
@@ -5302,7 +5929,7 @@ type ToWorker struct {
 
 func (x *ToWorker) Reset() {
 	*x = ToWorker{}
-	mi := &file_farm_proto_msgTypes[66]
+	mi := &file_farm_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5314,7 +5941,7 @@ func (x *ToWorker) String() string {
 func (*ToWorker) ProtoMessage() {}
 
 func (x *ToWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[66]
+	mi := &file_farm_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5327,7 +5954,7 @@ func (x *ToWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToWorker.ProtoReflect.Descriptor instead.
 func (*ToWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{66}
+	return file_farm_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ToWorker) GetInstructions() []*Instruction {
@@ -5355,7 +5982,7 @@ type Instruction struct {
 
 func (x *Instruction) Reset() {
 	*x = Instruction{}
-	mi := &file_farm_proto_msgTypes[67]
+	mi := &file_farm_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5367,7 +5994,7 @@ func (x *Instruction) String() string {
 func (*Instruction) ProtoMessage() {}
 
 func (x *Instruction) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[67]
+	mi := &file_farm_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5380,7 +6007,7 @@ func (x *Instruction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instruction.ProtoReflect.Descriptor instead.
 func (*Instruction) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{67}
+	return file_farm_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *Instruction) GetDo() isInstruction_Do {
@@ -5509,7 +6136,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_farm_proto_msgTypes[68]
+	mi := &file_farm_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5521,7 +6148,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[68]
+	mi := &file_farm_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5534,7 +6161,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{68}
+	return file_farm_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *Welcome) GetLease() int64 {
@@ -5571,7 +6198,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_farm_proto_msgTypes[69]
+	mi := &file_farm_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5583,7 +6210,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[69]
+	mi := &file_farm_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5596,7 +6223,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{69}
+	return file_farm_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *Assign) GetTask() string {
@@ -5696,7 +6323,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_farm_proto_msgTypes[70]
+	mi := &file_farm_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5708,7 +6335,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[70]
+	mi := &file_farm_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5721,7 +6348,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{70}
+	return file_farm_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *Load) GetVersion() uint64 {
@@ -5754,7 +6381,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_farm_proto_msgTypes[71]
+	mi := &file_farm_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5766,7 +6393,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[71]
+	mi := &file_farm_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5779,7 +6406,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{71}
+	return file_farm_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *InfoRequest) GetHash() bool {
@@ -5800,7 +6427,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_farm_proto_msgTypes[72]
+	mi := &file_farm_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5812,7 +6439,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[72]
+	mi := &file_farm_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5825,7 +6452,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{72}
+	return file_farm_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *JoinRequest) GetId() string {
@@ -5858,7 +6485,7 @@ type HandOverRequest struct {
 
 func (x *HandOverRequest) Reset() {
 	*x = HandOverRequest{}
-	mi := &file_farm_proto_msgTypes[73]
+	mi := &file_farm_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5870,7 +6497,7 @@ func (x *HandOverRequest) String() string {
 func (*HandOverRequest) ProtoMessage() {}
 
 func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[73]
+	mi := &file_farm_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5883,7 +6510,7 @@ func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOverRequest.ProtoReflect.Descriptor instead.
 func (*HandOverRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{73}
+	return file_farm_proto_rawDescGZIP(), []int{80}
 }
 
 type RemoveRequest struct {
@@ -5895,7 +6522,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_farm_proto_msgTypes[74]
+	mi := &file_farm_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5907,7 +6534,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[74]
+	mi := &file_farm_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5920,7 +6547,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{74}
+	return file_farm_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -5940,7 +6567,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_farm_proto_msgTypes[75]
+	mi := &file_farm_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5952,7 +6579,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[75]
+	mi := &file_farm_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5965,7 +6592,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{75}
+	return file_farm_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *JoinReply) GetError() *Error {
@@ -5991,7 +6618,8 @@ const file_farm_proto_rawDesc = "" +
 	"\x05Calls\x12#\n" +
 	"\x05calls\x18\x01 \x03(\v2\r.farm.v1.CallR\x05calls\"3\n" +
 	"\aReplies\x12(\n" +
-	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\xbb\t\n" +
+	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\xa5\n" +
+	"\n" +
 	"\x04Call\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1c\n" +
 	"\tforwarded\x18\x02 \x01(\bR\tforwarded\x12\x14\n" +
@@ -6022,8 +6650,11 @@ const file_farm_proto_rawDesc = "" +
 	"\tlist_jobs\x18\" \x01(\v2\x11.farm.v1.ListJobsH\x00R\blistJobs\x12=\n" +
 	"\rlist_failures\x18\x8c\x01 \x01(\v2\x15.farm.v1.ListFailuresH\x00R\flistFailures\x121\n" +
 	"\tretry_job\x18\x8d\x01 \x01(\v2\x11.farm.v1.RetryJobH\x00R\bretryJob\x12,\n" +
-	"\x06status\x18( \x01(\v2\x12.farm.v1.GetStatusH\x00R\x06statusB\x04\n" +
-	"\x02op\"\xa2\x04\n" +
+	"\x06status\x18( \x01(\v2\x12.farm.v1.GetStatusH\x00R\x06status\x126\n" +
+	"\vlist_queues\x18d \x01(\v2\x13.farm.v1.ListQueuesH\x00R\n" +
+	"listQueues\x120\n" +
+	"\tset_queue\x18e \x01(\v2\x11.farm.v1.SetQueueH\x00R\bsetQueueB\x04\n" +
+	"\x02op\"\xd0\x04\n" +
 	"\x05Reply\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12$\n" +
 	"\x05error\x18\x02 \x01(\v2\x0e.farm.v1.ErrorR\x05error\x12\x10\n" +
@@ -6040,7 +6671,8 @@ const file_farm_proto_rawDesc = "" +
 	"\x03job\x18\x1e \x01(\v2\f.farm.v1.JobH\x00R\x03job\x12&\n" +
 	"\x04jobs\x18\" \x01(\v2\x10.farm.v1.JobListH\x00R\x04jobs\x123\n" +
 	"\bfailures\x18\x8c\x01 \x01(\v2\x14.farm.v1.FailureListH\x00R\bfailures\x12)\n" +
-	"\x06status\x18( \x01(\v2\x0f.farm.v1.StatusH\x00R\x06statusB\b\n" +
+	"\x06status\x18( \x01(\v2\x0f.farm.v1.StatusH\x00R\x06status\x12,\n" +
+	"\x06queues\x18d \x01(\v2\x12.farm.v1.QueueListH\x00R\x06queuesB\b\n" +
 	"\x06result\"D\n" +
 	"\x05Error\x12!\n" +
 	"\x04code\x18\x01 \x01(\x0e2\r.farm.v1.CodeR\x04code\x12\x18\n" +
@@ -6059,7 +6691,7 @@ const file_farm_proto_rawDesc = "" +
 	"\n" +
 	"FilesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\xe5\x01\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\xcc\x02\n" +
 	"\x06Submit\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
@@ -6069,7 +6701,53 @@ const file_farm_proto_rawDesc = "" +
 	"\aretries\x18\x06 \x01(\rR\aretries\x12\x1a\n" +
 	"\bpriority\x18\a \x01(\x05R\bpriority\x12\x14\n" +
 	"\x05delay\x18\b \x01(\x03R\x05delay\x12\x12\n" +
-	"\x04wait\x18\t \x01(\bR\x04wait\"0\n" +
+	"\x04wait\x18\t \x01(\bR\x04wait\x12\x14\n" +
+	"\x05needs\x18\n" +
+	" \x03(\tR\x05needs\x12\x14\n" +
+	"\x05queue\x18\v \x01(\tR\x05queue\x12\x10\n" +
+	"\x03key\x18\f \x01(\tR\x03key\x12'\n" +
+	"\x06unique\x18\r \x01(\v2\x0f.farm.v1.UniqueR\x06unique\"H\n" +
+	"\x06Unique\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05while\x18\x02 \x01(\tR\x05while\x12\x16\n" +
+	"\x06period\x18\x03 \x01(\x03R\x06period\" \n" +
+	"\n" +
+	"ListQueues\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x8c\x02\n" +
+	"\bSetQueue\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
+	"\x06paused\x18\x02 \x01(\bH\x00R\x06paused\x88\x01\x01\x12%\n" +
+	"\vconcurrency\x18\x03 \x01(\rH\x01R\vconcurrency\x88\x01\x01\x12!\n" +
+	"\x04rate\x18\x04 \x01(\v2\r.farm.v1.RateR\x04rate\x12,\n" +
+	"\x0fkey_concurrency\x18\x05 \x01(\rH\x02R\x0ekeyConcurrency\x88\x01\x01\x12(\n" +
+	"\bkey_rate\x18\x06 \x01(\v2\r.farm.v1.RateR\akeyRateB\t\n" +
+	"\a_pausedB\x0e\n" +
+	"\f_concurrencyB\x12\n" +
+	"\x10_key_concurrency\"J\n" +
+	"\x04Rate\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\rR\x05count\x12\x16\n" +
+	"\x06period\x18\x02 \x01(\x03R\x06period\x12\x14\n" +
+	"\x05burst\x18\x03 \x01(\rR\x05burst\"3\n" +
+	"\tQueueList\x12&\n" +
+	"\x06queues\x18\x01 \x03(\v2\x0e.farm.v1.QueueR\x06queues\"\xf4\x02\n" +
+	"\x05Queue\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06paused\x18\x02 \x01(\bR\x06paused\x12 \n" +
+	"\vconcurrency\x18\x03 \x01(\rR\vconcurrency\x12!\n" +
+	"\x04rate\x18\x04 \x01(\v2\r.farm.v1.RateR\x04rate\x12'\n" +
+	"\x0fkey_concurrency\x18\x05 \x01(\rR\x0ekeyConcurrency\x12(\n" +
+	"\bkey_rate\x18\x06 \x01(\v2\r.farm.v1.RateR\akeyRate\x12\x18\n" +
+	"\awaiting\x18\a \x01(\x04R\awaiting\x12\x18\n" +
+	"\arunning\x18\b \x01(\x04R\arunning\x12\x18\n" +
+	"\adelayed\x18\t \x01(\x04R\adelayed\x12\x18\n" +
+	"\alimited\x18\n" +
+	" \x01(\x04R\alimited\x12\x12\n" +
+	"\x04keys\x18\v \x01(\x04R\x04keys\x12+\n" +
+	"\abusiest\x18\f \x03(\v2\x11.farm.v1.QueueKeyR\abusiest\"P\n" +
+	"\bQueueKey\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
+	"\arunning\x18\x02 \x01(\x04R\arunning\x12\x18\n" +
+	"\awaiting\x18\x03 \x01(\x04R\awaiting\"0\n" +
 	"\x04Wait\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\atimeout\x18\x02 \x01(\x03R\atimeout\"\x18\n" +
@@ -6151,7 +6829,7 @@ const file_farm_proto_rawDesc = "" +
 	"\bListJobs\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\"\v\n" +
-	"\tGetStatus\"\xc7\x04\n" +
+	"\tGetStatus\"\xb7\x05\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
@@ -6177,7 +6855,12 @@ const file_farm_proto_rawDesc = "" +
 	"\x05order\x18\x13 \x01(\x04R\x05order\x12\x16\n" +
 	"\x06inputs\x182 \x03(\fR\x06inputs\x12\x14\n" +
 	"\x05first\x183 \x01(\x04R\x05first\x12+\n" +
-	"\x06failed\x184 \x03(\v2\x13.farm.v1.InputErrorR\x06failed\"O\n" +
+	"\x06failed\x184 \x03(\v2\x13.farm.v1.InputErrorR\x06failed\x12\x14\n" +
+	"\x05queue\x18n \x01(\tR\x05queue\x12\x10\n" +
+	"\x03key\x18o \x01(\tR\x03key\x12\x14\n" +
+	"\x05needs\x18p \x03(\tR\x05needs\x12\x16\n" +
+	"\x06unique\x18q \x01(\tR\x06unique\x12\x18\n" +
+	"\awaiting\x18r \x01(\tR\awaiting\"O\n" +
 	"\tTaskError\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
@@ -6310,7 +6993,7 @@ const file_farm_proto_rawDesc = "" +
 	"\twithdrawn\x18  \x01(\x04R\twithdrawn\".\n" +
 	"\x04Mark\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x10\n" +
-	"\x03sum\x18\x02 \x01(\fR\x03sum\"\xaa\x01\n" +
+	"\x03sum\x18\x02 \x01(\fR\x03sum\"\xbc\x01\n" +
 	"\n" +
 	"WorkerInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
@@ -6319,7 +7002,9 @@ const file_farm_proto_rawDesc = "" +
 	"\x04busy\x18\x04 \x01(\rR\x04busy\x12\x14\n" +
 	"\x05state\x18\x05 \x01(\tR\x05state\x12\x1a\n" +
 	"\bassigned\x18\x06 \x01(\rR\bassigned\x12\x1c\n" +
-	"\tisolation\x18\a \x01(\tR\tisolation\"\x1e\n" +
+	"\tisolation\x18\a \x01(\tR\tisolation\x12\x10\n" +
+	"\x03has\x18\n" +
+	" \x03(\tR\x03has\"\x1e\n" +
 	"\fWatchRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\xa9\x01\n" +
 	"\x05Event\x12\x16\n" +
@@ -6348,14 +7033,16 @@ const file_farm_proto_rawDesc = "" +
 	"\aoutputs\x18\x06 \x03(\v2\x0f.farm.v1.OutputR\aoutputs\x12-\n" +
 	"\bprogress\x18\a \x03(\v2\x11.farm.v1.ProgressR\bprogress\x12\x1a\n" +
 	"\bdraining\x18\b \x01(\bR\bdraining\x12\x1c\n" +
-	"\tisolation\x18\t \x01(\tR\tisolation\"\xc1\x01\n" +
+	"\tisolation\x18\t \x01(\tR\tisolation\"\xd3\x01\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x14\n" +
 	"\x05slots\x18\x04 \x01(\rR\x05slots\x12)\n" +
 	"\x05holds\x18\x05 \x03(\v2\x13.farm.v1.AttemptRefR\x05holds\x12)\n" +
-	"\x05began\x18\x06 \x03(\v2\x13.farm.v1.AttemptRefR\x05began\":\n" +
+	"\x05began\x18\x06 \x03(\v2\x13.farm.v1.AttemptRefR\x05began\x12\x10\n" +
+	"\x03has\x18\n" +
+	" \x03(\tR\x03has\":\n" +
 	"\n" +
 	"AttemptRef\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
@@ -6491,7 +7178,7 @@ func file_farm_proto_rawDescGZIP() []byte {
 }
 
 var file_farm_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 79)
+var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 86)
 var file_farm_proto_goTypes = []any{
 	(Code)(0),                // 0: farm.v1.Code
 	(Ending)(0),              // 1: farm.v1.Ending
@@ -6502,198 +7189,215 @@ var file_farm_proto_goTypes = []any{
 	(*Error)(nil),            // 6: farm.v1.Error
 	(*Work)(nil),             // 7: farm.v1.Work
 	(*Submit)(nil),           // 8: farm.v1.Submit
-	(*Wait)(nil),             // 9: farm.v1.Wait
-	(*Cancel)(nil),           // 10: farm.v1.Cancel
-	(*GetTask)(nil),          // 11: farm.v1.GetTask
-	(*ListTasks)(nil),        // 12: farm.v1.ListTasks
-	(*GetKey)(nil),           // 13: farm.v1.GetKey
-	(*SetKey)(nil),           // 14: farm.v1.SetKey
-	(*DeleteKey)(nil),        // 15: farm.v1.DeleteKey
-	(*ListNamespaces)(nil),   // 16: farm.v1.ListNamespaces
-	(*GetNamespace)(nil),     // 17: farm.v1.GetNamespace
-	(*DropNamespace)(nil),    // 18: farm.v1.DropNamespace
-	(*GetHistory)(nil),       // 19: farm.v1.GetHistory
-	(*RestoreNamespace)(nil), // 20: farm.v1.RestoreNamespace
-	(*ForkNamespace)(nil),    // 21: farm.v1.ForkNamespace
-	(*ImportNamespace)(nil),  // 22: farm.v1.ImportNamespace
-	(*OpenJob)(nil),          // 23: farm.v1.OpenJob
-	(*JobSpec)(nil),          // 24: farm.v1.JobSpec
-	(*SealJob)(nil),          // 25: farm.v1.SealJob
-	(*GetJob)(nil),           // 26: farm.v1.GetJob
-	(*CancelJob)(nil),        // 27: farm.v1.CancelJob
-	(*ListFailures)(nil),     // 28: farm.v1.ListFailures
-	(*RetryJob)(nil),         // 29: farm.v1.RetryJob
-	(*ListJobs)(nil),         // 30: farm.v1.ListJobs
-	(*GetStatus)(nil),        // 31: farm.v1.GetStatus
-	(*Task)(nil),             // 32: farm.v1.Task
-	(*TaskError)(nil),        // 33: farm.v1.TaskError
-	(*Outcome)(nil),          // 34: farm.v1.Outcome
-	(*InputError)(nil),       // 35: farm.v1.InputError
-	(*FailureList)(nil),      // 36: farm.v1.FailureList
-	(*Failure)(nil),          // 37: farm.v1.Failure
-	(*TaskList)(nil),         // 38: farm.v1.TaskList
-	(*Variable)(nil),         // 39: farm.v1.Variable
-	(*NamespaceList)(nil),    // 40: farm.v1.NamespaceList
-	(*Namespace)(nil),        // 41: farm.v1.Namespace
-	(*History)(nil),          // 42: farm.v1.History
-	(*Version)(nil),          // 43: farm.v1.Version
-	(*VariableInfo)(nil),     // 44: farm.v1.VariableInfo
-	(*Declaration)(nil),      // 45: farm.v1.Declaration
-	(*Job)(nil),              // 46: farm.v1.Job
-	(*JobList)(nil),          // 47: farm.v1.JobList
-	(*Status)(nil),           // 48: farm.v1.Status
-	(*NodeInfo)(nil),         // 49: farm.v1.NodeInfo
-	(*Mark)(nil),             // 50: farm.v1.Mark
-	(*WorkerInfo)(nil),       // 51: farm.v1.WorkerInfo
-	(*WatchRequest)(nil),     // 52: farm.v1.WatchRequest
-	(*Event)(nil),            // 53: farm.v1.Event
-	(*Output)(nil),           // 54: farm.v1.Output
-	(*Progress)(nil),         // 55: farm.v1.Progress
-	(*FromWorker)(nil),       // 56: farm.v1.FromWorker
-	(*Hello)(nil),            // 57: farm.v1.Hello
-	(*AttemptRef)(nil),       // 58: farm.v1.AttemptRef
-	(*Complete)(nil),         // 59: farm.v1.Complete
-	(*Item)(nil),             // 60: farm.v1.Item
-	(*Manifest)(nil),         // 61: farm.v1.Manifest
-	(*OfferParts)(nil),       // 62: farm.v1.OfferParts
-	(*PartsNeeded)(nil),      // 63: farm.v1.PartsNeeded
-	(*PutParts)(nil),         // 64: farm.v1.PutParts
-	(*PartsKept)(nil),        // 65: farm.v1.PartsKept
-	(*GetParts)(nil),         // 66: farm.v1.GetParts
-	(*PartsFound)(nil),       // 67: farm.v1.PartsFound
-	(*ToWorker)(nil),         // 68: farm.v1.ToWorker
-	(*Instruction)(nil),      // 69: farm.v1.Instruction
-	(*Welcome)(nil),          // 70: farm.v1.Welcome
-	(*Assign)(nil),           // 71: farm.v1.Assign
-	(*Load)(nil),             // 72: farm.v1.Load
-	(*InfoRequest)(nil),      // 73: farm.v1.InfoRequest
-	(*JoinRequest)(nil),      // 74: farm.v1.JoinRequest
-	(*HandOverRequest)(nil),  // 75: farm.v1.HandOverRequest
-	(*RemoveRequest)(nil),    // 76: farm.v1.RemoveRequest
-	(*JoinReply)(nil),        // 77: farm.v1.JoinReply
-	nil,                      // 78: farm.v1.Work.ArgsEntry
-	nil,                      // 79: farm.v1.Work.FilesEntry
-	nil,                      // 80: farm.v1.JobSpec.FilesEntry
+	(*Unique)(nil),           // 9: farm.v1.Unique
+	(*ListQueues)(nil),       // 10: farm.v1.ListQueues
+	(*SetQueue)(nil),         // 11: farm.v1.SetQueue
+	(*Rate)(nil),             // 12: farm.v1.Rate
+	(*QueueList)(nil),        // 13: farm.v1.QueueList
+	(*Queue)(nil),            // 14: farm.v1.Queue
+	(*QueueKey)(nil),         // 15: farm.v1.QueueKey
+	(*Wait)(nil),             // 16: farm.v1.Wait
+	(*Cancel)(nil),           // 17: farm.v1.Cancel
+	(*GetTask)(nil),          // 18: farm.v1.GetTask
+	(*ListTasks)(nil),        // 19: farm.v1.ListTasks
+	(*GetKey)(nil),           // 20: farm.v1.GetKey
+	(*SetKey)(nil),           // 21: farm.v1.SetKey
+	(*DeleteKey)(nil),        // 22: farm.v1.DeleteKey
+	(*ListNamespaces)(nil),   // 23: farm.v1.ListNamespaces
+	(*GetNamespace)(nil),     // 24: farm.v1.GetNamespace
+	(*DropNamespace)(nil),    // 25: farm.v1.DropNamespace
+	(*GetHistory)(nil),       // 26: farm.v1.GetHistory
+	(*RestoreNamespace)(nil), // 27: farm.v1.RestoreNamespace
+	(*ForkNamespace)(nil),    // 28: farm.v1.ForkNamespace
+	(*ImportNamespace)(nil),  // 29: farm.v1.ImportNamespace
+	(*OpenJob)(nil),          // 30: farm.v1.OpenJob
+	(*JobSpec)(nil),          // 31: farm.v1.JobSpec
+	(*SealJob)(nil),          // 32: farm.v1.SealJob
+	(*GetJob)(nil),           // 33: farm.v1.GetJob
+	(*CancelJob)(nil),        // 34: farm.v1.CancelJob
+	(*ListFailures)(nil),     // 35: farm.v1.ListFailures
+	(*RetryJob)(nil),         // 36: farm.v1.RetryJob
+	(*ListJobs)(nil),         // 37: farm.v1.ListJobs
+	(*GetStatus)(nil),        // 38: farm.v1.GetStatus
+	(*Task)(nil),             // 39: farm.v1.Task
+	(*TaskError)(nil),        // 40: farm.v1.TaskError
+	(*Outcome)(nil),          // 41: farm.v1.Outcome
+	(*InputError)(nil),       // 42: farm.v1.InputError
+	(*FailureList)(nil),      // 43: farm.v1.FailureList
+	(*Failure)(nil),          // 44: farm.v1.Failure
+	(*TaskList)(nil),         // 45: farm.v1.TaskList
+	(*Variable)(nil),         // 46: farm.v1.Variable
+	(*NamespaceList)(nil),    // 47: farm.v1.NamespaceList
+	(*Namespace)(nil),        // 48: farm.v1.Namespace
+	(*History)(nil),          // 49: farm.v1.History
+	(*Version)(nil),          // 50: farm.v1.Version
+	(*VariableInfo)(nil),     // 51: farm.v1.VariableInfo
+	(*Declaration)(nil),      // 52: farm.v1.Declaration
+	(*Job)(nil),              // 53: farm.v1.Job
+	(*JobList)(nil),          // 54: farm.v1.JobList
+	(*Status)(nil),           // 55: farm.v1.Status
+	(*NodeInfo)(nil),         // 56: farm.v1.NodeInfo
+	(*Mark)(nil),             // 57: farm.v1.Mark
+	(*WorkerInfo)(nil),       // 58: farm.v1.WorkerInfo
+	(*WatchRequest)(nil),     // 59: farm.v1.WatchRequest
+	(*Event)(nil),            // 60: farm.v1.Event
+	(*Output)(nil),           // 61: farm.v1.Output
+	(*Progress)(nil),         // 62: farm.v1.Progress
+	(*FromWorker)(nil),       // 63: farm.v1.FromWorker
+	(*Hello)(nil),            // 64: farm.v1.Hello
+	(*AttemptRef)(nil),       // 65: farm.v1.AttemptRef
+	(*Complete)(nil),         // 66: farm.v1.Complete
+	(*Item)(nil),             // 67: farm.v1.Item
+	(*Manifest)(nil),         // 68: farm.v1.Manifest
+	(*OfferParts)(nil),       // 69: farm.v1.OfferParts
+	(*PartsNeeded)(nil),      // 70: farm.v1.PartsNeeded
+	(*PutParts)(nil),         // 71: farm.v1.PutParts
+	(*PartsKept)(nil),        // 72: farm.v1.PartsKept
+	(*GetParts)(nil),         // 73: farm.v1.GetParts
+	(*PartsFound)(nil),       // 74: farm.v1.PartsFound
+	(*ToWorker)(nil),         // 75: farm.v1.ToWorker
+	(*Instruction)(nil),      // 76: farm.v1.Instruction
+	(*Welcome)(nil),          // 77: farm.v1.Welcome
+	(*Assign)(nil),           // 78: farm.v1.Assign
+	(*Load)(nil),             // 79: farm.v1.Load
+	(*InfoRequest)(nil),      // 80: farm.v1.InfoRequest
+	(*JoinRequest)(nil),      // 81: farm.v1.JoinRequest
+	(*HandOverRequest)(nil),  // 82: farm.v1.HandOverRequest
+	(*RemoveRequest)(nil),    // 83: farm.v1.RemoveRequest
+	(*JoinReply)(nil),        // 84: farm.v1.JoinReply
+	nil,                      // 85: farm.v1.Work.ArgsEntry
+	nil,                      // 86: farm.v1.Work.FilesEntry
+	nil,                      // 87: farm.v1.JobSpec.FilesEntry
 }
 var file_farm_proto_depIdxs = []int32{
 	4,   // 0: farm.v1.Calls.calls:type_name -> farm.v1.Call
 	5,   // 1: farm.v1.Replies.replies:type_name -> farm.v1.Reply
 	8,   // 2: farm.v1.Call.submit:type_name -> farm.v1.Submit
-	9,   // 3: farm.v1.Call.wait:type_name -> farm.v1.Wait
-	10,  // 4: farm.v1.Call.cancel:type_name -> farm.v1.Cancel
-	11,  // 5: farm.v1.Call.get_task:type_name -> farm.v1.GetTask
-	12,  // 6: farm.v1.Call.list_tasks:type_name -> farm.v1.ListTasks
-	13,  // 7: farm.v1.Call.get:type_name -> farm.v1.GetKey
-	14,  // 8: farm.v1.Call.set:type_name -> farm.v1.SetKey
-	15,  // 9: farm.v1.Call.delete:type_name -> farm.v1.DeleteKey
-	16,  // 10: farm.v1.Call.list_namespaces:type_name -> farm.v1.ListNamespaces
-	17,  // 11: farm.v1.Call.get_namespace:type_name -> farm.v1.GetNamespace
-	18,  // 12: farm.v1.Call.drop:type_name -> farm.v1.DropNamespace
-	19,  // 13: farm.v1.Call.get_history:type_name -> farm.v1.GetHistory
-	20,  // 14: farm.v1.Call.restore:type_name -> farm.v1.RestoreNamespace
-	21,  // 15: farm.v1.Call.fork:type_name -> farm.v1.ForkNamespace
-	22,  // 16: farm.v1.Call.import:type_name -> farm.v1.ImportNamespace
-	23,  // 17: farm.v1.Call.open_job:type_name -> farm.v1.OpenJob
-	25,  // 18: farm.v1.Call.seal_job:type_name -> farm.v1.SealJob
-	26,  // 19: farm.v1.Call.get_job:type_name -> farm.v1.GetJob
-	27,  // 20: farm.v1.Call.cancel_job:type_name -> farm.v1.CancelJob
-	30,  // 21: farm.v1.Call.list_jobs:type_name -> farm.v1.ListJobs
-	28,  // 22: farm.v1.Call.list_failures:type_name -> farm.v1.ListFailures
-	29,  // 23: farm.v1.Call.retry_job:type_name -> farm.v1.RetryJob
-	31,  // 24: farm.v1.Call.status:type_name -> farm.v1.GetStatus
-	6,   // 25: farm.v1.Reply.error:type_name -> farm.v1.Error
-	32,  // 26: farm.v1.Reply.task:type_name -> farm.v1.Task
-	38,  // 27: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
-	39,  // 28: farm.v1.Reply.variable:type_name -> farm.v1.Variable
-	40,  // 29: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
-	41,  // 30: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
-	42,  // 31: farm.v1.Reply.history:type_name -> farm.v1.History
-	46,  // 32: farm.v1.Reply.job:type_name -> farm.v1.Job
-	47,  // 33: farm.v1.Reply.jobs:type_name -> farm.v1.JobList
-	36,  // 34: farm.v1.Reply.failures:type_name -> farm.v1.FailureList
-	48,  // 35: farm.v1.Reply.status:type_name -> farm.v1.Status
-	0,   // 36: farm.v1.Error.code:type_name -> farm.v1.Code
-	78,  // 37: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
-	14,  // 38: farm.v1.Work.set:type_name -> farm.v1.SetKey
-	79,  // 39: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
-	7,   // 40: farm.v1.Submit.work:type_name -> farm.v1.Work
-	61,  // 41: farm.v1.SetKey.parts:type_name -> farm.v1.Manifest
-	60,  // 42: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
-	24,  // 43: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
-	80,  // 44: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
-	33,  // 45: farm.v1.Task.error:type_name -> farm.v1.TaskError
-	35,  // 46: farm.v1.Task.failed:type_name -> farm.v1.InputError
-	33,  // 47: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
-	35,  // 48: farm.v1.Outcome.failed:type_name -> farm.v1.InputError
-	33,  // 49: farm.v1.InputError.error:type_name -> farm.v1.TaskError
-	37,  // 50: farm.v1.FailureList.failures:type_name -> farm.v1.Failure
-	33,  // 51: farm.v1.Failure.error:type_name -> farm.v1.TaskError
-	32,  // 52: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
-	41,  // 53: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
-	44,  // 54: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
-	45,  // 55: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
-	60,  // 56: farm.v1.Namespace.stored:type_name -> farm.v1.Item
-	43,  // 57: farm.v1.History.versions:type_name -> farm.v1.Version
-	46,  // 58: farm.v1.JobList.jobs:type_name -> farm.v1.Job
-	49,  // 59: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
-	51,  // 60: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
-	50,  // 61: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
-	54,  // 62: farm.v1.Event.output:type_name -> farm.v1.Output
-	55,  // 63: farm.v1.Event.progress:type_name -> farm.v1.Progress
-	32,  // 64: farm.v1.Event.task:type_name -> farm.v1.Task
-	57,  // 65: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
-	59,  // 66: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
-	58,  // 67: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
-	58,  // 68: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
-	54,  // 69: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
-	55,  // 70: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
-	58,  // 71: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
-	58,  // 72: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
-	1,   // 73: farm.v1.Complete.ending:type_name -> farm.v1.Ending
-	60,  // 74: farm.v1.Complete.put:type_name -> farm.v1.Item
-	34,  // 75: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
-	61,  // 76: farm.v1.Item.parts:type_name -> farm.v1.Manifest
-	6,   // 77: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
-	6,   // 78: farm.v1.PartsKept.error:type_name -> farm.v1.Error
-	6,   // 79: farm.v1.PartsFound.error:type_name -> farm.v1.Error
-	69,  // 80: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
-	70,  // 81: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
-	71,  // 82: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
-	58,  // 83: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
-	58,  // 84: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
-	58,  // 85: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
-	58,  // 86: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
-	24,  // 87: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
-	72,  // 88: farm.v1.Assign.load:type_name -> farm.v1.Load
-	60,  // 89: farm.v1.Load.items:type_name -> farm.v1.Item
-	6,   // 90: farm.v1.JoinReply.error:type_name -> farm.v1.Error
-	2,   // 91: farm.v1.Farm.Do:input_type -> farm.v1.Calls
-	4,   // 92: farm.v1.Farm.One:input_type -> farm.v1.Call
-	52,  // 93: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
-	56,  // 94: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
-	62,  // 95: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
-	64,  // 96: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
-	66,  // 97: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
-	73,  // 98: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
-	74,  // 99: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
-	76,  // 100: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
-	75,  // 101: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
-	3,   // 102: farm.v1.Farm.Do:output_type -> farm.v1.Replies
-	5,   // 103: farm.v1.Farm.One:output_type -> farm.v1.Reply
-	53,  // 104: farm.v1.Farm.Watch:output_type -> farm.v1.Event
-	68,  // 105: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
-	63,  // 106: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
-	65,  // 107: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
-	67,  // 108: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
-	49,  // 109: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
-	77,  // 110: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
-	77,  // 111: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
-	77,  // 112: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
-	102, // [102:113] is the sub-list for method output_type
-	91,  // [91:102] is the sub-list for method input_type
-	91,  // [91:91] is the sub-list for extension type_name
-	91,  // [91:91] is the sub-list for extension extendee
-	0,   // [0:91] is the sub-list for field type_name
+	16,  // 3: farm.v1.Call.wait:type_name -> farm.v1.Wait
+	17,  // 4: farm.v1.Call.cancel:type_name -> farm.v1.Cancel
+	18,  // 5: farm.v1.Call.get_task:type_name -> farm.v1.GetTask
+	19,  // 6: farm.v1.Call.list_tasks:type_name -> farm.v1.ListTasks
+	20,  // 7: farm.v1.Call.get:type_name -> farm.v1.GetKey
+	21,  // 8: farm.v1.Call.set:type_name -> farm.v1.SetKey
+	22,  // 9: farm.v1.Call.delete:type_name -> farm.v1.DeleteKey
+	23,  // 10: farm.v1.Call.list_namespaces:type_name -> farm.v1.ListNamespaces
+	24,  // 11: farm.v1.Call.get_namespace:type_name -> farm.v1.GetNamespace
+	25,  // 12: farm.v1.Call.drop:type_name -> farm.v1.DropNamespace
+	26,  // 13: farm.v1.Call.get_history:type_name -> farm.v1.GetHistory
+	27,  // 14: farm.v1.Call.restore:type_name -> farm.v1.RestoreNamespace
+	28,  // 15: farm.v1.Call.fork:type_name -> farm.v1.ForkNamespace
+	29,  // 16: farm.v1.Call.import:type_name -> farm.v1.ImportNamespace
+	30,  // 17: farm.v1.Call.open_job:type_name -> farm.v1.OpenJob
+	32,  // 18: farm.v1.Call.seal_job:type_name -> farm.v1.SealJob
+	33,  // 19: farm.v1.Call.get_job:type_name -> farm.v1.GetJob
+	34,  // 20: farm.v1.Call.cancel_job:type_name -> farm.v1.CancelJob
+	37,  // 21: farm.v1.Call.list_jobs:type_name -> farm.v1.ListJobs
+	35,  // 22: farm.v1.Call.list_failures:type_name -> farm.v1.ListFailures
+	36,  // 23: farm.v1.Call.retry_job:type_name -> farm.v1.RetryJob
+	38,  // 24: farm.v1.Call.status:type_name -> farm.v1.GetStatus
+	10,  // 25: farm.v1.Call.list_queues:type_name -> farm.v1.ListQueues
+	11,  // 26: farm.v1.Call.set_queue:type_name -> farm.v1.SetQueue
+	6,   // 27: farm.v1.Reply.error:type_name -> farm.v1.Error
+	39,  // 28: farm.v1.Reply.task:type_name -> farm.v1.Task
+	45,  // 29: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
+	46,  // 30: farm.v1.Reply.variable:type_name -> farm.v1.Variable
+	47,  // 31: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
+	48,  // 32: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
+	49,  // 33: farm.v1.Reply.history:type_name -> farm.v1.History
+	53,  // 34: farm.v1.Reply.job:type_name -> farm.v1.Job
+	54,  // 35: farm.v1.Reply.jobs:type_name -> farm.v1.JobList
+	43,  // 36: farm.v1.Reply.failures:type_name -> farm.v1.FailureList
+	55,  // 37: farm.v1.Reply.status:type_name -> farm.v1.Status
+	13,  // 38: farm.v1.Reply.queues:type_name -> farm.v1.QueueList
+	0,   // 39: farm.v1.Error.code:type_name -> farm.v1.Code
+	85,  // 40: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
+	21,  // 41: farm.v1.Work.set:type_name -> farm.v1.SetKey
+	86,  // 42: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
+	7,   // 43: farm.v1.Submit.work:type_name -> farm.v1.Work
+	9,   // 44: farm.v1.Submit.unique:type_name -> farm.v1.Unique
+	12,  // 45: farm.v1.SetQueue.rate:type_name -> farm.v1.Rate
+	12,  // 46: farm.v1.SetQueue.key_rate:type_name -> farm.v1.Rate
+	14,  // 47: farm.v1.QueueList.queues:type_name -> farm.v1.Queue
+	12,  // 48: farm.v1.Queue.rate:type_name -> farm.v1.Rate
+	12,  // 49: farm.v1.Queue.key_rate:type_name -> farm.v1.Rate
+	15,  // 50: farm.v1.Queue.busiest:type_name -> farm.v1.QueueKey
+	68,  // 51: farm.v1.SetKey.parts:type_name -> farm.v1.Manifest
+	67,  // 52: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
+	31,  // 53: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
+	87,  // 54: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
+	40,  // 55: farm.v1.Task.error:type_name -> farm.v1.TaskError
+	42,  // 56: farm.v1.Task.failed:type_name -> farm.v1.InputError
+	40,  // 57: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
+	42,  // 58: farm.v1.Outcome.failed:type_name -> farm.v1.InputError
+	40,  // 59: farm.v1.InputError.error:type_name -> farm.v1.TaskError
+	44,  // 60: farm.v1.FailureList.failures:type_name -> farm.v1.Failure
+	40,  // 61: farm.v1.Failure.error:type_name -> farm.v1.TaskError
+	39,  // 62: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
+	48,  // 63: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
+	51,  // 64: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
+	52,  // 65: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
+	67,  // 66: farm.v1.Namespace.stored:type_name -> farm.v1.Item
+	50,  // 67: farm.v1.History.versions:type_name -> farm.v1.Version
+	53,  // 68: farm.v1.JobList.jobs:type_name -> farm.v1.Job
+	56,  // 69: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
+	58,  // 70: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
+	57,  // 71: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
+	61,  // 72: farm.v1.Event.output:type_name -> farm.v1.Output
+	62,  // 73: farm.v1.Event.progress:type_name -> farm.v1.Progress
+	39,  // 74: farm.v1.Event.task:type_name -> farm.v1.Task
+	64,  // 75: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
+	66,  // 76: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
+	65,  // 77: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
+	65,  // 78: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
+	61,  // 79: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
+	62,  // 80: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
+	65,  // 81: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
+	65,  // 82: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
+	1,   // 83: farm.v1.Complete.ending:type_name -> farm.v1.Ending
+	67,  // 84: farm.v1.Complete.put:type_name -> farm.v1.Item
+	41,  // 85: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
+	68,  // 86: farm.v1.Item.parts:type_name -> farm.v1.Manifest
+	6,   // 87: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
+	6,   // 88: farm.v1.PartsKept.error:type_name -> farm.v1.Error
+	6,   // 89: farm.v1.PartsFound.error:type_name -> farm.v1.Error
+	76,  // 90: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
+	77,  // 91: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
+	78,  // 92: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
+	65,  // 93: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
+	65,  // 94: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
+	65,  // 95: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
+	65,  // 96: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
+	31,  // 97: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
+	79,  // 98: farm.v1.Assign.load:type_name -> farm.v1.Load
+	67,  // 99: farm.v1.Load.items:type_name -> farm.v1.Item
+	6,   // 100: farm.v1.JoinReply.error:type_name -> farm.v1.Error
+	2,   // 101: farm.v1.Farm.Do:input_type -> farm.v1.Calls
+	4,   // 102: farm.v1.Farm.One:input_type -> farm.v1.Call
+	59,  // 103: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
+	63,  // 104: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
+	69,  // 105: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
+	71,  // 106: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
+	73,  // 107: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
+	80,  // 108: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
+	81,  // 109: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
+	83,  // 110: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
+	82,  // 111: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
+	3,   // 112: farm.v1.Farm.Do:output_type -> farm.v1.Replies
+	5,   // 113: farm.v1.Farm.One:output_type -> farm.v1.Reply
+	60,  // 114: farm.v1.Farm.Watch:output_type -> farm.v1.Event
+	75,  // 115: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
+	70,  // 116: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
+	72,  // 117: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
+	74,  // 118: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
+	56,  // 119: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
+	84,  // 120: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
+	84,  // 121: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
+	84,  // 122: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
+	112, // [112:123] is the sub-list for method output_type
+	101, // [101:112] is the sub-list for method input_type
+	101, // [101:101] is the sub-list for extension type_name
+	101, // [101:101] is the sub-list for extension extendee
+	0,   // [0:101] is the sub-list for field type_name
 }
 
 func init() { file_farm_proto_init() }
@@ -6725,6 +7429,8 @@ func file_farm_proto_init() {
 		(*Call_ListFailures)(nil),
 		(*Call_RetryJob)(nil),
 		(*Call_Status)(nil),
+		(*Call_ListQueues)(nil),
+		(*Call_SetQueue)(nil),
 	}
 	file_farm_proto_msgTypes[3].OneofWrappers = []any{
 		(*Reply_Task)(nil),
@@ -6737,14 +7443,16 @@ func file_farm_proto_init() {
 		(*Reply_Jobs)(nil),
 		(*Reply_Failures)(nil),
 		(*Reply_Status)(nil),
+		(*Reply_Queues)(nil),
 	}
-	file_farm_proto_msgTypes[51].OneofWrappers = []any{
+	file_farm_proto_msgTypes[9].OneofWrappers = []any{}
+	file_farm_proto_msgTypes[58].OneofWrappers = []any{
 		(*Event_State)(nil),
 		(*Event_Output)(nil),
 		(*Event_Progress)(nil),
 		(*Event_Task)(nil),
 	}
-	file_farm_proto_msgTypes[67].OneofWrappers = []any{
+	file_farm_proto_msgTypes[74].OneofWrappers = []any{
 		(*Instruction_Welcome)(nil),
 		(*Instruction_Assign)(nil),
 		(*Instruction_Settled)(nil),
@@ -6759,7 +7467,7 @@ func file_farm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_farm_proto_rawDesc), len(file_farm_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   79,
+			NumMessages:   86,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

@@ -79,7 +79,7 @@ func (n *Node) admitWorker(ctx context.Context, h *api.Hello) error {
 			return status.Error(codes.Unavailable, err.Error())
 		}
 	}
-	r, err := n.proposeWait(ctx, &scheduler.WorkerUp{Worker: h.Worker, Incarnation: h.Incarnation, Node: h.Node, Slots: h.Slots})
+	r, err := n.proposeWait(ctx, &scheduler.WorkerUp{Worker: h.Worker, Incarnation: h.Incarnation, Node: h.Node, Slots: h.Slots, Has: h.Has})
 	switch {
 	case err != nil:
 		return status.Error(codes.Unavailable, err.Error())

@@ -168,7 +168,7 @@ func (n *Node) submit(c *call, s *api.Submit) {
 		return
 	}
 	cmd := &scheduler.Submit{ID: s.Id, Namespace: s.Namespace, Job: s.Job, Kind: scheduler.Run, Body: body,
-		Timeout: s.Timeout, Retries: s.Retries, Priority: s.Priority, Delay: s.Delay}
+		Timeout: s.Timeout, Retries: s.Retries, Priority: s.Priority, Delay: s.Delay, Options: optionsOf(s)}
 	if s.Job != "" {
 		cmd.Inputs = uint64(max(len(s.Work.Inputs), 1))
 	}
@@ -243,6 +243,7 @@ func (n *Node) showTask(c *call, id string) {
 	n.fsm.View(func(s *scheduler.State) {
 		if x := s.Task(id); x != nil {
 			t = taskView(x)
+			t.Waiting = s.WaitsFor(x)
 		}
 	})
 	if t == nil {

@@ -44,7 +44,7 @@ func (n *Node) status(ctx context.Context, ask bool) *api.Status {
 			case attached[w.ID].Up:
 				state = "ready"
 			}
-			v.Workers = append(v.Workers, &api.WorkerInfo{Id: w.ID, Node: w.Node, Slots: w.Slots, Busy: uint32(w.Busy()), State: state, Assigned: uint32(w.Assigned()), Isolation: attached[w.ID].Isolation})
+			v.Workers = append(v.Workers, &api.WorkerInfo{Id: w.ID, Node: w.Node, Slots: w.Slots, Busy: uint32(w.Busy()), State: state, Assigned: uint32(w.Assigned()), Isolation: attached[w.ID].Isolation, Has: w.Has})
 		}
 	})
 	return v

@@ -13,6 +13,7 @@ import (
 func taskView(t *scheduler.Task) *api.Task {
 	v := &api.Task{Id: t.ID, Namespace: t.Namespace, Job: t.Job, State: t.State.String(), Attempt: t.Attempt, Worker: t.Worker,
 		Submitted: t.Submitted, Started: t.Started, Finished: t.Finished, Causes: t.Causes, Order: t.Order}
+	showOptions(v, t)
 	var o api.Outcome
 	if err := proto.Unmarshal(t.Outcome, &o); err != nil {
 		v.Error = &api.TaskError{Kind: "internal", Message: "the stored outcome cannot be read"}

@@ -218,6 +218,9 @@ func (g *traffic) submit() Command {
 			c.Inputs = 1 + g.rnd.Uint64N(3)
 		}
 	}
+	if g.one(3) {
+		c.Options = &Options{Needs: g.things("handler:h", "label:a=1", "label:b=1")}
+	}
 	if c.Namespace != "" && g.one(4) {
 		c.Kind = Patch
 		x := g.change()
@@ -238,6 +241,16 @@ func (g *traffic) submit() Command {
 		}
 	}
 	return c
+}
+
+// things is some of those given.
+func (g *traffic) things(all ...string) (some []string) {
+	for _, t := range all {
+		if g.one(2) {
+			some = append(some, t)
+		}
+	}
+	return some
 }
 
 // version is one that a namespace may have kept, or just not.
@@ -333,7 +346,14 @@ func (g *traffic) workerUp() Command {
 	if w := g.s.Worker(id); w != nil {
 		inc = w.Incarnation + uint64(g.rnd.IntN(3)) - 1
 	}
-	return &WorkerUp{Worker: id, Incarnation: inc, Slots: 1 + g.rnd.Uint32N(3)}
+	return &WorkerUp{Worker: id, Incarnation: inc, Slots: 1 + g.rnd.Uint32N(3), Has: g.has()}
+}
+
+func (g *traffic) has() []string {
+	if g.one(4) {
+		return g.things("handler:h", "label:a=1", "label:b=1")
+	}
+	return g.things("label:a=1", "label:b=1")
 }
 
 func (g *traffic) lost() Command {
@@ -369,7 +389,7 @@ func (g *traffic) replace() Command {
 		return c
 	}
 	for i := range g.rnd.IntN(3) {
-		if t.FoldOf == "" || i == 0 {
+		if t.State != Succeeded && (t.FoldOf == "" || i == 0) {
 			c.Items = append(c.Items, Replacement{ID: fmt.Sprintf("%s/%d/r%d", t.ID, i, c.Round), Body: []byte("again")})
 		}
 	}

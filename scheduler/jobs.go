@@ -205,6 +205,9 @@ func (s *State) replaceAllowed(c *Replace, t *Task) Result {
 	if len(c.Items) > MaxReplacements {
 		return refuse(Limit, "%d tasks to replace one, the limit is %d", len(c.Items), MaxReplacements)
 	}
+	if t.State == Succeeded && len(c.Items) > 0 {
+		return refuse(Invalid, "task %s succeeded: only its fold is owed", t.ID)
+	}
 	if len(s.tasks)+len(c.Items)+1 > MaxLive { // 1 for a fold
 		return refuse(Limit, "%d tasks are waiting or running, the limit is %d", len(s.tasks), MaxLive)
 	}
@@ -254,7 +257,7 @@ func (s *State) admitReplacement(j *Job, t *Task, it *Replacement) {
 		j.Folds++
 	}
 	s.admit(&Task{ID: it.ID, Namespace: t.Namespace, Job: j.ID, FoldOf: t.FoldOf, Kind: t.Kind, Body: slices.Clone(it.Body),
-		Timeout: t.Timeout, Retries: t.Retries, Priority: t.Priority, inQueue: -1})
+		Timeout: t.Timeout, Retries: t.Retries, Priority: t.Priority, Options: t.Options, inQueue: -1})
 }
 
 // retire takes a task whose place others have taken out of its job's counts.

@@ -243,6 +243,8 @@ func TestNewerRecords(t *testing.T) {
 			known = partsVersion
 		case "j/x":
 			known = countedVersion
+		case "w/x", "q/x":
+			known = optionsVersion
 		}
 		_, err := Load(plainRecords{key: {known + 1}})
 		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", key)) || !strings.Contains(err.Error(), fmt.Sprintf("format %d, this farm knows up to %d", known+1, known)) {

@@ -30,6 +30,7 @@ func (w *Worker) free() int { return int(w.Slots) - w.load }
 func (s *State) measure(w *Worker, took int64) {
 	took = min(max(took, 0), 3600*second)
 	w.Average += (took - w.Average) / 8
+	s.gained(w)
 	s.touchWorker(w)
 }
 
@@ -45,12 +46,12 @@ func (s *State) offerSpace(n *Namespace) {
 	case n.tasks[0].Kind != Run:
 		s.inline = append(s.inline, n)
 	case n.ready < 0:
-		s.ready.push(unit{space: n})
+		s.wait(unit{space: n})
 	}
 }
 
-// place carries out what needs no worker, then gives what is ready to workers,
-// best first, while any has room.
+// place carries out what needs no worker, then gives what can be placed to
+// workers, best first, while any that fits has room.
 func (s *State) place() {
 	for len(s.inline) > 0 {
 		n := s.inline[0]
@@ -59,13 +60,16 @@ func (s *State) place() {
 			s.carryOut(n)
 		}
 	}
-	for s.ready.len() > 0 {
-		u := s.ready.min()
-		w := s.pick(u)
+	for s.pools.len() > 0 {
+		p := s.pools.min()
+		u := p.best()
+		w := s.pick(p, u)
 		if w == nil {
-			return
+			p.shut = true
+			s.refilePool(p)
+			continue
 		}
-		s.ready.remove(u)
+		s.unwait(u)
 		if u.space == nil {
 			s.assign(u.task, w)
 			w.load++
@@ -75,12 +79,12 @@ func (s *State) place() {
 	}
 }
 
-// pick chooses the worker for a unit: a namespace's holder if it has a free
-// slot, else the worker with most free slots, the first by id among equals. A
-// namespace stays where it is warm when nobody has a free slot.
-func (s *State) pick(u unit) *Worker {
+// pick chooses the worker for a unit, among those that fit: a namespace's holder
+// if it has a free slot, else the worker with most free slots, the first by id
+// among equals. A namespace stays where it is warm when nobody has a free slot.
+func (s *State) pick(p *pool, u unit) *Worker {
 	var best *Worker
-	for _, w := range s.workers {
+	for _, w := range p.workers {
 		if w.room() && (best == nil || w.free() > best.free()) {
 			best = w
 		}
@@ -89,7 +93,7 @@ func (s *State) pick(u unit) *Worker {
 		return best
 	}
 	h := s.worker(u.space.Worker)
-	if h != nil && h.Incarnation == u.space.Incarnation && h.room() && (h.free() > 0 || best.free() <= 0) {
+	if h != nil && h.Incarnation == u.space.Incarnation && p.has(h) && h.room() && (h.free() > 0 || best.free() <= 0) {
 		return h
 	}
 	return best
@@ -108,14 +112,14 @@ func (s *State) hold(n *Namespace, w *Worker) {
 }
 
 // extend gives the holder more of a namespace's tasks, up to its run-ahead and
-// not past one that Step itself carries out.
+// not past one that Step itself carries out, or that the holder does not fit.
 func (s *State) extend(n *Namespace) {
 	w := s.worker(n.Worker)
 	for n.running < len(n.tasks) && n.running <= w.ahead() && n.tasks[n.running].Kind == Run {
-		if n.running > 0 && w.Drain {
+		t := n.tasks[n.running]
+		if n.running > 0 && (w.Drain || !t.line.lane.class.pool.has(w)) {
 			return
 		}
-		t := n.tasks[n.running]
 		n.running++
 		s.assign(t, w)
 	}
@@ -143,13 +147,18 @@ func (s *State) workerUp(c *WorkerUp) Result {
 	if !ValidName(c.Worker) || c.Slots == 0 || c.Slots > MaxSlots || len(c.Node) > MaxIDBytes {
 		return refuse(Invalid, "a worker's name or slots are out of range")
 	}
+	if r := thingsAllowed("the worker has", c.Has, MaxHas); r.Code != OK {
+		return r
+	}
 	i, found := s.workerIndex(c.Worker)
 	if !found {
 		if len(s.workers) >= MaxWorkers {
 			return refuse(Limit, "there are %d workers, which is the limit", len(s.workers))
 		}
 		w := &Worker{ID: c.Worker, Incarnation: c.Incarnation, Node: c.Node, Slots: c.Slots, Average: newcomer, tasks: map[string]*Task{}}
+		w.equip(c.Has)
 		s.workers = slices.Insert(s.workers, i, w)
+		s.regroup()
 		s.touchWorker(w)
 		return Result{Code: OK}
 	}
@@ -162,6 +171,8 @@ func (s *State) workerUp(c *WorkerUp) Result {
 	}
 	s.lose(old, nil, true, "the worker was started again")
 	old.Incarnation, old.Node, old.Slots, old.Drain = c.Incarnation, c.Node, c.Slots, false
+	old.equip(c.Has)
+	s.regroup()
 	s.touchWorker(old)
 	return Result{Code: OK}
 }
@@ -174,6 +185,7 @@ func (s *State) workerLost(c *WorkerLost) Result {
 	s.lose(w, c.Began, c.Guess, c.Cause)
 	i, _ := s.workerIndex(c.Worker)
 	s.workers = slices.Delete(s.workers, i, i+1)
+	s.regroup()
 	s.rec.Delete("w/" + c.Worker)
 	return Result{Code: OK}
 }
@@ -184,6 +196,7 @@ func (s *State) workerIdle(c *WorkerIdle) Result {
 		return refuse(NotFound, "there is no worker %s", c.Worker)
 	}
 	w.Drain = c.Drain
+	s.gained(w)
 	s.touchWorker(w)
 	return Result{Code: OK}
 }

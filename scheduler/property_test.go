@@ -125,7 +125,7 @@ func (h *history) follow(t *Task, c Command) error {
 
 // check recounts everything the state keeps twice.
 func (h *history) check(s *State) error {
-	for _, fn := range []func(*State) error{checkTasks, checkWorkers, checkReady, h.checkSpaces, checkParts, checkJobs, checkRetained} {
+	for _, fn := range []func(*State) error{checkTasks, checkWorkers, checkReady, checkLines, h.checkSpaces, checkParts, checkJobs, checkRetained} {
 		if err := fn(s); err != nil {
 			return err
 		}
@@ -145,7 +145,7 @@ func checkTasks(s *State) error {
 			lines += count(n.tasks, func(x *Task) bool { return x == t })
 		}
 		lines += count(s.delayed.items, func(x *Task) bool { return x == t })
-		lines += count(s.ready.items, func(u unit) bool { return u.task == t })
+		lines += count(waiting(s), func(u unit) bool { return u.task == t })
 		switch t.State {
 		case Running:
 			running++
@@ -188,8 +188,15 @@ func checkWorkers(s *State) error {
 		if load != w.load {
 			return fmt.Errorf("worker %s has load %d, %d is counted", w.ID, load, w.load)
 		}
-		if w.room() && s.ready.len() > 0 {
-			return fmt.Errorf("worker %s has room while %s waits", w.ID, s.ready.min().head().ID)
+		for _, u := range waiting(s) {
+			if w.room() && fitting(w, u.head()) {
+				return fmt.Errorf("worker %s has room and what %s needs, which waits", w.ID, u.head().ID)
+			}
+		}
+		for _, t := range w.tasks {
+			if !fitting(w, t) {
+				return fmt.Errorf("worker %s with %q was given %s", w.ID, w.Has, t.ID)
+			}
 		}
 	}
 	if assigned != s.running {
@@ -198,7 +205,89 @@ func checkWorkers(s *State) error {
 	return nil
 }
 
-// checkReady: the ready heap is exactly what could be placed, in order.
+// waiting are the units in all lines.
+func waiting(s *State) (units []unit) {
+	for _, l := range s.lines {
+		units = append(units, l.units.items...)
+	}
+	return units
+}
+
+// fitting is what the doc of Options.Needs says.
+func fitting(w *Worker, t *Task) bool {
+	handler := false
+	if t.Options != nil {
+		for _, n := range t.Options.Needs {
+			if !slices.Contains(w.Has, n) {
+				return false
+			}
+			handler = handler || strings.HasPrefix(n, "handler:")
+		}
+	}
+	return handler || !slices.ContainsFunc(w.Has, func(h string) bool { return strings.HasPrefix(h, "handler:") })
+}
+
+// checkLines: what is above the units follows from them.
+func checkLines(s *State) error {
+	refs, lanes := map[*line]int{}, map[*lane]int{}
+	for _, t := range s.tasks {
+		if (t.line == nil) != (t.Kind != Run) {
+			return fmt.Errorf("task %s has a line: %v", t.ID, t.line != nil)
+		}
+		refs[t.line]++
+	}
+	for at, l := range s.lines {
+		x, p := l.lane, l.lane.class.pool
+		if x.queue != at.queue || x.class != at.class || refs[l] != l.refs || l.refs == 0 && l != s.plain {
+			return fmt.Errorf("the line of %q has %d tasks, counted %d", x.class.needs, refs[l], l.refs)
+		}
+		lanes[x]++
+		if (l.units.len() > 0) != slices.Contains(x.lines.items, l) || (x.lines.len() > 0) != slices.Contains(p.lanes.items, x) ||
+			(p.lanes.len() > 0 && !p.shut) != slices.Contains(s.pools.items, p) {
+			return fmt.Errorf("the line of %q is not filed where it belongs", x.class.needs)
+		}
+		for i, u := range l.units.items {
+			if u.at() != i || u.line() != l || u.head().line != l || i > 0 && u.before(l.units.items[(i-1)/2]) {
+				return fmt.Errorf("the line of %q is out of order at %d", x.class.needs, i)
+			}
+		}
+	}
+	for x, n := range lanes {
+		if x.count != n || !slices.Contains(x.class.lanes, x) {
+			return fmt.Errorf("a lane of %q has %d lines, counted %d", x.class.needs, n, x.count)
+		}
+	}
+	return checkPools(s)
+}
+
+func checkPools(s *State) error {
+	if len(s.classes) != len(s.classList) {
+		return fmt.Errorf("%d classes, listed %d", len(s.classes), len(s.classList))
+	}
+	classes := map[*pool]int{}
+	for _, c := range s.classList {
+		if s.classes[needsKey(c.needs)] != c || len(c.lanes) == 0 {
+			return fmt.Errorf("class %q is not known, or of nothing", c.needs)
+		}
+		classes[c.pool]++
+		for _, w := range s.workers {
+			if w.fits(c.needs) != slices.Contains(c.pool.workers, w) || w.fits(c.needs) != c.pool.has(w) {
+				return fmt.Errorf("worker %s in the pool of %q: %v", w.ID, c.needs, c.pool.has(w))
+			}
+		}
+	}
+	for i, p := range s.grouped {
+		if classes[p] != p.classes || p.classes == 0 || slices.ContainsFunc(s.grouped[:i], func(o *pool) bool { return slices.Equal(o.workers, p.workers) }) {
+			return fmt.Errorf("pool %d of %d classes, counted %d, or twice", i, classes[p], p.classes)
+		}
+		if p.shut && slices.ContainsFunc(p.workers, (*Worker).room) {
+			return fmt.Errorf("pool %d is shut and has room", i)
+		}
+	}
+	return nil
+}
+
+// checkReady: in the lines is exactly what could be placed but for workers.
 func checkReady(s *State) error {
 	want := 0
 	for _, t := range s.tasks {
@@ -212,23 +301,18 @@ func checkReady(s *State) error {
 			if n.tasks[0].Kind != Run {
 				return fmt.Errorf("task %s needs no worker and waits", n.tasks[0].ID)
 			}
-			if n.ready < 0 {
+			if n.ready < 0 || n.line != n.tasks[0].line {
 				return fmt.Errorf("namespace %s could be placed and is not in line", n.Name)
 			}
 		} else if n.ready >= 0 {
 			return fmt.Errorf("namespace %s is in line for nothing", n.Name)
 		}
 	}
-	if want != s.ready.len() {
-		return fmt.Errorf("%d units are in line, %d could be placed", s.ready.len(), want)
+	if is := len(waiting(s)); want != is {
+		return fmt.Errorf("%d units are in line, %d could be placed", is, want)
 	}
 	if len(s.inline) != 0 {
 		return fmt.Errorf("a patch or drop was left undone")
-	}
-	for i, u := range s.ready.items {
-		if u.at() != i || i > 0 && u.before(s.ready.items[(i-1)/2]) {
-			return fmt.Errorf("the ready heap is out of order at %d", i)
-		}
 	}
 	for i, t := range s.delayed.items {
 		if t.at() != i || t.NotBefore <= s.Clock || i > 0 && t.before(s.delayed.items[(i-1)/2]) {
@@ -530,12 +614,13 @@ func TestDrains(t *testing.T) {
 			s.Step(g.command())
 		}
 		s.Advance(g.now + 10*second)
-		s.Step(&WorkerUp{Worker: "last", Incarnation: 1, Slots: 1})
+		for i, has := range [][]string{nil, {"label:a=1", "label:b=1"}, {"handler:h", "label:a=1", "label:b=1"}} {
+			s.Step(&WorkerUp{Worker: fmt.Sprint("last", i), Incarnation: 1, Slots: 1, Has: has})
+		}
 		for rounds := 0; len(s.tasks) > 0; rounds++ {
 			if rounds > 10_000 {
 				t.Fatalf("%d tasks never end, the first is %+v", len(s.tasks), *s.Live("", "", 1)[0])
 			}
-			s.Step(&WorkerIdle{Worker: "last"})
 			for _, w := range slices.Clone(s.workers) {
 				for _, x := range s.assignedTo(w) {
 					c := &Complete{Task: x.ID, Attempt: x.Attempt, Worker: x.Worker, Incarnation: x.Incarnation, Status: Success}

@@ -64,14 +64,17 @@ const (
 type Worker struct {
 	ID          string
 	Incarnation uint64
-	Node        string // the node it belongs to, or empty
-	Slots       uint32 // attempts it runs at a time
-	Drain       bool   // is given nothing new
-	Average     int64  // nanoseconds an attempt takes here, smoothed
+	Node        string   // the node it belongs to, or empty
+	Slots       uint32   // attempts it runs at a time
+	Drain       bool     // is given nothing new
+	Average     int64    // nanoseconds an attempt takes here, smoothed
+	Has         []string // labels and handlers, as in Options.Needs; sorted
 
-	tasks map[string]*Task // assigned to it
-	load  int              // private tasks and busy namespaces among them
-	dirty bool
+	tasks    map[string]*Task // assigned to it
+	load     int              // private tasks and busy namespaces among them
+	pools    []*pool          // that it is of
+	compiled bool             // has handlers, and so runs nothing else
+	dirty    bool
 }
 
 // Busy is the number of attempts it may be running now.
@@ -98,7 +101,8 @@ type Namespace struct {
 	tasks   []*Task // by Order: those running, then those queued
 	running int
 	delayed int // tasks that wait for their time, not in tasks
-	ready   int // position in the ready heap, -1 when not there
+	ready   int // position in its line, -1 when in none
+	line    *line
 	dirty   bool
 	gone    bool
 }
@@ -164,7 +168,12 @@ type State struct {
 	namespaces map[string]*Namespace
 	workers    []*Worker // by ID
 	jobs       map[string]*Job
-	ready      heap[unit]
+	lines      map[laneKey]*line
+	plain      *line             // of tasks without options
+	classes    map[string]*class // by needsKey
+	classList  []*class          // the same, in the order they were made
+	grouped    []*pool           // all there are
+	pools      heap[*pool]
 	delayed    heap[*Task]
 	inline     []*Namespace // with a task at the head that needs no worker
 	leases     map[part.Hash]*lease
@@ -188,6 +197,7 @@ func Load(rec Records) (*State, error) {
 	s := &State{rec: rec, tasks: map[string]*Task{}, namespaces: map[string]*Namespace{}, jobs: map[string]*Job{},
 		leases: map[part.Hash]*lease{}, uploaders: map[string]uint64{}}
 	s.Policy = PolicyVersion
+	s.layOut()
 	var err error
 	each := func(prefix string, fn func([]byte) error) {
 		if err != nil {
@@ -206,6 +216,7 @@ func Load(rec Records) (*State, error) {
 		}
 	}
 	each("w/", s.loadWorker)
+	s.regroup()
 	each("n/", s.loadNamespace)
 	each("j/", s.loadJob)
 	each("l/", s.loadLease)
@@ -229,22 +240,34 @@ func Load(rec Records) (*State, error) {
 
 func (s *State) loadWorker(b []byte) error {
 	r := wire.NewReader(b)
-	if v := r.Byte(); v != recordVersion {
-		return &VersionError{"worker record", v, recordVersion}
+	v := r.Byte()
+	if v != recordVersion && v != optionsVersion {
+		return &VersionError{"worker record", v, optionsVersion}
 	}
 	w := &Worker{ID: r.String(), Incarnation: r.Uint(), Node: r.String(), Slots: uint32(r.Uint()), Drain: r.Bool(), Average: r.Int(), tasks: map[string]*Task{}}
+	if v == optionsVersion {
+		w.equip(readStrings(r))
+	}
 	s.workers = append(s.workers, w)
 	return r.Done()
 }
 
 func (w *Worker) append(b []byte) []byte {
-	b = append(b, recordVersion)
+	if len(w.Has) > 0 {
+		b = append(b, optionsVersion)
+	} else {
+		b = append(b, recordVersion)
+	}
 	b = wire.AppendString(b, w.ID)
 	b = wire.AppendUint(b, w.Incarnation)
 	b = wire.AppendString(b, w.Node)
 	b = wire.AppendUint(b, uint64(w.Slots))
 	b = wire.AppendBool(b, w.Drain)
-	return wire.AppendInt(b, w.Average)
+	b = wire.AppendInt(b, w.Average)
+	if len(w.Has) > 0 {
+		b = appendStrings(b, w.Has)
+	}
+	return b
 }
 
 func (s *State) loadNamespace(b []byte) error {
@@ -343,6 +366,7 @@ func (j *Job) append(b []byte) []byte {
 func (s *State) loadTask(t *Task) error {
 	t.stored = true
 	s.tasks[t.ID] = t
+	s.join(t)
 	if t.State == Running {
 		w := s.worker(t.Worker)
 		if w == nil || w.Incarnation != t.Incarnation {
@@ -361,7 +385,7 @@ func (s *State) loadTask(t *Task) error {
 	case t.NotBefore > s.Clock:
 		s.delay(t)
 	case n == nil && t.State == Queued:
-		s.ready.push(unit{task: t})
+		s.wait(unit{task: t})
 	case n != nil:
 		s.loadIntoSpace(n, t)
 	}
@@ -376,7 +400,7 @@ func (s *State) loadIntoSpace(n *Namespace, t *Task) {
 			s.worker(t.Worker).load++
 		}
 	} else if len(n.tasks) == 1 {
-		s.ready.push(unit{space: n})
+		s.offerSpace(n)
 	}
 }
 

@@ -168,6 +168,9 @@ func (s *State) submit(c *Submit) Result {
 	}
 	t := &Task{ID: c.ID, Namespace: c.Namespace, Job: c.Job, Kind: c.Kind, Body: bytes.Clone(c.Body), Timeout: c.Timeout,
 		Retries: c.Retries, Priority: c.Priority, inQueue: -1}
+	if !c.Options.None() {
+		t.Options = c.Options.clone()
+	}
 	if c.Delay > 0 {
 		t.NotBefore = s.Clock + c.Delay
 	}
@@ -217,7 +220,7 @@ func (s *State) submitAllowed(c *Submit) Result {
 	if c.Kind == PatchParts {
 		return s.patchAllowed(c)
 	}
-	return Result{Code: OK}
+	return s.optionsAllowed(c.Options)
 }
 
 // patchAllowed looks at a patch with items in parts when it is submitted: from
@@ -255,6 +258,7 @@ func (s *State) admit(t *Task) {
 	t.Submitted = s.Clock
 	t.State = Queued
 	s.tasks[t.ID] = t
+	s.join(t)
 	s.touch(t)
 	if t.Namespace != "" && s.namespaces[t.Namespace] == nil {
 		n := &Namespace{Name: t.Namespace, Created: s.Clock, ready: -1}
@@ -278,7 +282,7 @@ func (s *State) delay(t *Task) {
 // enqueue gives a queued task its place in line.
 func (s *State) enqueue(t *Task) {
 	if t.Namespace == "" {
-		s.ready.push(unit{task: t})
+		s.wait(unit{task: t})
 		return
 	}
 	n := s.namespaces[t.Namespace]
@@ -459,14 +463,13 @@ func (s *State) unassign(t *Task) {
 	w := s.worker(t.Worker)
 	delete(w.tasks, t.ID)
 	s.running--
-	if t.Namespace == "" {
-		w.load--
-		return
+	if n := s.namespaces[t.Namespace]; n != nil {
+		if n.running--; n.running > 0 {
+			return
+		}
 	}
-	n := s.namespaces[t.Namespace]
-	if n.running--; n.running == 0 {
-		w.load--
-	}
+	w.load--
+	s.gained(w)
 }
 
 // takeBack makes a running task queued again, where it was in its namespace.
@@ -488,7 +491,7 @@ func (s *State) void(t *Task) {
 func (s *State) requeueFrom(t *Task) {
 	if t.Namespace == "" {
 		s.takeBack(t)
-		s.ready.push(unit{task: t})
+		s.wait(unit{task: t})
 		return
 	}
 	n := s.namespaces[t.Namespace]
@@ -516,6 +519,7 @@ func (s *State) finish(t *Task, st TaskState, outcome []byte) {
 		s.unassign(t)
 	}
 	s.leave(t)
+	s.quit(t)
 	if t.Kind == PatchParts {
 		s.unpinBody(t.Body)
 	}
@@ -549,7 +553,7 @@ func (s *State) leave(t *Task) {
 		case t.NotBefore > s.Clock:
 			s.delayed.remove(t)
 		default:
-			s.ready.remove(unit{task: t})
+			s.unwait(unit{task: t})
 		}
 		return
 	}
@@ -558,7 +562,7 @@ func (s *State) leave(t *Task) {
 		s.delayed.remove(t)
 		n.delayed--
 	}
-	s.ready.remove(unit{space: n})
+	s.unwait(unit{space: n})
 	for i, x := range n.tasks {
 		if x != t {
 			continue
@@ -583,7 +587,7 @@ func (s *State) abandon(n *Namespace) {
 }
 
 func (s *State) removeSpace(n *Namespace) {
-	s.ready.remove(unit{space: n})
+	s.unwait(unit{space: n})
 	n.gone = true
 	delete(s.namespaces, n.Name)
 	s.rec.Delete("n/" + n.Name)

@@ -20,12 +20,12 @@ var rewrite = flag.Bool("rewrite", false, "write the transcripts as the state ma
 // to do. With -rewrite they are written anew, to be read in the diff.
 //
 //	at SECONDS                          the clock
-//	up WORKER [inc=N] [slots=N]         a worker, or a new incarnation
+//	up WORKER [inc=N] [slots=N] [has=THING,THING]   a worker, or a new incarnation
 //	lost WORKER [inc=N] [began=ID,ID] [guess]
 //	drain WORKER / undrain WORKER
 //	upload PART,PART [owner=W]          parts, each of the bytes of its name
 //	submit ID [ns=N] [patch|drop] [put=K:V,K:V] [parts=K:PART+PART,K:PART] [del=K] [require=K:V,K] [when=VERSION]
-//	       [job=J] [retries=N] [inputs=N] [prio=N] [delay=SECONDS] [body=BYTES] [restore=VERSION] [fork=NS]
+//	       [job=J] [retries=N] [inputs=N] [prio=N] [delay=SECONDS] [body=BYTES] [restore=VERSION] [fork=NS] [needs=THING,THING]
 //	complete ID [attempt=N] [worker=W] [inc=N] [epoch=N] [base=N] [took=MILLISECONDS]
 //	       [put=K:V] [parts=K:PART+PART] [del=K] [fail=CAUSE] [wrong=CAUSE] [stopped] [out=BYTES]
 //	       what is not given is as the state has it: a report of the current attempt
@@ -209,7 +209,7 @@ func (p *player) command() Command {
 	inc = uint64(f.number("inc", int64(inc)))
 	switch f.words[0] {
 	case "up":
-		return &WorkerUp{Worker: name, Incarnation: inc, Slots: uint32(f.number("slots", 1))}
+		return &WorkerUp{Worker: name, Incarnation: inc, Slots: uint32(f.number("slots", 1)), Has: f.list("has")}
 	case "lost":
 		return &WorkerLost{Worker: name, Incarnation: inc, Began: f.attempts("began"), Guess: f.has("guess"), Cause: "no heartbeat"}
 	case "drain", "undrain":
@@ -274,7 +274,8 @@ func (p *player) parts() (out []string) {
 func (p *player) submit(id string) Command {
 	f := p.f
 	c := &Submit{ID: id, Namespace: f.text("ns", ""), Job: f.text("job", ""), Kind: Run, Retries: uint32(f.number("retries", 0)),
-		Inputs: uint64(f.number("inputs", 0)), Priority: int32(f.number("prio", 0)), Delay: f.number("delay", 0) * second, Body: make([]byte, f.number("body", 0))}
+		Inputs: uint64(f.number("inputs", 0)), Priority: int32(f.number("prio", 0)), Delay: f.number("delay", 0) * second, Body: make([]byte, f.number("body", 0)),
+		Options: &Options{Needs: f.list("needs")}}
 	switch {
 	case f.has("patch"):
 		x := p.change()

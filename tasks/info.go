@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"farm/api"
+	"farm/internal/label"
 )
 
 // State is where a task is: "queued", "running", "succeeded", "failed" or
@@ -53,6 +54,9 @@ type Task struct {
 	Priority int
 	// Delay before the task may start.
 	Delay time.Duration
+	// Labels that a worker must have to be given the task. While none has them
+	// all, the task waits.
+	Labels map[string]string
 	// Job the task belongs to, and the position of its first input in it.
 	Job   string
 	First uint64
@@ -82,13 +86,17 @@ func (t *Task) submit(wait bool) (*api.Submit, error) {
 	if err := checkFiles(t.Files); err != nil {
 		return nil, err
 	}
+	needs, err := needsOf(t.Labels)
+	if err != nil {
+		return nil, err
+	}
 	inputs := make([][]byte, len(t.Inputs))
 	for i, in := range t.Inputs {
 		inputs[i] = in
 	}
 	return &api.Submit{
 		Id: t.ID, Namespace: t.Namespace, Job: t.Job, Wait: wait,
-		Timeout: int64(t.Timeout), Retries: uint32(t.Retries), Priority: int32(t.Priority), Delay: int64(t.Delay),
+		Timeout: int64(t.Timeout), Retries: uint32(t.Retries), Priority: int32(t.Priority), Delay: int64(t.Delay), Needs: needs,
 		Work: &api.Work{Source: t.Source, Call: t.Call, Inputs: inputs, Args: t.Args, Files: t.Files, First: t.First},
 	}, nil
 }
@@ -111,6 +119,8 @@ type Info struct {
 	StderrCut bool
 	Error     *TaskError // why it failed; nil in other states
 	Causes    []string   // why earlier attempts ended
+	Waiting   string     // of a queued task, from Client.Get: what for, in words
+	Labels    map[string]string
 	Submitted time.Time
 	Started   time.Time // of the current or last attempt
 	Finished  time.Time
@@ -145,6 +155,8 @@ func newInfo(t *api.Task) *Info {
 		StdoutCut: t.GetStdoutCut(), StderrCut: t.GetStderrCut(), Causes: t.GetCauses(),
 		Submitted: when(t.GetSubmitted()), Started: when(t.GetStarted()), Finished: when(t.GetFinished()),
 	}
+	i.Waiting = t.GetWaiting()
+	i.Labels, _ = label.Split(t.GetNeeds())
 	if len(i.Value) == 0 {
 		i.Value = nil
 	}
@@ -239,6 +251,8 @@ type WorkerStatus struct {
 	// Isolation is how well its child processes are confined: "full", or what is
 	// missing ("no landlock, no seccomp"); empty when the leader has not heard it.
 	Isolation string
+	Labels    map[string]string
+	Handlers  []string // compiled handlers it serves; if any, it runs no cells
 }
 
 // TaskCounts are the tasks in each state: live ones now, final ones ever.
@@ -252,7 +266,9 @@ func newStatus(s *api.Status) *Status {
 			Applied: n.Applied, Hash: n.Hash, Reachable: n.Reachable, Version: n.Version, Refused: n.Refused, Withdrawn: n.Withdrawn, Goroutines: int(n.Goroutines)})
 	}
 	for _, w := range s.GetWorkers() {
-		out.Workers = append(out.Workers, WorkerStatus{ID: w.Id, Node: w.Node, Slots: int(w.Slots), Busy: int(w.Busy), State: w.State, Assigned: int(w.Assigned), Isolation: w.Isolation})
+		labels, handlers := label.Split(w.Has)
+		out.Workers = append(out.Workers, WorkerStatus{ID: w.Id, Node: w.Node, Slots: int(w.Slots), Busy: int(w.Busy), State: w.State, Assigned: int(w.Assigned), Isolation: w.Isolation,
+			Labels: labels, Handlers: handlers})
 	}
 	return out
 }

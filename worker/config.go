@@ -101,7 +101,8 @@ type Config struct {
 	Node string // the node it lives in, empty for a process of its own
 	// Incarnation must grow with each start of the worker; default: the time.
 	Incarnation uint64
-	Slots       int // attempts that run at a time; default: the number of CPUs
+	Slots       int      // attempts that run at a time; default: the number of CPUs
+	Has         []string // what tasks may need of it, sorted, as in api.Hello; usually none
 	Dial        Dialer
 	// Parts is the way of large values. Without it an attempt may change 1 MiB,
 	// and namespaces with large values are given back.

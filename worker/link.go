@@ -87,7 +87,7 @@ func (w *Worker) attach(cancel context.CancelFunc) *api.Hello {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.relink = cancel
-	h := &api.Hello{Worker: w.cfg.ID, Incarnation: w.cfg.Incarnation, Node: w.cfg.Node, Slots: uint32(w.cfg.Slots)}
+	h := &api.Hello{Worker: w.cfg.ID, Incarnation: w.cfg.Incarnation, Node: w.cfg.Node, Slots: uint32(w.cfg.Slots), Has: w.cfg.Has}
 	for _, a := range w.attempts {
 		a.said = false
 		if a.state != gone {

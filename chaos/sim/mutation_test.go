@@ -73,13 +73,18 @@ var mutations = []mutation{
 	}
 	s.place()`}}, []string{"live"}, "1"},
 	{"a slot is not given back", true, []edit{{"scheduler/step.go",
-		`	if n.running--; n.running == 0 {
-		w.load--
-	}`,
-		`	n.running--`}}, []string{"slots"}, "1"},
+		`if n.running--; n.running > 0 {`,
+		`if n.running--; true {`}}, []string{"slots"}, "1"},
 	{"a task that failed once is not folded", false, []edit{{"scheduler/step.go",
-		`if j.Fold != "" && !j.Cancelled {`,
-		`if j.Fold != "" && !j.Cancelled && t.Attempt == 1 {`}}, []string{"job"}, "1"},
+		`	case j.Fold == "":`,
+		`	case j.Fold == "" || t.Attempt > 1:`}}, []string{"job"}, "1"},
+	{"a retry folds what was not owed", false, []edit{{"scheduler/jobs.go",
+		`	if owed {`,
+		`	if owed || j.Fold != "" && t.FoldOf == "" {`}}, []string{"job", "once"}, "1"},
+	{"what was retried can be retried again", false, []edit{{"scheduler/jobs.go",
+		`	s.rec.Delete(key)
+	switch {`,
+		`	switch {`}}, []string{"job", "once"}, "1"},
 	{"a namespace's last comes first", false, []edit{{"scheduler/step.go",
 		`	n.tasks = append(n.tasks, t)
 	s.offerSpace(n)`,

@@ -45,6 +45,7 @@ const (
 	doOpenJob   = "open-job"   // ID NS
 	doSealJob   = "seal-job"   // ID N
 	doCancelJob = "cancel-job" // ID
+	doRetry     = "retry"      // ID N Arg; task Arg of job ID is tried again, in round N
 	doRead      = "read"       // ID
 	doKill      = "kill"       // worker Who, back after For
 	doPause     = "pause"      // worker Who stands still for For
@@ -194,17 +195,30 @@ func (d *drawing) jobOf(at time.Duration) {
 	}
 	d.add(e)
 	n := 1 + d.n(5)
+	var list []string
 	for range n {
 		d.ids++
 		at += time.Duration(d.n(40)) * time.Millisecond
-		d.add(Event{At: at, Do: doSubmit, ID: fmt.Sprint("t", d.ids), Op: opAppend, Job: id, Try: d.n(2)})
+		e := Event{At: at, Do: doSubmit, ID: fmt.Sprint("t", d.ids), Op: opAppend, Job: id, Try: d.n(2)}
+		if d.n(3) == 0 {
+			e.Op, e.N = opFail, 1
+		}
+		d.add(e)
+		list = append(list, e.ID)
 	}
 	at += time.Duration(d.n(1000)) * time.Millisecond
 	if d.n(5) == 0 {
 		d.add(Event{At: at, Do: doCancelJob, ID: id})
-		return
+	} else {
+		d.add(Event{At: at, Do: doSealJob, ID: id, N: int64(n)})
 	}
-	d.add(Event{At: at, Do: doSealJob, ID: id, N: int64(n)})
+	for round := range int64(d.n(3)) {
+		at += time.Duration(d.n(2000)) * time.Millisecond
+		for _, task := range list {
+			d.add(Event{At: at, Do: doRetry, ID: id, N: round + 1, Arg: task})
+			d.add(Event{At: at, Do: doRetry, ID: id, N: round + 1, Arg: task + "/fold"})
+		}
+	}
 }
 
 func (d *drawing) fault(kind string) {

@@ -306,7 +306,7 @@ func (f *fakeFarm) submitted() (out []*api.Submit) {
 func fakeStatus() *api.Status {
 	return &api.Status{Leader: "n1", Term: 3,
 		Nodes:   []*api.NodeInfo{{Id: "n1", Raft: "127.0.0.1:1", Api: "", Pid: 123, Role: "leader", Voter: true, Applied: 812, Hash: "abcd", Reachable: true}},
-		Workers: []*api.WorkerInfo{{Id: "n1", Node: "n1", Slots: 2, Busy: 1, State: "ready", Isolation: "full"}},
+		Workers: []*api.WorkerInfo{{Id: "n1", Node: "n1", Slots: 2, Busy: 1, State: "ready", Isolation: "full", Has: []string{"label:gpu=1"}}},
 		Running: 1, Succeeded: 9}
 }
 

@@ -39,6 +39,8 @@ type taskJSON struct {
 	Submitted string            `json:"submitted,omitempty" about:"time it was accepted"`
 	Started   string            `json:"started,omitempty" about:"time the current or last attempt began"`
 	Finished  string            `json:"finished,omitempty" about:"time it ended"`
+	Labels    map[string]string `json:"labels,omitempty" about:"its worker must have"`
+	Waiting   string            `json:"waiting,omitempty" about:"what a queued task waits for, in words; task show only"`
 }
 
 type errorJSON struct {
@@ -49,7 +51,8 @@ type errorJSON struct {
 
 func jsonTask(i *tasks.Info) taskJSON {
 	t := taskJSON{ID: i.ID, Namespace: i.Namespace, Job: i.Job, State: i.State, Attempt: i.Attempt, Worker: i.Worker, Value: i.Value, Type: i.Type,
-		Results: i.Results, Causes: i.Causes, Submitted: jsonTime(i.Submitted), Started: jsonTime(i.Started), Finished: jsonTime(i.Finished)}
+		Results: i.Results, Causes: i.Causes, Submitted: jsonTime(i.Submitted), Started: jsonTime(i.Started), Finished: jsonTime(i.Finished),
+		Labels: some(i.Labels), Waiting: i.Waiting}
 	if i.State.Final() { // only then it is known
 		t.Stdout, t.Stderr = &i.Stdout, &i.Stderr
 	}
@@ -152,7 +155,8 @@ type nodeJSON struct {
 	// Withdrawn are attempts of workers that came back after they had been given up.
 	Withdrawn uint64 `json:"withdrawn" about:"attempts that workers came back with and that were not theirs any more"`
 	// Goroutines tells whether any are left behind.
-	Goroutines int `json:"goroutines" about:"of its process"`
+	Goroutines int               `json:"goroutines" about:"of its process"`
+	Labels     map[string]string `json:"labels,omitempty" about:"of its worker"`
 }
 
 type workerJSON struct {
@@ -162,7 +166,9 @@ type workerJSON struct {
 	Busy  int    `json:"busy" about:"slots in use"`
 	State string `json:"state" about:"ready, draining, away"`
 	// Isolation of its child processes: "full", or what is missing.
-	Isolation string `json:"isolation,omitempty" about:"of its child processes: full, or what is missing"`
+	Isolation string            `json:"isolation,omitempty" about:"of its child processes: full, or what is missing"`
+	Labels    map[string]string `json:"labels,omitempty" about:"it has"`
+	Handlers  []string          `json:"handlers,omitempty" about:"compiled handlers it serves; if any, it runs no cells"`
 }
 
 type countsJSON struct {
@@ -175,11 +181,12 @@ type countsJSON struct {
 
 func jsonStatus(s *tasks.Status) statusJSON {
 	out := statusJSON{Leader: s.Leader, Term: s.Term, Nodes: []nodeJSON{}, Workers: []workerJSON{}, Tasks: countsJSON(s.Tasks)}
+	labels := labelsOfNodes(s)
 	for _, n := range s.Nodes {
-		out.Nodes = append(out.Nodes, nodeJSON{n.ID, n.Raft, n.API, n.PID, n.Role, n.Voter, n.Applied, n.Hash, n.Reachable, n.Version, n.Refused, n.Withdrawn, n.Goroutines})
+		out.Nodes = append(out.Nodes, nodeJSON{n.ID, n.Raft, n.API, n.PID, n.Role, n.Voter, n.Applied, n.Hash, n.Reachable, n.Version, n.Refused, n.Withdrawn, n.Goroutines, labels[n.ID]})
 	}
 	for _, w := range s.Workers {
-		out.Workers = append(out.Workers, workerJSON{w.ID, w.Node, w.Slots, w.Busy, w.State, w.Isolation})
+		out.Workers = append(out.Workers, workerJSON{w.ID, w.Node, w.Slots, w.Busy, w.State, w.Isolation, some(w.Labels), w.Handlers})
 	}
 	return out
 }

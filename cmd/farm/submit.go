@@ -40,6 +40,7 @@ func (a *app) submitCommand() *cli.Command {
 			&cli.IntFlag{Name: "retries", Usage: "try again up to `N` times when it fails", Destination: &o.task.Retries},
 			&cli.IntFlag{Name: "priority", Usage: "higher goes first", Destination: &o.task.Priority},
 			&cli.DurationFlag{Name: "delay", Usage: "do not start before this `TIME` has passed", Destination: &o.task.Delay},
+			labelFlag(),
 			&cli.BoolFlag{Name: "detach", Usage: "print the task's id and do not wait", Destination: &o.detach}),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 0, 1)
@@ -48,6 +49,9 @@ func (a *app) submitCommand() *cli.Command {
 			}
 			o.file, o.args, o.json = strings.Join(args, ""), c.StringSlice("arg"), c.Bool("json")
 			o.files = c.StringSlice("file")
+			if o.task.Labels, err = labelFlags("submit", c); err != nil {
+				return err
+			}
 			if err := o.validate(c.IsSet("c")); err != nil {
 				return err
 			}

@@ -1,0 +1,51 @@
+package scheduler
+
+import (
+	"fmt"
+	"strings"
+)
+
+// WaitsFor says in words what a queued task waits for; it is empty for others.
+// It looks at the task only, so it is the nearest reason, and there may be more
+// of them.
+func (s *State) WaitsFor(t *Task) string {
+	n := s.namespaces[t.Namespace]
+	switch {
+	case t.State != Queued:
+		return ""
+	case t.NotBefore > s.Clock:
+		return "its time"
+	case n != nil && len(n.tasks) > 0 && n.tasks[0].ID != t.ID:
+		return "its turn in namespace " + n.Name
+	case t.line == nil:
+		return ""
+	}
+	return t.line.lane.class.lacks(s.workers)
+}
+
+// lacks says what of a class's needs keeps its tasks waiting.
+func (c *class) lacks(workers []*Worker) string {
+	what := describeNeeds(c.needs)
+	switch {
+	case len(workers) == 0:
+		return "a worker, there is none"
+	case len(c.pool.workers) == 0 && what == "":
+		return "a worker without handlers, there is none"
+	case len(c.pool.workers) == 0 && len(c.needs) > 1:
+		return what + ", no worker has all of them"
+	case len(c.pool.workers) == 0:
+		return what + ", no worker has it"
+	case what == "":
+		return "a worker, all are busy or draining"
+	}
+	return fmt.Sprintf("a worker with %s, all are busy or draining", what)
+}
+
+// describeNeeds is needs for people: "label gpu=1, handler resize".
+func describeNeeds(needs []string) string {
+	out := make([]string, len(needs))
+	for i, n := range needs {
+		out[i] = strings.Replace(n, ":", " ", 1)
+	}
+	return strings.Join(out, ", ")
+}
