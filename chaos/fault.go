@@ -798,12 +798,18 @@ func clockJumps(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 	return fmt.Sprintf("the clock of %s jumped %v forward and back, the state's by %v", n.id, by, times[0].Sub(first).Round(time.Minute)), nil
 }
 
+// clientsHear is how long clients take to hear of a new member: they ask every second.
+const clientsHear = 2 * time.Second
+
 func leaveOldest(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 	for len(x.c.members()) < 3 {
 		if _, err := x.c.addMember(); err != nil {
 			return "", err
 		}
 		if err := x.c.awaitHealthy(ctx); err != nil { // all vote
+			return "", err
+		}
+		if err := rest(ctx, clientsHear); err != nil {
 			return "", err
 		}
 	}

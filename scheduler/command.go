@@ -32,6 +32,8 @@ const (
 	cmdCompleteIn = 15 // Complete with items in parts
 	cmdSubmitWith = 16 // Submit with options
 	cmdWorkerWith = 17 // WorkerUp with what the worker has
+	cmdRetry      = 25
+	cmdDiscard    = 26
 	cmdCounted    = 37 // a number of inputs, then the Submit or Complete it belongs to
 	cmdReplace    = 38
 	cmdNewest     = cmdReplace
@@ -369,6 +371,10 @@ func decodeCommand(r *wire.Reader, t byte) (Command, error) {
 		c = &Upload{Owner: r.String(), Hash: part.Hash(r.Fixed(part.HashBytes)), Bytes: r.Bytes()}
 	case cmdFound:
 		c = &Found{Cluster: r.String()}
+	case cmdRetry:
+		c = &Retry{ID: r.String(), Request: r.String()}
+	case cmdDiscard:
+		c = &Discard{ID: r.String()}
 	case cmdCounted:
 		return decodeCounted(r)
 	case cmdReplace:

@@ -172,7 +172,7 @@ func (g *traffic) command() Command {
 	if len(g.s.workers) == 0 && !g.one(4) {
 		return g.workerUp()
 	}
-	switch k := g.rnd.IntN(48); {
+	switch k := g.rnd.IntN(50); {
 	case k < 14:
 		return g.submit()
 	case k < 28:
@@ -189,6 +189,8 @@ func (g *traffic) command() Command {
 		return &WorkerIdle{Worker: g.worker(), Drain: g.one(3)}
 	case k < 39:
 		return g.job()
+	case k < 41:
+		return g.again()
 	}
 	if !g.one(3) {
 		return g.upload()
@@ -219,7 +221,7 @@ func (g *traffic) submit() Command {
 		}
 	}
 	if g.one(3) {
-		c.Options = &Options{Needs: g.things("handler:h", "label:a=1", "label:b=1")}
+		c.Options = &Options{Timing: g.timing(), Needs: g.things("handler:h", "label:a=1", "label:b=1")}
 	}
 	if c.Namespace != "" && g.one(4) {
 		c.Kind = Patch

@@ -90,7 +90,8 @@ func decodeCounted(r *wire.Reader) (Command, error) {
 type Unfinished struct {
 	Order uint64 // of the task
 	Task  string
-	Owed  bool
+	Owed  bool // its results are yet to be folded
+	Part  bool // it failed and has results, of some of its inputs
 }
 
 func failedKey(job string, order uint64) string {
@@ -112,6 +113,7 @@ func (s *State) countInputs(j *Job, t *Task, owed bool) {
 // replaced, or with the job.
 func (s *State) noteFailed(j *Job, t *Task, owed bool) {
 	b := wire.AppendBool([]byte{recordVersion}, owed)
+	b = wire.AppendBool(b, t.State != Succeeded && t.done > 0)
 	s.rec.Put(failedKey(j.ID, t.Order), wire.AppendString(b, t.ID))
 }
 
@@ -131,12 +133,30 @@ func (s *State) Unfinished(job string, from uint64, limit int) []Unfinished {
 func mustUnfinished(key string, value []byte) Unfinished {
 	r := wire.NewReader(value)
 	r.Byte()
-	u := Unfinished{Owed: r.Bool(), Task: r.String()}
+	u := Unfinished{Owed: r.Bool(), Part: r.Bool(), Task: r.String()}
 	if r.Done() != nil || len(key) < 8 {
 		panic("scheduler: a failed task of a job: " + r.Done().Error())
 	}
 	u.Order = binary.BigEndian.Uint64([]byte(key[len(key)-8:]))
 	return u
+}
+
+// aloneAllowed says whether a failed task of a job that counts its inputs may be
+// tried again by itself, as it is: not when others have taken its place, nor when
+// some of its inputs have a result, which would be folded again.
+func (s *State) aloneAllowed(j *Job, t *Task) Result {
+	if !j.counted() {
+		return Result{Code: OK}
+	}
+	key := failedKey(j.ID, t.Order)
+	note := s.rec.Get(key)
+	if note == nil {
+		return refuse(Conflict, "task %s was replaced when its job %s was retried", t.ID, j.ID)
+	}
+	if u := mustUnfinished(key, note); u.Part || u.Owed {
+		return refuse(Conflict, "task %s has results for some of its inputs: retry its job %s, which tries the others", t.ID, j.ID)
+	}
+	return Result{Code: OK}
 }
 
 // dropFailed is how many notes of failed tasks are removed at a time when their
@@ -211,6 +231,11 @@ func (s *State) replaceAllowed(c *Replace, t *Task) Result {
 	if len(s.tasks)+len(c.Items)+1 > MaxLive { // 1 for a fold
 		return refuse(Limit, "%d tasks are waiting or running, the limit is %d", len(s.tasks), MaxLive)
 	}
+	if t.Options != nil {
+		if r := s.needsAllowed(t.Options); r.Code != OK {
+			return r
+		}
+	}
 	if n := s.namespaces[t.Namespace]; n != nil && len(n.tasks)+len(c.Items) > MaxNamespaceQueue {
 		return refuse(Limit, "%d tasks wait in namespace %s, the limit is %d", len(n.tasks), n.Name, MaxNamespaceQueue)
 	}
@@ -225,24 +250,14 @@ func (s *State) replaceAllowed(c *Replace, t *Task) Result {
 	return Result{Code: OK}
 }
 
-// listedNothing is in the list of the finished where something was that is not
-// finished any more.
-const listedNothing = 0
-
 // reopen makes a finished job an open one.
 func (s *State) reopen(j *Job) {
 	if j.Finished == 0 {
 		return
 	}
-	key := finKey(j.Listed)
-	r := wire.NewReader(s.rec.Get(key))
-	r.Byte()
-	r.Byte()
-	at, size := r.Int(), r.Uint()
-	s.rec.Put(key, wire.AppendUint(wire.AppendInt([]byte{recordVersion, listedNothing}, at), 0))
-	s.FinBytes -= size
+	s.unlist('h', j.ID, j.Finished)
 	s.rec.Delete("h/" + j.ID)
-	j.Finished, j.Listed = 0, 0
+	j.Finished, j.stored = 0, false
 	s.jobs[j.ID] = j
 }
 
@@ -256,8 +271,15 @@ func (s *State) admitReplacement(j *Job, t *Task, it *Replacement) {
 	} else {
 		j.Folds++
 	}
-	s.admit(&Task{ID: it.ID, Namespace: t.Namespace, Job: j.ID, FoldOf: t.FoldOf, Kind: t.Kind, Body: slices.Clone(it.Body),
-		Timeout: t.Timeout, Retries: t.Retries, Priority: t.Priority, Options: t.Options, inQueue: -1})
+	n := &Task{ID: it.ID, Namespace: t.Namespace, Job: j.ID, FoldOf: t.FoldOf, Kind: t.Kind, Body: slices.Clone(it.Body),
+		Timeout: t.Timeout, Retries: t.Retries, Priority: t.Priority, inQueue: -1}
+	if t.Options != nil {
+		n.Options = t.Options.clone()
+		n.Options.request = ""
+		s.noteEnded(n)
+		s.renewDeadline(n)
+	}
+	s.admit(n)
 }
 
 // retire takes a task whose place others have taken out of its job's counts.

@@ -16,12 +16,13 @@ type Options struct {
 	// as "label:key=value", compiled handlers as "handler:name". A worker that
 	// has handlers is given only tasks that need one.
 	Needs []string
+	Timing
 }
 
 // Tags of options. A number once used is never used for something else.
 const (
 	optNeeds  = 1
-	optNewest = optNeeds
+	optNewest = optRequest
 )
 
 // How things that a task needs and a worker has begin.
@@ -47,7 +48,7 @@ func (o *Options) fields() (f []optionField) {
 	if len(o.Needs) > 0 {
 		f = append(f, optionField{optNeeds, appendStrings(nil, o.Needs)})
 	}
-	return f
+	return append(f, o.Timing.fields()...)
 }
 
 // set reads one option.
@@ -56,7 +57,9 @@ func (o *Options) set(tag uint64, r *wire.Reader) error {
 	case optNeeds:
 		o.Needs = readStrings(r)
 	default:
-		return &VersionError{What: "task option", Got: byte(min(tag, 255)), Want: optNewest}
+		if !o.Timing.set(tag, r) {
+			return &VersionError{What: "task option", Got: byte(min(tag, 255)), Want: optNewest}
+		}
 	}
 	return r.Done()
 }
@@ -97,6 +100,9 @@ func (o *Options) allowed() Result {
 	if o == nil {
 		return Result{Code: OK}
 	}
+	if r := o.Timing.allowed(); r.Code != OK {
+		return r
+	}
 	return thingsAllowed("the task needs", o.Needs, MaxNeeds)
 }
 
@@ -105,6 +111,11 @@ func (s *State) optionsAllowed(o *Options) Result {
 	if r := o.allowed(); r.Code != OK || o == nil {
 		return r
 	}
+	return s.needsAllowed(o)
+}
+
+// needsAllowed says whether one more task with these needs fits.
+func (s *State) needsAllowed(o *Options) Result {
 	if len(s.classes) >= MaxNeedsSets && s.classes[needsKey(o.Needs)] == nil {
 		return refuse(Limit, "waiting and running tasks have %d different sets of needs, which is the limit", len(s.classes))
 	}
@@ -127,7 +138,7 @@ func thingsAllowed(what string, things []string, most int) Result {
 
 // clone copies options that come from a command, whose bytes are the log's.
 func (o *Options) clone() *Options {
-	return &Options{Needs: slices.Clone(o.Needs)}
+	return &Options{Needs: slices.Clone(o.Needs), Timing: o.Timing.clone()}
 }
 
 func appendStrings(b []byte, list []string) []byte {

@@ -43,6 +43,7 @@ func (s *State) offerSpace(n *Namespace) {
 	switch {
 	case n.running > 0:
 		s.extend(n)
+	case s.waitAtHead(n):
 	case n.tasks[0].Kind != Run:
 		s.inline = append(s.inline, n)
 	case n.ready < 0:
@@ -53,7 +54,13 @@ func (s *State) offerSpace(n *Namespace) {
 // place carries out what needs no worker, then gives what can be placed to
 // workers, best first, while any that fits has room.
 func (s *State) place() {
-	for len(s.inline) > 0 {
+	for len(s.fired)+len(s.inline) > 0 {
+		if len(s.fired) > 0 {
+			t := s.fired[0]
+			s.fired = s.fired[1:]
+			s.fire(t)
+			continue
+		}
 		n := s.inline[0]
 		s.inline = s.inline[1:]
 		if n.running == 0 && len(n.tasks) > 0 && n.tasks[0].Kind != Run {

@@ -16,8 +16,9 @@ import (
 
 // history is what a test remembers of what a state did, to hold it against.
 type history struct {
-	ended  map[string]bool   // tasks that became final and are retained
-	spaces map[string]*space // namespaces, as the tasks that succeeded made them
+	ended  map[string]bool     // tasks that became final and are retained
+	after  map[string]*awaited // live tasks that wait for others, or did
+	spaces map[string]*space   // namespaces, as the tasks that succeeded made them
 }
 
 // space is a namespace as it should be, with all its versions.
@@ -26,7 +27,9 @@ type space struct {
 	versions []map[string]string // items of version 1 and on
 }
 
-func newHistory() *history { return &history{map[string]bool{}, map[string]*space{}} }
+func newHistory() *history {
+	return &history{map[string]bool{}, map[string]*awaited{}, map[string]*space{}}
+}
 
 func (h *history) space(name string) *space {
 	if h.spaces[name] == nil {
@@ -61,11 +64,13 @@ func (sp *space) restorable(v uint64) bool {
 
 // note follows one command's effects.
 func (h *history) note(s *State, c Command, effects []Effect) error {
+	h.admitted(s, c, effects)
 	for _, e := range effects {
 		if e.Kind != Ended {
 			continue
 		}
 		t := e.Task
+		h.came(t)
 		if h.ended[t.ID] {
 			return fmt.Errorf("task %s ended twice", t.ID)
 		}
@@ -87,6 +92,9 @@ func (h *history) note(s *State, c Command, effects []Effect) error {
 
 // follow makes the namespaces what a task that ended makes of them.
 func (h *history) follow(t *Task, c Command) error {
+	if kind, _ := t.Verdict(); kind != "" {
+		return nil // it was not carried out
+	}
 	if t.Namespace == "" || t.State == Cancelled || t.State == Failed && t.Kind != Restore && t.Kind != Fork {
 		return nil
 	}
@@ -125,7 +133,7 @@ func (h *history) follow(t *Task, c Command) error {
 
 // check recounts everything the state keeps twice.
 func (h *history) check(s *State) error {
-	for _, fn := range []func(*State) error{checkTasks, checkWorkers, checkReady, checkLines, h.checkSpaces, checkParts, checkJobs, checkRetained} {
+	for _, fn := range []func(*State) error{checkTasks, checkWorkers, checkReady, checkLines, checkDue, h.checkDependents, h.checkSpaces, checkParts, checkJobs, checkRetained} {
 		if err := fn(s); err != nil {
 			return err
 		}
@@ -144,7 +152,12 @@ func checkTasks(s *State) error {
 		if n != nil {
 			lines += count(n.tasks, func(x *Task) bool { return x == t })
 		}
-		lines += count(s.delayed.items, func(x *Task) bool { return x == t })
+		if t.held {
+			lines++
+		}
+		if n == nil || !s.backsOff(t) {
+			lines += count(s.delayed.items, func(x *Task) bool { return x == t })
+		}
 		lines += count(waiting(s), func(u unit) bool { return u.task == t })
 		switch t.State {
 		case Running:
@@ -291,12 +304,15 @@ func checkPools(s *State) error {
 func checkReady(s *State) error {
 	want := 0
 	for _, t := range s.tasks {
-		if t.Namespace == "" && t.State == Queued && !slices.Contains(s.delayed.items, t) {
+		if t.Namespace == "" && t.State == Queued && !t.held && !slices.Contains(s.delayed.items, t) {
 			want++
 		}
 	}
 	for _, n := range s.namespaces {
-		if n.running == 0 && len(n.tasks) > 0 {
+		if len(n.tasks) > 0 && s.backsOff(n.tasks[0]) != slices.Contains(s.delayed.items, n.tasks[0]) {
+			return fmt.Errorf("the head of namespace %s waits: %v", n.Name, s.backsOff(n.tasks[0]))
+		}
+		if n.running == 0 && len(n.tasks) > 0 && !s.backsOff(n.tasks[0]) {
 			want++
 			if n.tasks[0].Kind != Run {
 				return fmt.Errorf("task %s needs no worker and waits", n.tasks[0].ID)
@@ -332,7 +348,7 @@ func (h *history) checkSpaces(s *State) error {
 				return fmt.Errorf("namespace %s: task %s does not run where it is", name, t.ID)
 			}
 		}
-		if n.delayed != count(s.delayed.items, func(t *Task) bool { return t.Namespace == name }) {
+		if n.delayed != count(s.delayed.items, func(t *Task) bool { return t.Namespace == name && !s.backsOff(t) })+s.heldIn(name) {
 			return fmt.Errorf("namespace %s: delayed tasks are miscounted", name)
 		}
 		sp := h.space(name)
@@ -494,19 +510,22 @@ func checkFailures(s *State, j *Job) error {
 func checkRetained(s *State) error {
 	size, listed, stored, gone := uint64(0), 0, 0, 0
 	s.rec.Scan("f/", "", func(_ string, rec []byte) bool {
-		listed++
-		kind, id := splitRetained(rec)
-		if kind == listedNothing {
+		if l := readListed(rec); l.kind != listedNothing {
+			listed++
+			size += uint64(len(s.rec.Get(string([]byte{l.kind, '/'}) + l.id)))
+		} else {
 			gone++
-			return true
 		}
-		size += uint64(len(s.rec.Get(string([]byte{kind, '/'}) + id)))
 		return true
 	})
+	own, err := checkKept(s)
+	if err != nil {
+		return err
+	}
 	for _, prefix := range []string{"t/", "h/"} {
 		s.rec.Scan(prefix, "", func(string, []byte) bool { stored++; return true })
 	}
-	if listed-gone != stored || uint64(listed) != s.FinHi-s.FinLo || size != s.FinBytes {
+	if listed+own != stored || uint64(listed+gone) != s.FinHi-s.FinLo || size != s.FinBytes {
 		return fmt.Errorf("%d finished are stored, %d listed, %d counted, of %d bytes, counted %d", stored, listed, s.FinHi-s.FinLo, size, s.FinBytes)
 	}
 	return nil
@@ -618,6 +637,8 @@ func TestDrains(t *testing.T) {
 			s.Step(&WorkerUp{Worker: fmt.Sprint("last", i), Incarnation: 1, Slots: 1, Has: has})
 		}
 		for rounds := 0; len(s.tasks) > 0; rounds++ {
+			g.now += second
+			s.Advance(g.now)
 			if rounds > 10_000 {
 				t.Fatalf("%d tasks never end, the first is %+v", len(s.tasks), *s.Live("", "", 1)[0])
 			}

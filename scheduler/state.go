@@ -138,7 +138,6 @@ type Job struct {
 	Inputs, Done uint64
 	Round        uint64 // how often it was retried
 	Mark         uint64 // order of the newest task that this round may replace
-	Listed       uint64 // where in the list of the finished it is
 
 	dirty, stored bool
 }
@@ -178,9 +177,15 @@ type State struct {
 	inline     []*Namespace // with a task at the head that needs no worker
 	leases     map[part.Hash]*lease
 	leased     heap[*lease]
-	uploaded   uint64            // bytes of leases
-	uploaders  map[string]uint64 // of them, by who sent them
-	orphans    []part.Hash       // parts that may have to go
+	uploaded   uint64             // bytes of leases
+	uploaders  map[string]uint64  // of them, by who sent them
+	orphans    []part.Hash        // parts that may have to go
+	due        heap[due]          // live tasks with a deadline
+	dependents map[string][]*Task // by the task they wait for, by order
+	fired      []*Task            // ended, and those that wait for them do not know yet
+	kept       map[string]*kept   // finished tasks that say how long they are kept
+	keptTill   heap[*kept]
+	keptBytes  uint64
 	running    int
 
 	effects []Effect
@@ -195,7 +200,7 @@ type State struct {
 // wire.ErrCorrupt wrapped with the record's key.
 func Load(rec Records) (*State, error) {
 	s := &State{rec: rec, tasks: map[string]*Task{}, namespaces: map[string]*Namespace{}, jobs: map[string]*Job{},
-		leases: map[part.Hash]*lease{}, uploaders: map[string]uint64{}}
+		leases: map[part.Hash]*lease{}, uploaders: map[string]uint64{}, dependents: map[string][]*Task{}, kept: map[string]*kept{}}
 	s.Policy = PolicyVersion
 	s.layOut()
 	var err error
@@ -220,6 +225,7 @@ func Load(rec Records) (*State, error) {
 	each("n/", s.loadNamespace)
 	each("j/", s.loadJob)
 	each("l/", s.loadLease)
+	each("k/", s.loadKept)
 	var live []*Task
 	each("q/", func(b []byte) error {
 		t, e := decodeTask(b)
@@ -325,7 +331,7 @@ func decodeJob(b []byte) (*Job, error) {
 	j := &Job{ID: r.String(), Body: r.Bytes(), Fold: r.String(), Sealed: r.Bool(), Cancelled: r.Bool(), Total: r.Uint(), Succeeded: r.Uint(),
 		Failed: r.Uint(), Folds: r.Uint(), Folded: r.Uint(), FoldFailed: r.Uint(), LastFold: r.String(), FirstError: r.String(), Created: r.Int(), Finished: r.Int()}
 	if v == countedVersion {
-		j.Inputs, j.Done, j.Round, j.Mark, j.Listed = r.Uint(), r.Uint(), r.Uint(), r.Uint(), r.Uint()
+		j.Inputs, j.Done, j.Round, j.Mark = r.Uint(), r.Uint(), r.Uint(), r.Uint()
 	}
 	return j, r.Done()
 }
@@ -356,7 +362,7 @@ func (j *Job) append(b []byte) []byte {
 	b = wire.AppendInt(b, j.Created)
 	b = wire.AppendInt(b, j.Finished)
 	if j.counted() {
-		for _, v := range [...]uint64{j.Inputs, j.Done, j.Round, j.Mark, j.Listed} {
+		for _, v := range [...]uint64{j.Inputs, j.Done, j.Round, j.Mark} {
 			b = wire.AppendUint(b, v)
 		}
 	}
@@ -378,11 +384,14 @@ func (s *State) loadTask(t *Task) error {
 			w.load++
 		}
 	}
+	s.watch(t)
 	n := s.namespaces[t.Namespace]
 	switch {
 	case t.Namespace != "" && n == nil:
 		return fmt.Errorf("belongs to unknown namespace %q", t.Namespace)
-	case t.NotBefore > s.Clock:
+	case t.WaitsFor() != nil:
+		s.holdBack(t)
+	case t.NotBefore > s.Clock && (n == nil || !s.backsOff(t)):
 		s.delay(t)
 	case n == nil && t.State == Queued:
 		s.wait(unit{task: t})

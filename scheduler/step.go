@@ -76,6 +76,10 @@ func (s *State) Advance(now int64) {
 	for s.delayed.len() > 0 && s.delayed.min().NotBefore <= s.Clock {
 		t := s.delayed.min()
 		s.delayed.remove(t)
+		if t.Attempt > 0 { // it keeps its place
+			s.offer(t)
+			continue
+		}
 		if t.Namespace != "" {
 			s.namespaces[t.Namespace].delayed--
 		}
@@ -84,6 +88,8 @@ func (s *State) Advance(now int64) {
 		s.touch(t)
 		s.enqueue(t)
 	}
+	s.failOverdue()
+	s.dropOutdated()
 	s.expireLeases()
 	s.place()
 	s.sweep()
@@ -92,11 +98,22 @@ func (s *State) Advance(now int64) {
 // NextDeadline is the time (unix nanoseconds) at which the state changes with
 // no command but a Tick, 0 when there is none.
 func (s *State) NextDeadline() (at int64) {
-	if s.delayed.len() > 0 {
-		at = s.delayed.min().NotBefore
+	next := func(t int64) {
+		if at == 0 || t < at {
+			at = t
+		}
 	}
-	if s.leased.len() > 0 && (at == 0 || s.leased.min().until < at) {
-		at = s.leased.min().until
+	if s.delayed.len() > 0 {
+		next(s.delayed.min().NotBefore)
+	}
+	if s.leased.len() > 0 {
+		next(s.leased.min().until)
+	}
+	if s.due.len() > 0 {
+		next(s.due.min().Options.Deadline)
+	}
+	if s.keptTill.len() > 0 {
+		next(s.keptTill.min().until)
 	}
 	return at
 }
@@ -135,6 +152,10 @@ func (s *State) Step(c Command) Result {
 		r = s.found(c)
 	case *Upload:
 		r = s.upload(c)
+	case *Retry:
+		r = s.retry(c)
+	case *Discard:
+		r = s.discard(c)
 	default:
 		panic(fmt.Sprintf("scheduler: Step of %T", c))
 	}
@@ -174,6 +195,7 @@ func (s *State) submit(c *Submit) Result {
 	if c.Delay > 0 {
 		t.NotBefore = s.Clock + c.Delay
 	}
+	s.setTimes(t)
 	if c.Kind == PatchParts {
 		s.pinBody(t.Body)
 	}
@@ -197,17 +219,9 @@ func (s *State) submitAllowed(c *Submit) Result {
 		return refuse(Invalid, "this kind of task needs a namespace")
 	case len(c.Body) > MaxBodyBytes:
 		return refuse(Limit, "the task's body has %d bytes, the limit is %d", len(c.Body), MaxBodyBytes)
-	case len(s.tasks) >= MaxLive:
-		return refuse(Limit, "%d tasks are waiting or running, which is the limit", len(s.tasks))
 	}
-	if c.Namespace != "" {
-		n := s.namespaces[c.Namespace]
-		if n == nil && len(s.namespaces) >= MaxNamespaces {
-			return refuse(Limit, "there are %d namespaces, which is the limit", len(s.namespaces))
-		}
-		if n != nil && len(n.tasks) >= MaxNamespaceQueue {
-			return refuse(Limit, "%d tasks wait in namespace %s, which is the limit", len(n.tasks), n.Name)
-		}
+	if r := s.roomFor(c.Namespace); r.Code != OK {
+		return r
 	}
 	if c.Job != "" {
 		switch j := s.jobs[c.Job]; {
@@ -217,10 +231,34 @@ func (s *State) submitAllowed(c *Submit) Result {
 			return refuse(Conflict, "job %s is sealed", c.Job)
 		}
 	}
+	if r := s.optionsAllowed(c.Options); r.Code != OK {
+		return r
+	}
+	if r := s.timesAllowed(c); r.Code != OK {
+		return r
+	}
 	if c.Kind == PatchParts {
 		return s.patchAllowed(c)
 	}
-	return s.optionsAllowed(c.Options)
+	return Result{Code: OK}
+}
+
+// roomFor says whether one more task fits, into a namespace if that is not empty.
+func (s *State) roomFor(space string) Result {
+	if len(s.tasks) >= MaxLive {
+		return refuse(Limit, "%d tasks are waiting or running, which is the limit", len(s.tasks))
+	}
+	if space == "" {
+		return Result{Code: OK}
+	}
+	n := s.namespaces[space]
+	if n == nil && len(s.namespaces) >= MaxNamespaces {
+		return refuse(Limit, "there are %d namespaces, which is the limit", len(s.namespaces))
+	}
+	if n != nil && len(n.tasks) >= MaxNamespaceQueue {
+		return refuse(Limit, "%d tasks wait in namespace %s, which is the limit", len(n.tasks), n.Name)
+	}
+	return Result{Code: OK}
 }
 
 // patchAllowed looks at a patch with items in parts when it is submitted: from
@@ -253,9 +291,14 @@ func eachPart(body []byte, do func(*part.Manifest)) {
 
 // admit makes a new task live.
 func (s *State) admit(t *Task) {
+	t.Submitted = s.Clock
+	s.enter(t)
+}
+
+// enter is admit of a task that was submitted now or before.
+func (s *State) enter(t *Task) {
 	s.Order++
 	t.Order = s.Order
-	t.Submitted = s.Clock
 	t.State = Queued
 	s.tasks[t.ID] = t
 	s.join(t)
@@ -265,6 +308,17 @@ func (s *State) admit(t *Task) {
 		s.namespaces[n.Name] = n
 		s.touchSpace(n)
 	}
+	s.watch(t)
+	if !s.mustWait(t) {
+		s.lineUp(t)
+	}
+	if d := t.Deadline(); d > 0 && d <= s.Clock && !t.State.Final() {
+		s.overdue(t)
+	}
+}
+
+// lineUp puts a task in line, now or when its time has come.
+func (s *State) lineUp(t *Task) {
 	if t.NotBefore > s.Clock {
 		s.delay(t)
 		return
@@ -288,6 +342,15 @@ func (s *State) enqueue(t *Task) {
 	n := s.namespaces[t.Namespace]
 	n.tasks = append(n.tasks, t)
 	s.offerSpace(n)
+}
+
+// offer has a task placed that has its place in line.
+func (s *State) offer(t *Task) {
+	if t.Namespace == "" {
+		s.enqueue(t)
+		return
+	}
+	s.offerSpace(s.namespaces[t.Namespace])
 }
 
 // ---- the end of an attempt ----
@@ -331,7 +394,7 @@ func (s *State) complete(c *Complete) Result {
 		t.blame(c.Cause)
 		if c.Status == Failure && t.Failures <= t.Retries && !t.Cancelling {
 			t.done = 0
-			s.requeueFrom(t)
+			s.tryAgain(t)
 		} else {
 			s.finish(t, Failed, c.Outcome)
 		}
@@ -491,6 +554,10 @@ func (s *State) void(t *Task) {
 func (s *State) requeueFrom(t *Task) {
 	if t.Namespace == "" {
 		s.takeBack(t)
+		if s.backsOff(t) {
+			s.delay(t)
+			return
+		}
 		s.wait(unit{task: t})
 		return
 	}
@@ -519,6 +586,7 @@ func (s *State) finish(t *Task, st TaskState, outcome []byte) {
 		s.unassign(t)
 	}
 	s.leave(t)
+	s.unwatch(t)
 	s.quit(t)
 	if t.Kind == PatchParts {
 		s.unpinBody(t.Body)
@@ -538,8 +606,11 @@ func (s *State) finish(t *Task, st TaskState, outcome []byte) {
 	}
 	rec := t.record()
 	s.rec.Put("t/"+t.ID, rec)
-	s.retain('t', t.ID, len(rec))
+	s.retainTask(t, len(rec))
 	s.emit(Effect{Kind: Ended, Task: t})
+	if len(s.dependents[t.ID]) > 0 {
+		s.fired = append(s.fired, t)
+	}
 	if t.Job != "" {
 		s.countJob(s.jobs[t.Job], t)
 	}
@@ -547,6 +618,10 @@ func (s *State) finish(t *Task, st TaskState, outcome []byte) {
 
 // leave takes a task out of every queue.
 func (s *State) leave(t *Task) {
+	held := t.held
+	if held {
+		s.letGo(t)
+	}
 	if t.Namespace == "" {
 		switch {
 		case t.inQueue < 0:
@@ -560,7 +635,13 @@ func (s *State) leave(t *Task) {
 	n := s.namespaces[t.Namespace]
 	if t.inQueue >= 0 {
 		s.delayed.remove(t)
-		n.delayed--
+		if !s.backsOff(t) {
+			n.delayed--
+		}
+	}
+	if held {
+		s.abandon(n)
+		return
 	}
 	s.unwait(unit{space: n})
 	for i, x := range n.tasks {
@@ -615,7 +696,7 @@ func (s *State) expire() bool {
 	r := wire.NewReader(s.rec.Get(finKey(s.FinLo)))
 	r.Byte()
 	kind, at, size := r.Byte(), r.Int(), r.Uint()
-	if s.FinHi-s.FinLo <= MaxFinished && s.FinBytes <= MaxFinishedBytes && at+Retention > s.Clock {
+	if kind != listedNothing && s.FinHi-s.FinLo <= MaxFinished && s.FinBytes <= MaxFinishedBytes && at+Retention > s.Clock {
 		return false
 	}
 	id := string(r.Rest())
@@ -801,9 +882,6 @@ func (s *State) endJob(j *Job) {
 	if j.stored {
 		s.rec.Delete("j/" + j.ID)
 	}
-	if j.counted() {
-		j.Listed = s.FinHi
-	}
 	rec := j.append(nil)
 	s.rec.Put("h/"+j.ID, rec)
 	s.retain('h', j.ID, len(rec))
@@ -909,14 +987,4 @@ func ValidName(s string) bool {
 		}
 	}
 	return true
-}
-
-// splitRetained reads a retention record: what finished, and its id.
-func splitRetained(rec []byte) (kind byte, id string) {
-	r := wire.NewReader(rec)
-	r.Byte()
-	kind = r.Byte()
-	r.Int()
-	r.Uint()
-	return kind, string(r.Rest())
 }

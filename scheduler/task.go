@@ -82,6 +82,8 @@ type Task struct {
 	stored  bool   // a live record exists
 	seq     uint64 // position in its worker's assignments, 0 when not assigned
 	done    uint64 // inputs that its last report has a result for
+	inDue   int    // position in the heap of deadlines, if it has one
+	held    bool   // waits for other tasks, and is in no line
 	inQueue int    // position in the delayed heap or in its line, -1 when in neither
 	line    *line  // it stands in when its turn has come; nil: it needs no worker
 }

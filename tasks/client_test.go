@@ -938,3 +938,18 @@ func TestSilentNodeIsLeft(t *testing.T) {
 		t.Errorf("the silent node had %d calls, after %v", len(silent.calls()), time.Since(begun))
 	}
 }
+
+// A node that does not even say who the members are is left, though only long calls
+// wait for it.
+func TestMuteNodeIsLeft(t *testing.T) {
+	t.Parallel()
+	other := startFake(t, usual)
+	mute := startFake(t, func(*fakeNode, *fakeStream, *api.Call) *api.Reply { return nil })
+	c := dialFake(t, Options{}, mute, other)
+	if _, err := c.Run(testContext(t), Task{}); err != nil {
+		t.Fatal(err)
+	}
+	if len(mute.calls()) != 1 {
+		t.Errorf("the mute node had %d calls", len(mute.calls()))
+	}
+}

@@ -58,8 +58,10 @@ const (
 	minBackoff = 25 * time.Millisecond
 	maxBackoff = time.Second
 	// askEvery is how often a client asks who the members are: all those it knows
-	// may be replaced while it is connected to one of them.
-	askEvery = 2 * time.Second
+	// may be replaced while it is connected to one of them. askTimeout is how long the
+	// node may take for that, which costs it nothing, before another is tried.
+	askEvery   = time.Second
+	askTimeout = 3 * time.Second
 	// maxNodes bounds the addresses a client keeps.
 	maxNodes = 64
 )
@@ -610,16 +612,23 @@ func (c *conn) late(cl *call, now time.Time) bool {
 	return now.Sub(since) > c.timeout
 }
 
-// checkSession gives up a stream on which nothing comes although a short call
-// waits. (That a node is gone while only long calls wait, keepalive finds out.)
-// The caller holds mu.
+// checkSession gives up a stream on which nothing comes although a short call waits,
+// or not even the answer to the client's own question. The caller holds mu.
 func (c *conn) checkSession(now time.Time) {
 	s := c.up
-	if s == nil || now.Sub(s.heard) <= stallTimeout {
+	if s == nil {
+		return
+	}
+	owed := func(cl *call, limit time.Duration) bool { return !cl.sent.IsZero() && now.Sub(cl.sent) > limit }
+	if a := c.asking; a != nil && c.pending[a.msg.Seq] == a && owed(a, askTimeout) {
+		s.fail(errStalled)
+		return
+	}
+	if now.Sub(s.heard) <= stallTimeout {
 		return
 	}
 	for _, cl := range c.pending {
-		if !cl.long && !cl.sent.IsZero() && now.Sub(cl.sent) > stallTimeout {
+		if !cl.long && owed(cl, stallTimeout) {
 			s.fail(errStalled)
 			return
 		}
