@@ -182,6 +182,11 @@ func (a *app) carryOut(ctx context.Context, conn *connection, src source, run *t
 		return err
 	}
 	if failed > 0 {
+		if o.fold != "" { // what did not fail is folded
+			if _, err := run.Handle().Wait(ctx); err != nil {
+				return a.mapFailed(ctx, src, run, err)
+			}
+		}
 		bar.end()
 		return someFailed(run.ID, failed)
 	}
