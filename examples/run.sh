@@ -38,3 +38,11 @@ echo "== pi"
 "$FARM" map --call Samples --fold pi:Add --in "$here/pi/seeds.jsonl" "$here/pi/pi.go"
 echo "== contexts"
 sh "$here/contexts/run.sh"
+echo "== loganalysis"
+sh "$here/loganalysis/run.sh"
+echo "== sweep"
+# A module of its own, which brings its own farm.
+(cd "$here/sweep" && go vet . && go build -o "$dir/sweep" .)
+./sweep -dir sweep.farm -out sweep.svg
+./sweep -dir sweep.farm -out sweep.svg | head -n 1
+grep -c '<path' sweep.svg

@@ -62,7 +62,7 @@ func TestRetryOfAJob(t *testing.T) {
 	}
 	r := runProcess(t, dir, in.String(), "map", "--id", "p", "--call", "Picky", "--fold", "ns:Note", "--out", "-", "--chunk", "50", "--max-failures", "-1", "picky.go")
 	lines := strings.Split(strings.TrimSuffix(r.out, "\n"), "\n")
-	if r.code != exitFailed || len(lines) != 300 || lines[8] != "8" || lines[7] != "null" || !strings.Contains(r.err, "input 107: call: not yet, of \"107\"") || !strings.Contains(r.err, "4 inputs failed") {
+	if r.code != exitFailed || len(lines) != 300 || lines[8] != "8" || lines[7] != "null" || !strings.Contains(r.err, "input 107: call: not yet, of 107") || !strings.Contains(r.err, "4 inputs failed") {
 		t.Fatalf("%d lines, %d, %s", len(lines), r.code, r.err)
 	}
 	if j := jobOf(t, dir); j.State != "failed" || j.Inputs != 300 || j.Done != 296 || j.Failed != 4 {

@@ -211,7 +211,7 @@ func (a *app) writeResults(w io.Writer, results iter.Seq2[json.RawMessage, error
 		var input *tasks.InputError
 		if errors.As(err, &input) && (most < 0 || failed < most) {
 			if failed++; failed <= maxTold {
-				a.io.talk("%v, of %s", input, short(string(input.Input)))
+				a.io.talk("%v, of %s", input, cell(string(input.Input)))
 			}
 			j, err = json.RawMessage("null"), nil
 		}
