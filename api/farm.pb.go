@@ -98,16 +98,18 @@ const (
 	Ending_FAILURE            Ending = 2
 	Ending_PERMANENT          Ending = 3
 	Ending_STOPPED            Ending = 4
+	Ending_SNOOZED            Ending = 30 // put off: the attempt counts for nothing
 )
 
 // Enum value maps for Ending.
 var (
 	Ending_name = map[int32]string{
-		0: "ENDING_UNSPECIFIED",
-		1: "SUCCESS",
-		2: "FAILURE",
-		3: "PERMANENT",
-		4: "STOPPED",
+		0:  "ENDING_UNSPECIFIED",
+		1:  "SUCCESS",
+		2:  "FAILURE",
+		3:  "PERMANENT",
+		4:  "STOPPED",
+		30: "SNOOZED",
 	}
 	Ending_value = map[string]int32{
 		"ENDING_UNSPECIFIED": 0,
@@ -115,6 +117,7 @@ var (
 		"FAILURE":            2,
 		"PERMANENT":          3,
 		"STOPPED":            4,
+		"SNOOZED":            30,
 	}
 )
 
@@ -265,6 +268,7 @@ type Call struct {
 	//	*Call_Status
 	//	*Call_ListQueues
 	//	*Call_SetQueue
+	//	*Call_DrainWorker
 	Op            isCall_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -553,6 +557,15 @@ func (x *Call) GetSetQueue() *SetQueue {
 	return nil
 }
 
+func (x *Call) GetDrainWorker() *DrainWorker {
+	if x != nil {
+		if x, ok := x.Op.(*Call_DrainWorker); ok {
+			return x.DrainWorker
+		}
+	}
+	return nil
+}
+
 type isCall_Op interface {
 	isCall_Op()
 }
@@ -657,6 +670,10 @@ type Call_SetQueue struct {
 	SetQueue *SetQueue `protobuf:"bytes,101,opt,name=set_queue,json=setQueue,proto3,oneof"`
 }
 
+type Call_DrainWorker struct {
+	DrainWorker *DrainWorker `protobuf:"bytes,120,opt,name=drain_worker,json=drainWorker,proto3,oneof"`
+}
+
 func (*Call_Submit) isCall_Op() {}
 
 func (*Call_Wait) isCall_Op() {}
@@ -707,6 +724,8 @@ func (*Call_ListQueues) isCall_Op() {}
 
 func (*Call_SetQueue) isCall_Op() {}
 
+func (*Call_DrainWorker) isCall_Op() {}
+
 type Reply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Seq   uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
@@ -725,6 +744,7 @@ type Reply struct {
 	//	*Reply_Failures
 	//	*Reply_Status
 	//	*Reply_Queues
+	//	*Reply_Worker
 	Result        isReply_Result `protobuf_oneof:"result"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -887,6 +907,15 @@ func (x *Reply) GetQueues() *QueueList {
 	return nil
 }
 
+func (x *Reply) GetWorker() *WorkerInfo {
+	if x != nil {
+		if x, ok := x.Result.(*Reply_Worker); ok {
+			return x.Worker
+		}
+	}
+	return nil
+}
+
 type isReply_Result interface {
 	isReply_Result()
 }
@@ -935,6 +964,10 @@ type Reply_Queues struct {
 	Queues *QueueList `protobuf:"bytes,100,opt,name=queues,proto3,oneof"` // of ListQueues, SetQueue
 }
 
+type Reply_Worker struct {
+	Worker *WorkerInfo `protobuf:"bytes,120,opt,name=worker,proto3,oneof"` // of DrainWorker
+}
+
 func (*Reply_Task) isReply_Result() {}
 
 func (*Reply_Tasks) isReply_Result() {}
@@ -956,6 +989,8 @@ func (*Reply_Failures) isReply_Result() {}
 func (*Reply_Status) isReply_Result() {}
 
 func (*Reply_Queues) isReply_Result() {}
+
+func (*Reply_Worker) isReply_Result() {}
 
 type Error struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1019,6 +1054,8 @@ type Work struct {
 	First         uint64                 `protobuf:"varint,5,opt,name=first,proto3" json:"first,omitempty"`                                                                          // with call: the position of the first input in its job
 	Set           *SetKey                `protobuf:"bytes,6,opt,name=set,proto3" json:"set,omitempty"`                                                                               // instead of source: set a variable through the engine
 	Files         map[string][]byte      `protobuf:"bytes,7,rep,name=files,proto3" json:"files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // that the code can read, by name
+	Handler       string                 `protobuf:"bytes,30,opt,name=handler,proto3" json:"handler,omitempty"`                                                                      // instead of source: a compiled function of a user's worker, by name
+	Input         []byte                 `protobuf:"bytes,31,opt,name=input,proto3" json:"input,omitempty"`                                                                          // of the handler, JSON
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1098,6 +1135,20 @@ func (x *Work) GetSet() *SetKey {
 func (x *Work) GetFiles() map[string][]byte {
 	if x != nil {
 		return x.Files
+	}
+	return nil
+}
+
+func (x *Work) GetHandler() string {
+	if x != nil {
+		return x.Handler
+	}
+	return ""
+}
+
+func (x *Work) GetInput() []byte {
+	if x != nil {
+		return x.Input
 	}
 	return nil
 }
@@ -3005,6 +3056,59 @@ func (*GetStatus) Descriptor() ([]byte, []int) {
 	return file_farm_proto_rawDescGZIP(), []int{36}
 }
 
+// DrainWorker asks for a worker to be given nothing new, or to be used again.
+type DrainWorker struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Worker        string                 `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
+	Undo          bool                   `protobuf:"varint,2,opt,name=undo,proto3" json:"undo,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainWorker) Reset() {
+	*x = DrainWorker{}
+	mi := &file_farm_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainWorker) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainWorker) ProtoMessage() {}
+
+func (x *DrainWorker) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainWorker.ProtoReflect.Descriptor instead.
+func (*DrainWorker) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *DrainWorker) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *DrainWorker) GetUndo() bool {
+	if x != nil {
+		return x.Undo
+	}
+	return false
+}
+
 type Task struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -3026,10 +3130,12 @@ type Task struct {
 	Causes        []string               `protobuf:"bytes,17,rep,name=causes,proto3" json:"causes,omitempty"`   // of earlier attempts
 	Results       [][]byte               `protobuf:"bytes,18,rep,name=results,proto3" json:"results,omitempty"` // of a call with inputs: JSON, in their order; empty for those that failed
 	Order         uint64                 `protobuf:"varint,19,opt,name=order,proto3" json:"order,omitempty"`
-	Inputs        [][]byte               `protobuf:"bytes,50,rep,name=inputs,proto3" json:"inputs,omitempty"` // of GetTask with inputs
-	First         uint64                 `protobuf:"varint,51,opt,name=first,proto3" json:"first,omitempty"`  // the same: the position of the first input in its job
-	Failed        []*InputError          `protobuf:"bytes,52,rep,name=failed,proto3" json:"failed,omitempty"` // inputs of a call that have no result
-	Queue         string                 `protobuf:"bytes,110,opt,name=queue,proto3" json:"queue,omitempty"`  // of a task that a worker carries out
+	Inputs        [][]byte               `protobuf:"bytes,50,rep,name=inputs,proto3" json:"inputs,omitempty"`     // of GetTask with inputs
+	First         uint64                 `protobuf:"varint,51,opt,name=first,proto3" json:"first,omitempty"`      // the same: the position of the first input in its job
+	Failed        []*InputError          `protobuf:"bytes,52,rep,name=failed,proto3" json:"failed,omitempty"`     // inputs of a call that have no result
+	Progress      *Progress              `protobuf:"bytes,30,opt,name=progress,proto3" json:"progress,omitempty"` // while it runs: what the attempt last said
+	Parent        string                 `protobuf:"bytes,40,opt,name=parent,proto3" json:"parent,omitempty"`     // the task that submitted it, empty for one of a client
+	Queue         string                 `protobuf:"bytes,110,opt,name=queue,proto3" json:"queue,omitempty"`      // of a task that a worker carries out
 	Key           string                 `protobuf:"bytes,111,opt,name=key,proto3" json:"key,omitempty"`
 	Needs         []string               `protobuf:"bytes,112,rep,name=needs,proto3" json:"needs,omitempty"`
 	Unique        string                 `protobuf:"bytes,113,opt,name=unique,proto3" json:"unique,omitempty"`   // its unique key
@@ -3040,7 +3146,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_farm_proto_msgTypes[37]
+	mi := &file_farm_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3052,7 +3158,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[37]
+	mi := &file_farm_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3065,7 +3171,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{37}
+	return file_farm_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Task) GetId() string {
@@ -3222,6 +3328,20 @@ func (x *Task) GetFailed() []*InputError {
 	return nil
 }
 
+func (x *Task) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *Task) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
 func (x *Task) GetQueue() string {
 	if x != nil {
 		return x.Queue
@@ -3259,7 +3379,8 @@ func (x *Task) GetWaiting() string {
 
 // TaskError says why a task failed. Kinds: compile, not-allowed, panic, exit,
 // crash, timeout, memory, cancelled, unserializable, limit, goroutine, call,
-// conflict, not-found, invalid, lost, internal.
+// conflict, not-found, invalid, lost, internal; of a handler also error (what it
+// returned) and stuck (it gave no sign of life for the time it had promised).
 type TaskError struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
@@ -3271,7 +3392,7 @@ type TaskError struct {
 
 func (x *TaskError) Reset() {
 	*x = TaskError{}
-	mi := &file_farm_proto_msgTypes[38]
+	mi := &file_farm_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3283,7 +3404,7 @@ func (x *TaskError) String() string {
 func (*TaskError) ProtoMessage() {}
 
 func (x *TaskError) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[38]
+	mi := &file_farm_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3296,7 +3417,7 @@ func (x *TaskError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskError.ProtoReflect.Descriptor instead.
 func (*TaskError) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{38}
+	return file_farm_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *TaskError) GetKind() string {
@@ -3338,7 +3459,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_farm_proto_msgTypes[39]
+	mi := &file_farm_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3350,7 +3471,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[39]
+	mi := &file_farm_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3363,7 +3484,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{39}
+	return file_farm_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Outcome) GetValue() []byte {
@@ -3440,7 +3561,7 @@ type InputError struct {
 
 func (x *InputError) Reset() {
 	*x = InputError{}
-	mi := &file_farm_proto_msgTypes[40]
+	mi := &file_farm_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3452,7 +3573,7 @@ func (x *InputError) String() string {
 func (*InputError) ProtoMessage() {}
 
 func (x *InputError) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[40]
+	mi := &file_farm_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3465,7 +3586,7 @@ func (x *InputError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputError.ProtoReflect.Descriptor instead.
 func (*InputError) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{40}
+	return file_farm_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *InputError) GetIndex() uint32 {
@@ -3493,7 +3614,7 @@ type FailureList struct {
 
 func (x *FailureList) Reset() {
 	*x = FailureList{}
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3505,7 +3626,7 @@ func (x *FailureList) String() string {
 func (*FailureList) ProtoMessage() {}
 
 func (x *FailureList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3518,7 +3639,7 @@ func (x *FailureList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailureList.ProtoReflect.Descriptor instead.
 func (*FailureList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{41}
+	return file_farm_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *FailureList) GetFailures() []*Failure {
@@ -3555,7 +3676,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3567,7 +3688,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3580,7 +3701,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{42}
+	return file_farm_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Failure) GetTask() string {
@@ -3627,7 +3748,7 @@ type TaskList struct {
 
 func (x *TaskList) Reset() {
 	*x = TaskList{}
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3639,7 +3760,7 @@ func (x *TaskList) String() string {
 func (*TaskList) ProtoMessage() {}
 
 func (x *TaskList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3652,7 +3773,7 @@ func (x *TaskList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskList.ProtoReflect.Descriptor instead.
 func (*TaskList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{43}
+	return file_farm_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *TaskList) GetTasks() []*Task {
@@ -3673,7 +3794,7 @@ type Variable struct {
 
 func (x *Variable) Reset() {
 	*x = Variable{}
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3685,7 +3806,7 @@ func (x *Variable) String() string {
 func (*Variable) ProtoMessage() {}
 
 func (x *Variable) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3698,7 +3819,7 @@ func (x *Variable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Variable.ProtoReflect.Descriptor instead.
 func (*Variable) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{44}
+	return file_farm_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Variable) GetJson() []byte {
@@ -3732,7 +3853,7 @@ type NamespaceList struct {
 
 func (x *NamespaceList) Reset() {
 	*x = NamespaceList{}
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3744,7 +3865,7 @@ func (x *NamespaceList) String() string {
 func (*NamespaceList) ProtoMessage() {}
 
 func (x *NamespaceList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3757,7 +3878,7 @@ func (x *NamespaceList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamespaceList.ProtoReflect.Descriptor instead.
 func (*NamespaceList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{45}
+	return file_farm_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *NamespaceList) GetNamespaces() []*Namespace {
@@ -3794,7 +3915,7 @@ type Namespace struct {
 
 func (x *Namespace) Reset() {
 	*x = Namespace{}
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3806,7 +3927,7 @@ func (x *Namespace) String() string {
 func (*Namespace) ProtoMessage() {}
 
 func (x *Namespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3819,7 +3940,7 @@ func (x *Namespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Namespace.ProtoReflect.Descriptor instead.
 func (*Namespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{46}
+	return file_farm_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Namespace) GetName() string {
@@ -3916,7 +4037,7 @@ type History struct {
 
 func (x *History) Reset() {
 	*x = History{}
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3928,7 +4049,7 @@ func (x *History) String() string {
 func (*History) ProtoMessage() {}
 
 func (x *History) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3941,7 +4062,7 @@ func (x *History) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use History.ProtoReflect.Descriptor instead.
 func (*History) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{47}
+	return file_farm_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *History) GetVersions() []*Version {
@@ -3964,7 +4085,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3976,7 +4097,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3989,7 +4110,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{48}
+	return file_farm_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Version) GetNumber() uint64 {
@@ -4039,7 +4160,7 @@ type VariableInfo struct {
 
 func (x *VariableInfo) Reset() {
 	*x = VariableInfo{}
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4051,7 +4172,7 @@ func (x *VariableInfo) String() string {
 func (*VariableInfo) ProtoMessage() {}
 
 func (x *VariableInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4064,7 +4185,7 @@ func (x *VariableInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VariableInfo.ProtoReflect.Descriptor instead.
 func (*VariableInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{49}
+	return file_farm_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *VariableInfo) GetName() string {
@@ -4106,7 +4227,7 @@ type Declaration struct {
 
 func (x *Declaration) Reset() {
 	*x = Declaration{}
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4118,7 +4239,7 @@ func (x *Declaration) String() string {
 func (*Declaration) ProtoMessage() {}
 
 func (x *Declaration) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4131,7 +4252,7 @@ func (x *Declaration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Declaration.ProtoReflect.Descriptor instead.
 func (*Declaration) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{50}
+	return file_farm_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Declaration) GetName() string {
@@ -4172,13 +4293,14 @@ type Job struct {
 	Inputs        uint64                 `protobuf:"varint,50,opt,name=inputs,proto3" json:"inputs,omitempty"`   // of its tasks; 0 where they are not counted
 	Done          uint64                 `protobuf:"varint,51,opt,name=done,proto3" json:"done,omitempty"`       // of them, those with a result
 	Retries       uint64                 `protobuf:"varint,52,opt,name=retries,proto3" json:"retries,omitempty"` // how often it was retried
+	Spawned       uint64                 `protobuf:"varint,40,opt,name=spawned,proto3" json:"spawned,omitempty"` // of total, those that tasks submitted
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4190,7 +4312,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4203,7 +4325,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{51}
+	return file_farm_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Job) GetId() string {
@@ -4311,6 +4433,13 @@ func (x *Job) GetRetries() uint64 {
 	return 0
 }
 
+func (x *Job) GetSpawned() uint64 {
+	if x != nil {
+		return x.Spawned
+	}
+	return 0
+}
+
 type JobList struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Jobs          []*Job                 `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"` // the newest first
@@ -4320,7 +4449,7 @@ type JobList struct {
 
 func (x *JobList) Reset() {
 	*x = JobList{}
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4332,7 +4461,7 @@ func (x *JobList) String() string {
 func (*JobList) ProtoMessage() {}
 
 func (x *JobList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4345,7 +4474,7 @@ func (x *JobList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobList.ProtoReflect.Descriptor instead.
 func (*JobList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{52}
+	return file_farm_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *JobList) GetJobs() []*Job {
@@ -4373,7 +4502,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4385,7 +4514,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4398,7 +4527,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{53}
+	return file_farm_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Status) GetLeader() string {
@@ -4498,7 +4627,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4510,7 +4639,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4523,7 +4652,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{54}
+	return file_farm_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -4671,7 +4800,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4683,7 +4812,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4696,7 +4825,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{55}
+	return file_farm_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Mark) GetIndex() uint64 {
@@ -4731,7 +4860,7 @@ type WorkerInfo struct {
 
 func (x *WorkerInfo) Reset() {
 	*x = WorkerInfo{}
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4743,7 +4872,7 @@ func (x *WorkerInfo) String() string {
 func (*WorkerInfo) ProtoMessage() {}
 
 func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4756,7 +4885,7 @@ func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerInfo.ProtoReflect.Descriptor instead.
 func (*WorkerInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{56}
+	return file_farm_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *WorkerInfo) GetId() string {
@@ -4824,7 +4953,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4836,7 +4965,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4849,7 +4978,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{57}
+	return file_farm_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *WatchRequest) GetId() string {
@@ -4874,7 +5003,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4886,7 +5015,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4899,7 +5028,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{58}
+	return file_farm_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Event) GetEvent() isEvent_Event {
@@ -4985,7 +5114,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4997,7 +5126,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5010,7 +5139,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{59}
+	return file_farm_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Output) GetTask() string {
@@ -5047,13 +5176,14 @@ type Progress struct {
 	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	Done          int64                  `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`
 	Total         int64                  `protobuf:"varint,4,opt,name=total,proto3" json:"total,omitempty"`
+	Message       string                 `protobuf:"bytes,30,opt,name=message,proto3" json:"message,omitempty"` // for people, at most 256 bytes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5065,7 +5195,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5078,7 +5208,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{60}
+	return file_farm_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Progress) GetTask() string {
@@ -5109,6 +5239,13 @@ func (x *Progress) GetTotal() int64 {
 	return 0
 }
 
+func (x *Progress) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // FromWorker: the first message is a Hello and nothing else.
 type FromWorker struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -5121,13 +5258,14 @@ type FromWorker struct {
 	Progress      []*Progress            `protobuf:"bytes,7,rep,name=progress,proto3" json:"progress,omitempty"`
 	Draining      bool                   `protobuf:"varint,8,opt,name=draining,proto3" json:"draining,omitempty"`  // the worker is stopping: it wants nothing new
 	Isolation     string                 `protobuf:"bytes,9,opt,name=isolation,proto3" json:"isolation,omitempty"` // of its child processes, see WorkerInfo; said once on each stream
+	Resize        *Slots                 `protobuf:"bytes,30,opt,name=resize,proto3" json:"resize,omitempty"`      // the worker has another number of slots from now on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FromWorker) Reset() {
 	*x = FromWorker{}
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5139,7 +5277,7 @@ func (x *FromWorker) String() string {
 func (*FromWorker) ProtoMessage() {}
 
 func (x *FromWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5152,7 +5290,7 @@ func (x *FromWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromWorker.ProtoReflect.Descriptor instead.
 func (*FromWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{61}
+	return file_farm_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *FromWorker) GetHello() *Hello {
@@ -5218,6 +5356,57 @@ func (x *FromWorker) GetIsolation() string {
 	return ""
 }
 
+func (x *FromWorker) GetResize() *Slots {
+	if x != nil {
+		return x.Resize
+	}
+	return nil
+}
+
+type Slots struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Slots         uint32                 `protobuf:"varint,1,opt,name=slots,proto3" json:"slots,omitempty"` // 0: none for the time being
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Slots) Reset() {
+	*x = Slots{}
+	mi := &file_farm_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Slots) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Slots) ProtoMessage() {}
+
+func (x *Slots) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Slots.ProtoReflect.Descriptor instead.
+func (*Slots) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *Slots) GetSlots() uint32 {
+	if x != nil {
+		return x.Slots
+	}
+	return 0
+}
+
 type Hello struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Worker        string                 `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
@@ -5226,14 +5415,15 @@ type Hello struct {
 	Slots         uint32                 `protobuf:"varint,4,opt,name=slots,proto3" json:"slots,omitempty"`
 	Holds         []*AttemptRef          `protobuf:"bytes,5,rep,name=holds,proto3" json:"holds,omitempty"` // attempts it has and the leader has not answered
 	Began         []*AttemptRef          `protobuf:"bytes,6,rep,name=began,proto3" json:"began,omitempty"` // of them, those that run or ran
-	Has           []string               `protobuf:"bytes,10,rep,name=has,proto3" json:"has,omitempty"`    // labels and handlers, sorted: "label:key=value", "handler:name"
+	Has           []string               `protobuf:"bytes,10,rep,name=has,proto3" json:"has,omitempty"`    // labels and handlers, sorted: "label:key=value", "handler:name". A worker that has a handler runs handlers only
+	Echo          bool                   `protobuf:"varint,31,opt,name=echo,proto3" json:"echo,omitempty"` // an empty message every beat, so that the worker notices when the leader is gone
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5245,7 +5435,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5258,7 +5448,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{62}
+	return file_farm_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Hello) GetWorker() string {
@@ -5310,17 +5500,28 @@ func (x *Hello) GetHas() []string {
 	return nil
 }
 
+func (x *Hello) GetEcho() bool {
+	if x != nil {
+		return x.Echo
+	}
+	return false
+}
+
 type AttemptRef struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Task          string                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
-	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Task    string                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
+	Attempt uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Of what was settled: the version that the namespace has then, plus 1; 0: not
+	// said. It is not the one that the worker made when the farm took the attempt for
+	// failed, as when it could not take in what it submits.
+	Version       uint64 `protobuf:"varint,40,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AttemptRef) Reset() {
 	*x = AttemptRef{}
-	mi := &file_farm_proto_msgTypes[63]
+	mi := &file_farm_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5332,7 +5533,7 @@ func (x *AttemptRef) String() string {
 func (*AttemptRef) ProtoMessage() {}
 
 func (x *AttemptRef) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[63]
+	mi := &file_farm_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5345,7 +5546,7 @@ func (x *AttemptRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptRef.ProtoReflect.Descriptor instead.
 func (*AttemptRef) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{63}
+	return file_farm_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *AttemptRef) GetTask() string {
@@ -5362,26 +5563,37 @@ func (x *AttemptRef) GetAttempt() uint32 {
 	return 0
 }
 
+func (x *AttemptRef) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 type Complete struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Task          string                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
-	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Base          uint64                 `protobuf:"varint,4,opt,name=base,proto3" json:"base,omitempty"` // the namespace's version the attempt began from
-	Ending        Ending                 `protobuf:"varint,5,opt,name=ending,proto3,enum=farm.v1.Ending" json:"ending,omitempty"`
-	Cause         string                 `protobuf:"bytes,6,opt,name=cause,proto3" json:"cause,omitempty"`
-	Put           []*Item                `protobuf:"bytes,7,rep,name=put,proto3" json:"put,omitempty"`       // by key
-	Delete        []string               `protobuf:"bytes,8,rep,name=delete,proto3" json:"delete,omitempty"` // sorted
-	Outcome       *Outcome               `protobuf:"bytes,9,opt,name=outcome,proto3" json:"outcome,omitempty"`
-	Took          int64                  `protobuf:"varint,10,opt,name=took,proto3" json:"took,omitempty"`
-	Done          uint64                 `protobuf:"varint,50,opt,name=done,proto3" json:"done,omitempty"` // of a job's task: inputs that have a result
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Task    string                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
+	Attempt uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Epoch   uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Base    uint64                 `protobuf:"varint,4,opt,name=base,proto3" json:"base,omitempty"` // the namespace's version the attempt began from
+	Ending  Ending                 `protobuf:"varint,5,opt,name=ending,proto3,enum=farm.v1.Ending" json:"ending,omitempty"`
+	Cause   string                 `protobuf:"bytes,6,opt,name=cause,proto3" json:"cause,omitempty"`
+	Put     []*Item                `protobuf:"bytes,7,rep,name=put,proto3" json:"put,omitempty"`       // by key
+	Delete  []string               `protobuf:"bytes,8,rep,name=delete,proto3" json:"delete,omitempty"` // sorted
+	Outcome *Outcome               `protobuf:"bytes,9,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Took    int64                  `protobuf:"varint,10,opt,name=took,proto3" json:"took,omitempty"`
+	Done    uint64                 `protobuf:"varint,50,opt,name=done,proto3" json:"done,omitempty"` // of a job's task: inputs that have a result
+	Wait    int64                  `protobuf:"varint,30,opt,name=wait,proto3" json:"wait,omitempty"` // with SNOOZED: how long the task is to be put off
+	// What the attempt submits, taken in with its success or not at all. wait counts
+	// for nothing; an id may be one that is derived from the task's (docs/format.md).
+	Submits       []*Submit `protobuf:"bytes,40,rep,name=submits,proto3" json:"submits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Complete) Reset() {
 	*x = Complete{}
-	mi := &file_farm_proto_msgTypes[64]
+	mi := &file_farm_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5393,7 +5605,7 @@ func (x *Complete) String() string {
 func (*Complete) ProtoMessage() {}
 
 func (x *Complete) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[64]
+	mi := &file_farm_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5406,7 +5618,7 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{64}
+	return file_farm_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Complete) GetTask() string {
@@ -5486,6 +5698,20 @@ func (x *Complete) GetDone() uint64 {
 	return 0
 }
 
+func (x *Complete) GetWait() int64 {
+	if x != nil {
+		return x.Wait
+	}
+	return 0
+}
+
+func (x *Complete) GetSubmits() []*Submit {
+	if x != nil {
+		return x.Submits
+	}
+	return nil
+}
+
 type Item struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -5498,7 +5724,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_farm_proto_msgTypes[65]
+	mi := &file_farm_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5510,7 +5736,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[65]
+	mi := &file_farm_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5523,7 +5749,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{65}
+	return file_farm_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Item) GetKey() string {
@@ -5565,7 +5791,7 @@ type Manifest struct {
 
 func (x *Manifest) Reset() {
 	*x = Manifest{}
-	mi := &file_farm_proto_msgTypes[66]
+	mi := &file_farm_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5577,7 +5803,7 @@ func (x *Manifest) String() string {
 func (*Manifest) ProtoMessage() {}
 
 func (x *Manifest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[66]
+	mi := &file_farm_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5590,7 +5816,7 @@ func (x *Manifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
 func (*Manifest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{66}
+	return file_farm_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Manifest) GetSize() uint64 {
@@ -5617,7 +5843,7 @@ type OfferParts struct {
 
 func (x *OfferParts) Reset() {
 	*x = OfferParts{}
-	mi := &file_farm_proto_msgTypes[67]
+	mi := &file_farm_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5629,7 +5855,7 @@ func (x *OfferParts) String() string {
 func (*OfferParts) ProtoMessage() {}
 
 func (x *OfferParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[67]
+	mi := &file_farm_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5642,7 +5868,7 @@ func (x *OfferParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferParts.ProtoReflect.Descriptor instead.
 func (*OfferParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{67}
+	return file_farm_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *OfferParts) GetHashes() []byte {
@@ -5669,7 +5895,7 @@ type PartsNeeded struct {
 
 func (x *PartsNeeded) Reset() {
 	*x = PartsNeeded{}
-	mi := &file_farm_proto_msgTypes[68]
+	mi := &file_farm_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5681,7 +5907,7 @@ func (x *PartsNeeded) String() string {
 func (*PartsNeeded) ProtoMessage() {}
 
 func (x *PartsNeeded) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[68]
+	mi := &file_farm_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5694,7 +5920,7 @@ func (x *PartsNeeded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsNeeded.ProtoReflect.Descriptor instead.
 func (*PartsNeeded) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{68}
+	return file_farm_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *PartsNeeded) GetError() *Error {
@@ -5722,7 +5948,7 @@ type PutParts struct {
 
 func (x *PutParts) Reset() {
 	*x = PutParts{}
-	mi := &file_farm_proto_msgTypes[69]
+	mi := &file_farm_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5734,7 +5960,7 @@ func (x *PutParts) String() string {
 func (*PutParts) ProtoMessage() {}
 
 func (x *PutParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[69]
+	mi := &file_farm_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5747,7 +5973,7 @@ func (x *PutParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutParts.ProtoReflect.Descriptor instead.
 func (*PutParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{69}
+	return file_farm_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *PutParts) GetOwner() string {
@@ -5780,7 +6006,7 @@ type PartsKept struct {
 
 func (x *PartsKept) Reset() {
 	*x = PartsKept{}
-	mi := &file_farm_proto_msgTypes[70]
+	mi := &file_farm_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5792,7 +6018,7 @@ func (x *PartsKept) String() string {
 func (*PartsKept) ProtoMessage() {}
 
 func (x *PartsKept) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[70]
+	mi := &file_farm_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5805,7 +6031,7 @@ func (x *PartsKept) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsKept.ProtoReflect.Descriptor instead.
 func (*PartsKept) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{70}
+	return file_farm_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *PartsKept) GetError() *Error {
@@ -5825,7 +6051,7 @@ type GetParts struct {
 
 func (x *GetParts) Reset() {
 	*x = GetParts{}
-	mi := &file_farm_proto_msgTypes[71]
+	mi := &file_farm_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5837,7 +6063,7 @@ func (x *GetParts) String() string {
 func (*GetParts) ProtoMessage() {}
 
 func (x *GetParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[71]
+	mi := &file_farm_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5850,7 +6076,7 @@ func (x *GetParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetParts.ProtoReflect.Descriptor instead.
 func (*GetParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{71}
+	return file_farm_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *GetParts) GetHashes() []byte {
@@ -5877,7 +6103,7 @@ type PartsFound struct {
 
 func (x *PartsFound) Reset() {
 	*x = PartsFound{}
-	mi := &file_farm_proto_msgTypes[72]
+	mi := &file_farm_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5889,7 +6115,7 @@ func (x *PartsFound) String() string {
 func (*PartsFound) ProtoMessage() {}
 
 func (x *PartsFound) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[72]
+	mi := &file_farm_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5902,7 +6128,7 @@ func (x *PartsFound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsFound.ProtoReflect.Descriptor instead.
 func (*PartsFound) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{72}
+	return file_farm_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *PartsFound) GetError() *Error {
@@ -5929,7 +6155,7 @@ type ToWorker struct {
 
 func (x *ToWorker) Reset() {
 	*x = ToWorker{}
-	mi := &file_farm_proto_msgTypes[73]
+	mi := &file_farm_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5941,7 +6167,7 @@ func (x *ToWorker) String() string {
 func (*ToWorker) ProtoMessage() {}
 
 func (x *ToWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[73]
+	mi := &file_farm_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5954,7 +6180,7 @@ func (x *ToWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToWorker.ProtoReflect.Descriptor instead.
 func (*ToWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{73}
+	return file_farm_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *ToWorker) GetInstructions() []*Instruction {
@@ -5982,7 +6208,7 @@ type Instruction struct {
 
 func (x *Instruction) Reset() {
 	*x = Instruction{}
-	mi := &file_farm_proto_msgTypes[74]
+	mi := &file_farm_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5994,7 +6220,7 @@ func (x *Instruction) String() string {
 func (*Instruction) ProtoMessage() {}
 
 func (x *Instruction) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[74]
+	mi := &file_farm_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6007,7 +6233,7 @@ func (x *Instruction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instruction.ProtoReflect.Descriptor instead.
 func (*Instruction) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{74}
+	return file_farm_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *Instruction) GetDo() isInstruction_Do {
@@ -6136,7 +6362,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_farm_proto_msgTypes[75]
+	mi := &file_farm_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6148,7 +6374,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[75]
+	mi := &file_farm_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6161,7 +6387,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{75}
+	return file_farm_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *Welcome) GetLease() int64 {
@@ -6198,7 +6424,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_farm_proto_msgTypes[76]
+	mi := &file_farm_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6210,7 +6436,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[76]
+	mi := &file_farm_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6223,7 +6449,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{76}
+	return file_farm_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *Assign) GetTask() string {
@@ -6323,7 +6549,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_farm_proto_msgTypes[77]
+	mi := &file_farm_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6335,7 +6561,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[77]
+	mi := &file_farm_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6348,7 +6574,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{77}
+	return file_farm_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *Load) GetVersion() uint64 {
@@ -6381,7 +6607,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_farm_proto_msgTypes[78]
+	mi := &file_farm_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6393,7 +6619,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[78]
+	mi := &file_farm_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6406,7 +6632,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{78}
+	return file_farm_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *InfoRequest) GetHash() bool {
@@ -6427,7 +6653,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_farm_proto_msgTypes[79]
+	mi := &file_farm_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6439,7 +6665,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[79]
+	mi := &file_farm_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6452,7 +6678,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{79}
+	return file_farm_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *JoinRequest) GetId() string {
@@ -6485,7 +6711,7 @@ type HandOverRequest struct {
 
 func (x *HandOverRequest) Reset() {
 	*x = HandOverRequest{}
-	mi := &file_farm_proto_msgTypes[80]
+	mi := &file_farm_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6497,7 +6723,7 @@ func (x *HandOverRequest) String() string {
 func (*HandOverRequest) ProtoMessage() {}
 
 func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[80]
+	mi := &file_farm_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6510,7 +6736,7 @@ func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOverRequest.ProtoReflect.Descriptor instead.
 func (*HandOverRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{80}
+	return file_farm_proto_rawDescGZIP(), []int{82}
 }
 
 type RemoveRequest struct {
@@ -6522,7 +6748,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_farm_proto_msgTypes[81]
+	mi := &file_farm_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6534,7 +6760,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[81]
+	mi := &file_farm_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6547,7 +6773,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{81}
+	return file_farm_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -6567,7 +6793,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_farm_proto_msgTypes[82]
+	mi := &file_farm_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6579,7 +6805,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[82]
+	mi := &file_farm_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6592,7 +6818,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{82}
+	return file_farm_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *JoinReply) GetError() *Error {
@@ -6618,7 +6844,7 @@ const file_farm_proto_rawDesc = "" +
 	"\x05Calls\x12#\n" +
 	"\x05calls\x18\x01 \x03(\v2\r.farm.v1.CallR\x05calls\"3\n" +
 	"\aReplies\x12(\n" +
-	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\xa5\n" +
+	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\xe0\n" +
 	"\n" +
 	"\x04Call\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1c\n" +
@@ -6653,8 +6879,9 @@ const file_farm_proto_rawDesc = "" +
 	"\x06status\x18( \x01(\v2\x12.farm.v1.GetStatusH\x00R\x06status\x126\n" +
 	"\vlist_queues\x18d \x01(\v2\x13.farm.v1.ListQueuesH\x00R\n" +
 	"listQueues\x120\n" +
-	"\tset_queue\x18e \x01(\v2\x11.farm.v1.SetQueueH\x00R\bsetQueueB\x04\n" +
-	"\x02op\"\xd0\x04\n" +
+	"\tset_queue\x18e \x01(\v2\x11.farm.v1.SetQueueH\x00R\bsetQueue\x129\n" +
+	"\fdrain_worker\x18x \x01(\v2\x14.farm.v1.DrainWorkerH\x00R\vdrainWorkerB\x04\n" +
+	"\x02op\"\xff\x04\n" +
 	"\x05Reply\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12$\n" +
 	"\x05error\x18\x02 \x01(\v2\x0e.farm.v1.ErrorR\x05error\x12\x10\n" +
@@ -6672,11 +6899,12 @@ const file_farm_proto_rawDesc = "" +
 	"\x04jobs\x18\" \x01(\v2\x10.farm.v1.JobListH\x00R\x04jobs\x123\n" +
 	"\bfailures\x18\x8c\x01 \x01(\v2\x14.farm.v1.FailureListH\x00R\bfailures\x12)\n" +
 	"\x06status\x18( \x01(\v2\x0f.farm.v1.StatusH\x00R\x06status\x12,\n" +
-	"\x06queues\x18d \x01(\v2\x12.farm.v1.QueueListH\x00R\x06queuesB\b\n" +
+	"\x06queues\x18d \x01(\v2\x12.farm.v1.QueueListH\x00R\x06queues\x12-\n" +
+	"\x06worker\x18x \x01(\v2\x13.farm.v1.WorkerInfoH\x00R\x06workerB\b\n" +
 	"\x06result\"D\n" +
 	"\x05Error\x12!\n" +
 	"\x04code\x18\x01 \x01(\x0e2\r.farm.v1.CodeR\x04code\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\xd3\x02\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\x83\x03\n" +
 	"\x04Work\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12\x16\n" +
@@ -6684,7 +6912,9 @@ const file_farm_proto_rawDesc = "" +
 	"\x04args\x18\x04 \x03(\v2\x17.farm.v1.Work.ArgsEntryR\x04args\x12\x14\n" +
 	"\x05first\x18\x05 \x01(\x04R\x05first\x12!\n" +
 	"\x03set\x18\x06 \x01(\v2\x0f.farm.v1.SetKeyR\x03set\x12.\n" +
-	"\x05files\x18\a \x03(\v2\x18.farm.v1.Work.FilesEntryR\x05files\x1a7\n" +
+	"\x05files\x18\a \x03(\v2\x18.farm.v1.Work.FilesEntryR\x05files\x12\x18\n" +
+	"\ahandler\x18\x1e \x01(\tR\ahandler\x12\x14\n" +
+	"\x05input\x18\x1f \x01(\fR\x05input\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a8\n" +
@@ -6829,7 +7059,10 @@ const file_farm_proto_rawDesc = "" +
 	"\bListJobs\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\"\v\n" +
-	"\tGetStatus\"\xb7\x05\n" +
+	"\tGetStatus\"9\n" +
+	"\vDrainWorker\x12\x16\n" +
+	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x12\n" +
+	"\x04undo\x18\x02 \x01(\bR\x04undo\"\xfe\x05\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
@@ -6855,7 +7088,9 @@ const file_farm_proto_rawDesc = "" +
 	"\x05order\x18\x13 \x01(\x04R\x05order\x12\x16\n" +
 	"\x06inputs\x182 \x03(\fR\x06inputs\x12\x14\n" +
 	"\x05first\x183 \x01(\x04R\x05first\x12+\n" +
-	"\x06failed\x184 \x03(\v2\x13.farm.v1.InputErrorR\x06failed\x12\x14\n" +
+	"\x06failed\x184 \x03(\v2\x13.farm.v1.InputErrorR\x06failed\x12-\n" +
+	"\bprogress\x18\x1e \x01(\v2\x11.farm.v1.ProgressR\bprogress\x12\x16\n" +
+	"\x06parent\x18( \x01(\tR\x06parent\x12\x14\n" +
 	"\x05queue\x18n \x01(\tR\x05queue\x12\x10\n" +
 	"\x03key\x18o \x01(\tR\x03key\x12\x14\n" +
 	"\x05needs\x18p \x03(\tR\x05needs\x12\x16\n" +
@@ -6934,7 +7169,7 @@ const file_farm_proto_rawDesc = "" +
 	"\vDeclaration\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x16\n" +
-	"\x06source\x18\x03 \x01(\tR\x06source\"\x80\x03\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\"\x9a\x03\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
@@ -6953,7 +7188,8 @@ const file_farm_proto_rawDesc = "" +
 	"\bfinished\x18\f \x01(\x03R\bfinished\x12\x16\n" +
 	"\x06inputs\x182 \x01(\x04R\x06inputs\x12\x12\n" +
 	"\x04done\x183 \x01(\x04R\x04done\x12\x18\n" +
-	"\aretries\x184 \x01(\x04R\aretries\"+\n" +
+	"\aretries\x184 \x01(\x04R\aretries\x12\x18\n" +
+	"\aspawned\x18( \x01(\x04R\aspawned\"+\n" +
 	"\aJobList\x12 \n" +
 	"\x04jobs\x18\x01 \x03(\v2\f.farm.v1.JobR\x04jobs\"\xac\x02\n" +
 	"\x06Status\x12\x16\n" +
@@ -7017,12 +7253,13 @@ const file_farm_proto_rawDesc = "" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x16\n" +
 	"\x06stderr\x18\x03 \x01(\bR\x06stderr\x12\x12\n" +
-	"\x04data\x18\x04 \x01(\fR\x04data\"b\n" +
+	"\x04data\x18\x04 \x01(\fR\x04data\"|\n" +
 	"\bProgress\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x12\n" +
 	"\x04done\x18\x03 \x01(\x03R\x04done\x12\x14\n" +
-	"\x05total\x18\x04 \x01(\x03R\x05total\"\xe9\x02\n" +
+	"\x05total\x18\x04 \x01(\x03R\x05total\x12\x18\n" +
+	"\amessage\x18\x1e \x01(\tR\amessage\"\x91\x03\n" +
 	"\n" +
 	"FromWorker\x12$\n" +
 	"\x05hello\x18\x01 \x01(\v2\x0e.farm.v1.HelloR\x05hello\x12/\n" +
@@ -7033,7 +7270,10 @@ const file_farm_proto_rawDesc = "" +
 	"\aoutputs\x18\x06 \x03(\v2\x0f.farm.v1.OutputR\aoutputs\x12-\n" +
 	"\bprogress\x18\a \x03(\v2\x11.farm.v1.ProgressR\bprogress\x12\x1a\n" +
 	"\bdraining\x18\b \x01(\bR\bdraining\x12\x1c\n" +
-	"\tisolation\x18\t \x01(\tR\tisolation\"\xd3\x01\n" +
+	"\tisolation\x18\t \x01(\tR\tisolation\x12&\n" +
+	"\x06resize\x18\x1e \x01(\v2\x0e.farm.v1.SlotsR\x06resize\"\x1d\n" +
+	"\x05Slots\x12\x14\n" +
+	"\x05slots\x18\x01 \x01(\rR\x05slots\"\xe7\x01\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x12\n" +
@@ -7042,11 +7282,13 @@ const file_farm_proto_rawDesc = "" +
 	"\x05holds\x18\x05 \x03(\v2\x13.farm.v1.AttemptRefR\x05holds\x12)\n" +
 	"\x05began\x18\x06 \x03(\v2\x13.farm.v1.AttemptRefR\x05began\x12\x10\n" +
 	"\x03has\x18\n" +
-	" \x03(\tR\x03has\":\n" +
+	" \x03(\tR\x03has\x12\x12\n" +
+	"\x04echo\x18\x1f \x01(\bR\x04echo\"T\n" +
 	"\n" +
 	"AttemptRef\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
-	"\aattempt\x18\x02 \x01(\rR\aattempt\"\xae\x02\n" +
+	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x18\n" +
+	"\aversion\x18( \x01(\x04R\aversion\"\xed\x02\n" +
 	"\bComplete\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x14\n" +
@@ -7059,7 +7301,9 @@ const file_farm_proto_rawDesc = "" +
 	"\aoutcome\x18\t \x01(\v2\x10.farm.v1.OutcomeR\aoutcome\x12\x12\n" +
 	"\x04took\x18\n" +
 	" \x01(\x03R\x04took\x12\x12\n" +
-	"\x04done\x182 \x01(\x04R\x04done\"q\n" +
+	"\x04done\x182 \x01(\x04R\x04done\x12\x12\n" +
+	"\x04wait\x18\x1e \x01(\x03R\x04wait\x12)\n" +
+	"\asubmits\x18( \x03(\v2\x0f.farm.v1.SubmitR\asubmits\"q\n" +
 	"\x04Item\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x18\n" +
@@ -7141,13 +7385,14 @@ const file_farm_proto_rawDesc = "" +
 	"\vUNAVAILABLE\x10\x05\x12\v\n" +
 	"\aTIMEOUT\x10\x06\x12\x0e\n" +
 	"\n" +
-	"NOT_LEADER\x10\a*V\n" +
+	"NOT_LEADER\x10\a*c\n" +
 	"\x06Ending\x12\x16\n" +
 	"\x12ENDING_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aSUCCESS\x10\x01\x12\v\n" +
 	"\aFAILURE\x10\x02\x12\r\n" +
 	"\tPERMANENT\x10\x03\x12\v\n" +
-	"\aSTOPPED\x10\x042\x8a\x01\n" +
+	"\aSTOPPED\x10\x04\x12\v\n" +
+	"\aSNOOZED\x10\x1e2\x8a\x01\n" +
 	"\x04Farm\x12*\n" +
 	"\x02Do\x12\x0e.farm.v1.Calls\x1a\x10.farm.v1.Replies(\x010\x01\x12$\n" +
 	"\x03One\x12\r.farm.v1.Call\x1a\x0e.farm.v1.Reply\x120\n" +
@@ -7178,7 +7423,7 @@ func file_farm_proto_rawDescGZIP() []byte {
 }
 
 var file_farm_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 86)
+var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 88)
 var file_farm_proto_goTypes = []any{
 	(Code)(0),                // 0: farm.v1.Code
 	(Ending)(0),              // 1: farm.v1.Ending
@@ -7219,55 +7464,57 @@ var file_farm_proto_goTypes = []any{
 	(*RetryJob)(nil),         // 36: farm.v1.RetryJob
 	(*ListJobs)(nil),         // 37: farm.v1.ListJobs
 	(*GetStatus)(nil),        // 38: farm.v1.GetStatus
-	(*Task)(nil),             // 39: farm.v1.Task
-	(*TaskError)(nil),        // 40: farm.v1.TaskError
-	(*Outcome)(nil),          // 41: farm.v1.Outcome
-	(*InputError)(nil),       // 42: farm.v1.InputError
-	(*FailureList)(nil),      // 43: farm.v1.FailureList
-	(*Failure)(nil),          // 44: farm.v1.Failure
-	(*TaskList)(nil),         // 45: farm.v1.TaskList
-	(*Variable)(nil),         // 46: farm.v1.Variable
-	(*NamespaceList)(nil),    // 47: farm.v1.NamespaceList
-	(*Namespace)(nil),        // 48: farm.v1.Namespace
-	(*History)(nil),          // 49: farm.v1.History
-	(*Version)(nil),          // 50: farm.v1.Version
-	(*VariableInfo)(nil),     // 51: farm.v1.VariableInfo
-	(*Declaration)(nil),      // 52: farm.v1.Declaration
-	(*Job)(nil),              // 53: farm.v1.Job
-	(*JobList)(nil),          // 54: farm.v1.JobList
-	(*Status)(nil),           // 55: farm.v1.Status
-	(*NodeInfo)(nil),         // 56: farm.v1.NodeInfo
-	(*Mark)(nil),             // 57: farm.v1.Mark
-	(*WorkerInfo)(nil),       // 58: farm.v1.WorkerInfo
-	(*WatchRequest)(nil),     // 59: farm.v1.WatchRequest
-	(*Event)(nil),            // 60: farm.v1.Event
-	(*Output)(nil),           // 61: farm.v1.Output
-	(*Progress)(nil),         // 62: farm.v1.Progress
-	(*FromWorker)(nil),       // 63: farm.v1.FromWorker
-	(*Hello)(nil),            // 64: farm.v1.Hello
-	(*AttemptRef)(nil),       // 65: farm.v1.AttemptRef
-	(*Complete)(nil),         // 66: farm.v1.Complete
-	(*Item)(nil),             // 67: farm.v1.Item
-	(*Manifest)(nil),         // 68: farm.v1.Manifest
-	(*OfferParts)(nil),       // 69: farm.v1.OfferParts
-	(*PartsNeeded)(nil),      // 70: farm.v1.PartsNeeded
-	(*PutParts)(nil),         // 71: farm.v1.PutParts
-	(*PartsKept)(nil),        // 72: farm.v1.PartsKept
-	(*GetParts)(nil),         // 73: farm.v1.GetParts
-	(*PartsFound)(nil),       // 74: farm.v1.PartsFound
-	(*ToWorker)(nil),         // 75: farm.v1.ToWorker
-	(*Instruction)(nil),      // 76: farm.v1.Instruction
-	(*Welcome)(nil),          // 77: farm.v1.Welcome
-	(*Assign)(nil),           // 78: farm.v1.Assign
-	(*Load)(nil),             // 79: farm.v1.Load
-	(*InfoRequest)(nil),      // 80: farm.v1.InfoRequest
-	(*JoinRequest)(nil),      // 81: farm.v1.JoinRequest
-	(*HandOverRequest)(nil),  // 82: farm.v1.HandOverRequest
-	(*RemoveRequest)(nil),    // 83: farm.v1.RemoveRequest
-	(*JoinReply)(nil),        // 84: farm.v1.JoinReply
-	nil,                      // 85: farm.v1.Work.ArgsEntry
-	nil,                      // 86: farm.v1.Work.FilesEntry
-	nil,                      // 87: farm.v1.JobSpec.FilesEntry
+	(*DrainWorker)(nil),      // 39: farm.v1.DrainWorker
+	(*Task)(nil),             // 40: farm.v1.Task
+	(*TaskError)(nil),        // 41: farm.v1.TaskError
+	(*Outcome)(nil),          // 42: farm.v1.Outcome
+	(*InputError)(nil),       // 43: farm.v1.InputError
+	(*FailureList)(nil),      // 44: farm.v1.FailureList
+	(*Failure)(nil),          // 45: farm.v1.Failure
+	(*TaskList)(nil),         // 46: farm.v1.TaskList
+	(*Variable)(nil),         // 47: farm.v1.Variable
+	(*NamespaceList)(nil),    // 48: farm.v1.NamespaceList
+	(*Namespace)(nil),        // 49: farm.v1.Namespace
+	(*History)(nil),          // 50: farm.v1.History
+	(*Version)(nil),          // 51: farm.v1.Version
+	(*VariableInfo)(nil),     // 52: farm.v1.VariableInfo
+	(*Declaration)(nil),      // 53: farm.v1.Declaration
+	(*Job)(nil),              // 54: farm.v1.Job
+	(*JobList)(nil),          // 55: farm.v1.JobList
+	(*Status)(nil),           // 56: farm.v1.Status
+	(*NodeInfo)(nil),         // 57: farm.v1.NodeInfo
+	(*Mark)(nil),             // 58: farm.v1.Mark
+	(*WorkerInfo)(nil),       // 59: farm.v1.WorkerInfo
+	(*WatchRequest)(nil),     // 60: farm.v1.WatchRequest
+	(*Event)(nil),            // 61: farm.v1.Event
+	(*Output)(nil),           // 62: farm.v1.Output
+	(*Progress)(nil),         // 63: farm.v1.Progress
+	(*FromWorker)(nil),       // 64: farm.v1.FromWorker
+	(*Slots)(nil),            // 65: farm.v1.Slots
+	(*Hello)(nil),            // 66: farm.v1.Hello
+	(*AttemptRef)(nil),       // 67: farm.v1.AttemptRef
+	(*Complete)(nil),         // 68: farm.v1.Complete
+	(*Item)(nil),             // 69: farm.v1.Item
+	(*Manifest)(nil),         // 70: farm.v1.Manifest
+	(*OfferParts)(nil),       // 71: farm.v1.OfferParts
+	(*PartsNeeded)(nil),      // 72: farm.v1.PartsNeeded
+	(*PutParts)(nil),         // 73: farm.v1.PutParts
+	(*PartsKept)(nil),        // 74: farm.v1.PartsKept
+	(*GetParts)(nil),         // 75: farm.v1.GetParts
+	(*PartsFound)(nil),       // 76: farm.v1.PartsFound
+	(*ToWorker)(nil),         // 77: farm.v1.ToWorker
+	(*Instruction)(nil),      // 78: farm.v1.Instruction
+	(*Welcome)(nil),          // 79: farm.v1.Welcome
+	(*Assign)(nil),           // 80: farm.v1.Assign
+	(*Load)(nil),             // 81: farm.v1.Load
+	(*InfoRequest)(nil),      // 82: farm.v1.InfoRequest
+	(*JoinRequest)(nil),      // 83: farm.v1.JoinRequest
+	(*HandOverRequest)(nil),  // 84: farm.v1.HandOverRequest
+	(*RemoveRequest)(nil),    // 85: farm.v1.RemoveRequest
+	(*JoinReply)(nil),        // 86: farm.v1.JoinReply
+	nil,                      // 87: farm.v1.Work.ArgsEntry
+	nil,                      // 88: farm.v1.Work.FilesEntry
+	nil,                      // 89: farm.v1.JobSpec.FilesEntry
 }
 var file_farm_proto_depIdxs = []int32{
 	4,   // 0: farm.v1.Calls.calls:type_name -> farm.v1.Call
@@ -7297,107 +7544,112 @@ var file_farm_proto_depIdxs = []int32{
 	38,  // 24: farm.v1.Call.status:type_name -> farm.v1.GetStatus
 	10,  // 25: farm.v1.Call.list_queues:type_name -> farm.v1.ListQueues
 	11,  // 26: farm.v1.Call.set_queue:type_name -> farm.v1.SetQueue
-	6,   // 27: farm.v1.Reply.error:type_name -> farm.v1.Error
-	39,  // 28: farm.v1.Reply.task:type_name -> farm.v1.Task
-	45,  // 29: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
-	46,  // 30: farm.v1.Reply.variable:type_name -> farm.v1.Variable
-	47,  // 31: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
-	48,  // 32: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
-	49,  // 33: farm.v1.Reply.history:type_name -> farm.v1.History
-	53,  // 34: farm.v1.Reply.job:type_name -> farm.v1.Job
-	54,  // 35: farm.v1.Reply.jobs:type_name -> farm.v1.JobList
-	43,  // 36: farm.v1.Reply.failures:type_name -> farm.v1.FailureList
-	55,  // 37: farm.v1.Reply.status:type_name -> farm.v1.Status
-	13,  // 38: farm.v1.Reply.queues:type_name -> farm.v1.QueueList
-	0,   // 39: farm.v1.Error.code:type_name -> farm.v1.Code
-	85,  // 40: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
-	21,  // 41: farm.v1.Work.set:type_name -> farm.v1.SetKey
-	86,  // 42: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
-	7,   // 43: farm.v1.Submit.work:type_name -> farm.v1.Work
-	9,   // 44: farm.v1.Submit.unique:type_name -> farm.v1.Unique
-	12,  // 45: farm.v1.SetQueue.rate:type_name -> farm.v1.Rate
-	12,  // 46: farm.v1.SetQueue.key_rate:type_name -> farm.v1.Rate
-	14,  // 47: farm.v1.QueueList.queues:type_name -> farm.v1.Queue
-	12,  // 48: farm.v1.Queue.rate:type_name -> farm.v1.Rate
-	12,  // 49: farm.v1.Queue.key_rate:type_name -> farm.v1.Rate
-	15,  // 50: farm.v1.Queue.busiest:type_name -> farm.v1.QueueKey
-	68,  // 51: farm.v1.SetKey.parts:type_name -> farm.v1.Manifest
-	67,  // 52: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
-	31,  // 53: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
-	87,  // 54: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
-	40,  // 55: farm.v1.Task.error:type_name -> farm.v1.TaskError
-	42,  // 56: farm.v1.Task.failed:type_name -> farm.v1.InputError
-	40,  // 57: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
-	42,  // 58: farm.v1.Outcome.failed:type_name -> farm.v1.InputError
-	40,  // 59: farm.v1.InputError.error:type_name -> farm.v1.TaskError
-	44,  // 60: farm.v1.FailureList.failures:type_name -> farm.v1.Failure
-	40,  // 61: farm.v1.Failure.error:type_name -> farm.v1.TaskError
-	39,  // 62: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
-	48,  // 63: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
-	51,  // 64: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
-	52,  // 65: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
-	67,  // 66: farm.v1.Namespace.stored:type_name -> farm.v1.Item
-	50,  // 67: farm.v1.History.versions:type_name -> farm.v1.Version
-	53,  // 68: farm.v1.JobList.jobs:type_name -> farm.v1.Job
-	56,  // 69: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
-	58,  // 70: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
-	57,  // 71: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
-	61,  // 72: farm.v1.Event.output:type_name -> farm.v1.Output
-	62,  // 73: farm.v1.Event.progress:type_name -> farm.v1.Progress
-	39,  // 74: farm.v1.Event.task:type_name -> farm.v1.Task
-	64,  // 75: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
-	66,  // 76: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
-	65,  // 77: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
-	65,  // 78: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
-	61,  // 79: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
-	62,  // 80: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
-	65,  // 81: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
-	65,  // 82: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
-	1,   // 83: farm.v1.Complete.ending:type_name -> farm.v1.Ending
-	67,  // 84: farm.v1.Complete.put:type_name -> farm.v1.Item
-	41,  // 85: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
-	68,  // 86: farm.v1.Item.parts:type_name -> farm.v1.Manifest
-	6,   // 87: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
-	6,   // 88: farm.v1.PartsKept.error:type_name -> farm.v1.Error
-	6,   // 89: farm.v1.PartsFound.error:type_name -> farm.v1.Error
-	76,  // 90: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
-	77,  // 91: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
-	78,  // 92: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
-	65,  // 93: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
-	65,  // 94: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
-	65,  // 95: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
-	65,  // 96: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
-	31,  // 97: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
-	79,  // 98: farm.v1.Assign.load:type_name -> farm.v1.Load
-	67,  // 99: farm.v1.Load.items:type_name -> farm.v1.Item
-	6,   // 100: farm.v1.JoinReply.error:type_name -> farm.v1.Error
-	2,   // 101: farm.v1.Farm.Do:input_type -> farm.v1.Calls
-	4,   // 102: farm.v1.Farm.One:input_type -> farm.v1.Call
-	59,  // 103: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
-	63,  // 104: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
-	69,  // 105: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
-	71,  // 106: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
-	73,  // 107: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
-	80,  // 108: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
-	81,  // 109: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
-	83,  // 110: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
-	82,  // 111: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
-	3,   // 112: farm.v1.Farm.Do:output_type -> farm.v1.Replies
-	5,   // 113: farm.v1.Farm.One:output_type -> farm.v1.Reply
-	60,  // 114: farm.v1.Farm.Watch:output_type -> farm.v1.Event
-	75,  // 115: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
-	70,  // 116: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
-	72,  // 117: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
-	74,  // 118: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
-	56,  // 119: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
-	84,  // 120: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
-	84,  // 121: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
-	84,  // 122: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
-	112, // [112:123] is the sub-list for method output_type
-	101, // [101:112] is the sub-list for method input_type
-	101, // [101:101] is the sub-list for extension type_name
-	101, // [101:101] is the sub-list for extension extendee
-	0,   // [0:101] is the sub-list for field type_name
+	39,  // 27: farm.v1.Call.drain_worker:type_name -> farm.v1.DrainWorker
+	6,   // 28: farm.v1.Reply.error:type_name -> farm.v1.Error
+	40,  // 29: farm.v1.Reply.task:type_name -> farm.v1.Task
+	46,  // 30: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
+	47,  // 31: farm.v1.Reply.variable:type_name -> farm.v1.Variable
+	48,  // 32: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
+	49,  // 33: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
+	50,  // 34: farm.v1.Reply.history:type_name -> farm.v1.History
+	54,  // 35: farm.v1.Reply.job:type_name -> farm.v1.Job
+	55,  // 36: farm.v1.Reply.jobs:type_name -> farm.v1.JobList
+	44,  // 37: farm.v1.Reply.failures:type_name -> farm.v1.FailureList
+	56,  // 38: farm.v1.Reply.status:type_name -> farm.v1.Status
+	13,  // 39: farm.v1.Reply.queues:type_name -> farm.v1.QueueList
+	59,  // 40: farm.v1.Reply.worker:type_name -> farm.v1.WorkerInfo
+	0,   // 41: farm.v1.Error.code:type_name -> farm.v1.Code
+	87,  // 42: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
+	21,  // 43: farm.v1.Work.set:type_name -> farm.v1.SetKey
+	88,  // 44: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
+	7,   // 45: farm.v1.Submit.work:type_name -> farm.v1.Work
+	9,   // 46: farm.v1.Submit.unique:type_name -> farm.v1.Unique
+	12,  // 47: farm.v1.SetQueue.rate:type_name -> farm.v1.Rate
+	12,  // 48: farm.v1.SetQueue.key_rate:type_name -> farm.v1.Rate
+	14,  // 49: farm.v1.QueueList.queues:type_name -> farm.v1.Queue
+	12,  // 50: farm.v1.Queue.rate:type_name -> farm.v1.Rate
+	12,  // 51: farm.v1.Queue.key_rate:type_name -> farm.v1.Rate
+	15,  // 52: farm.v1.Queue.busiest:type_name -> farm.v1.QueueKey
+	70,  // 53: farm.v1.SetKey.parts:type_name -> farm.v1.Manifest
+	69,  // 54: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
+	31,  // 55: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
+	89,  // 56: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
+	41,  // 57: farm.v1.Task.error:type_name -> farm.v1.TaskError
+	43,  // 58: farm.v1.Task.failed:type_name -> farm.v1.InputError
+	63,  // 59: farm.v1.Task.progress:type_name -> farm.v1.Progress
+	41,  // 60: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
+	43,  // 61: farm.v1.Outcome.failed:type_name -> farm.v1.InputError
+	41,  // 62: farm.v1.InputError.error:type_name -> farm.v1.TaskError
+	45,  // 63: farm.v1.FailureList.failures:type_name -> farm.v1.Failure
+	41,  // 64: farm.v1.Failure.error:type_name -> farm.v1.TaskError
+	40,  // 65: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
+	49,  // 66: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
+	52,  // 67: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
+	53,  // 68: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
+	69,  // 69: farm.v1.Namespace.stored:type_name -> farm.v1.Item
+	51,  // 70: farm.v1.History.versions:type_name -> farm.v1.Version
+	54,  // 71: farm.v1.JobList.jobs:type_name -> farm.v1.Job
+	57,  // 72: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
+	59,  // 73: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
+	58,  // 74: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
+	62,  // 75: farm.v1.Event.output:type_name -> farm.v1.Output
+	63,  // 76: farm.v1.Event.progress:type_name -> farm.v1.Progress
+	40,  // 77: farm.v1.Event.task:type_name -> farm.v1.Task
+	66,  // 78: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
+	68,  // 79: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
+	67,  // 80: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
+	67,  // 81: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
+	62,  // 82: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
+	63,  // 83: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
+	65,  // 84: farm.v1.FromWorker.resize:type_name -> farm.v1.Slots
+	67,  // 85: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
+	67,  // 86: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
+	1,   // 87: farm.v1.Complete.ending:type_name -> farm.v1.Ending
+	69,  // 88: farm.v1.Complete.put:type_name -> farm.v1.Item
+	42,  // 89: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
+	8,   // 90: farm.v1.Complete.submits:type_name -> farm.v1.Submit
+	70,  // 91: farm.v1.Item.parts:type_name -> farm.v1.Manifest
+	6,   // 92: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
+	6,   // 93: farm.v1.PartsKept.error:type_name -> farm.v1.Error
+	6,   // 94: farm.v1.PartsFound.error:type_name -> farm.v1.Error
+	78,  // 95: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
+	79,  // 96: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
+	80,  // 97: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
+	67,  // 98: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
+	67,  // 99: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
+	67,  // 100: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
+	67,  // 101: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
+	31,  // 102: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
+	81,  // 103: farm.v1.Assign.load:type_name -> farm.v1.Load
+	69,  // 104: farm.v1.Load.items:type_name -> farm.v1.Item
+	6,   // 105: farm.v1.JoinReply.error:type_name -> farm.v1.Error
+	2,   // 106: farm.v1.Farm.Do:input_type -> farm.v1.Calls
+	4,   // 107: farm.v1.Farm.One:input_type -> farm.v1.Call
+	60,  // 108: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
+	64,  // 109: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
+	71,  // 110: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
+	73,  // 111: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
+	75,  // 112: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
+	82,  // 113: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
+	83,  // 114: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
+	85,  // 115: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
+	84,  // 116: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
+	3,   // 117: farm.v1.Farm.Do:output_type -> farm.v1.Replies
+	5,   // 118: farm.v1.Farm.One:output_type -> farm.v1.Reply
+	61,  // 119: farm.v1.Farm.Watch:output_type -> farm.v1.Event
+	77,  // 120: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
+	72,  // 121: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
+	74,  // 122: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
+	76,  // 123: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
+	57,  // 124: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
+	86,  // 125: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
+	86,  // 126: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
+	86,  // 127: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
+	117, // [117:128] is the sub-list for method output_type
+	106, // [106:117] is the sub-list for method input_type
+	106, // [106:106] is the sub-list for extension type_name
+	106, // [106:106] is the sub-list for extension extendee
+	0,   // [0:106] is the sub-list for field type_name
 }
 
 func init() { file_farm_proto_init() }
@@ -7431,6 +7683,7 @@ func file_farm_proto_init() {
 		(*Call_Status)(nil),
 		(*Call_ListQueues)(nil),
 		(*Call_SetQueue)(nil),
+		(*Call_DrainWorker)(nil),
 	}
 	file_farm_proto_msgTypes[3].OneofWrappers = []any{
 		(*Reply_Task)(nil),
@@ -7444,15 +7697,16 @@ func file_farm_proto_init() {
 		(*Reply_Failures)(nil),
 		(*Reply_Status)(nil),
 		(*Reply_Queues)(nil),
+		(*Reply_Worker)(nil),
 	}
 	file_farm_proto_msgTypes[9].OneofWrappers = []any{}
-	file_farm_proto_msgTypes[58].OneofWrappers = []any{
+	file_farm_proto_msgTypes[59].OneofWrappers = []any{
 		(*Event_State)(nil),
 		(*Event_Output)(nil),
 		(*Event_Progress)(nil),
 		(*Event_Task)(nil),
 	}
-	file_farm_proto_msgTypes[74].OneofWrappers = []any{
+	file_farm_proto_msgTypes[76].OneofWrappers = []any{
 		(*Instruction_Welcome)(nil),
 		(*Instruction_Assign)(nil),
 		(*Instruction_Settled)(nil),
@@ -7467,7 +7721,7 @@ func file_farm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_farm_proto_rawDesc), len(file_farm_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   86,
+			NumMessages:   88,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

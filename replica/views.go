@@ -6,20 +6,23 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"farm/api"
+	"farm/replica/roster"
 	"farm/scheduler"
 )
 
 // taskView is a task as clients see it.
 func taskView(t *scheduler.Task) *api.Task {
 	v := &api.Task{Id: t.ID, Namespace: t.Namespace, Job: t.Job, State: t.State.String(), Attempt: t.Attempt, Worker: t.Worker,
-		Submitted: t.Submitted, Started: t.Started, Finished: t.Finished, Causes: t.Causes, Order: t.Order}
+		Submitted: t.Submitted, Started: t.Started, Finished: t.Finished, Causes: t.Causes, Order: t.Order, Parent: t.Parent}
 	showOptions(v, t)
 	var o api.Outcome
 	if err := proto.Unmarshal(t.Outcome, &o); err != nil {
 		v.Error = &api.TaskError{Kind: "internal", Message: "the stored outcome cannot be read"}
 		return v
 	}
-	v.Value, v.Type, v.Results, v.Failed = o.Value, o.Type, o.Results, o.Failed
+	if t.State != scheduler.Failed || len(o.Failed) > 0 { // what it would have given, had Step not refused it, is nobody's
+		v.Value, v.Type, v.Results, v.Failed = o.Value, o.Type, o.Results, o.Failed
+	}
 	v.Stdout, v.Stderr, v.StdoutCut, v.StderrCut = o.Stdout, o.Stderr, o.StdoutCut, o.StderrCut
 	v.Error = o.Error
 	if v.Error == nil {
@@ -42,7 +45,8 @@ func impliedError(t *scheduler.Task) *api.TaskError {
 	case t.Losses > scheduler.MaxLosses:
 		return &api.TaskError{Kind: "lost", Message: last}
 	}
-	switch code, detail := t.Refusal(); code {
+	code, detail := t.Refusal()
+	switch code {
 	case scheduler.Conflict:
 		return &api.TaskError{Kind: "conflict", Message: detail}
 	case scheduler.Limit:
@@ -55,10 +59,21 @@ func impliedError(t *scheduler.Task) *api.TaskError {
 	return &api.TaskError{Kind: "internal", Message: last}
 }
 
+func workerView(w *scheduler.Worker, a roster.Attachment) *api.WorkerInfo {
+	state := "away"
+	switch {
+	case w.Drain:
+		state = "draining"
+	case a.Up:
+		state = "ready"
+	}
+	return &api.WorkerInfo{Id: w.ID, Node: w.Node, Slots: w.Slots, Busy: uint32(w.Busy()), State: state, Assigned: uint32(w.Assigned()), Isolation: a.Isolation, Has: w.Has}
+}
+
 func jobView(j *scheduler.Job) *api.Job {
 	v := &api.Job{Id: j.ID, Total: j.Total, Succeeded: j.Succeeded, Failed: j.Failed, Folds: j.Folds, Folded: j.Folded,
 		FoldFailed: j.FoldFailed, LastFold: j.LastFold, FirstError: j.FirstError, Created: j.Created, Finished: j.Finished,
-		Inputs: j.Inputs, Done: j.Done, Retries: j.Round}
+		Inputs: j.Inputs, Done: j.Done, Retries: j.Round, Spawned: j.Spawned}
 	switch {
 	case j.Finished != 0 && j.Cancelled:
 		v.State = "cancelled"

@@ -32,11 +32,16 @@ const (
 	cmdCompleteIn = 15 // Complete with items in parts
 	cmdSubmitWith = 16 // Submit with options
 	cmdWorkerWith = 17 // WorkerUp with what the worker has
+	cmdSetQueue   = 20
 	cmdRetry      = 25
 	cmdDiscard    = 26
-	cmdCounted    = 37 // a number of inputs, then the Submit or Complete it belongs to
-	cmdReplace    = 38
-	cmdNewest     = cmdReplace
+	cmdCompleteTo = 30 // Complete that puts the task off
+	cmdSlots      = 31
+
+	cmdCompleteSubmits = 35 // Complete with submissions
+	cmdCounted         = 37 // a number of inputs, then the Submit or Complete it belongs to
+	cmdReplace         = 38
+	cmdNewest          = cmdReplace
 )
 
 // Submit asks for a task. The client makes ID, so a repeat is recognised: the
@@ -68,7 +73,14 @@ const (
 	Failure          // the task's own failure; tried again while Retries are left
 	Permanent        // a failure that another try cannot change, such as source that does not compile
 	Stopped          // stopped because a cancel was asked for
+
+	// Snoozed says that the code asked for the task to be put off for a while. The
+	// attempt counts for nothing. Only of tasks without a namespace, whose order
+	// would have to wait with them.
+	Snoozed Status = 30
 )
+
+func (s Status) known() bool { return s >= Success && s <= Stopped || s == Snoozed }
 
 // Complete reports the end of an attempt. It is applied only if it comes from
 // the attempt the state knows: same task, attempt, worker, incarnation, and for
@@ -85,7 +97,9 @@ type Complete struct {
 	Cause       string // why it failed, short, kept with the task
 	Change      Change // of the namespace's items; only with Success
 	Outcome     []byte
-	Took        int64 // nanoseconds the attempt ran
+	Took        int64     // nanoseconds the attempt ran
+	Wait        int64     // nanoseconds until the task may be placed again; only with Snoozed
+	Submits     []*Submit // tasks that the attempt asks for, see submits.go; only with Success
 	// Done is how many inputs of its job got a result. An attempt that failed may
 	// have some: they count, and are folded, when the failure is the task's last.
 	Done uint64
@@ -129,6 +143,21 @@ type WorkerLost struct {
 	Guess       bool
 	Began       []Attempt
 	Cause       string
+}
+
+// WorkerSlots says that a worker has another number of slots from now on, such
+// as one whose code does not come back from an attempt that has ended. With 0 it
+// is given nothing.
+type WorkerSlots struct {
+	Worker      string
+	Incarnation uint64
+	Slots       uint32
+}
+
+// AppendTo implements Command.
+func (c *WorkerSlots) AppendTo(b []byte) []byte {
+	b = wire.AppendUint(wire.AppendString(append(b, cmdSlots), c.Worker), c.Incarnation)
+	return wire.AppendUint(b, uint64(c.Slots))
 }
 
 // WorkerIdle asks a worker to be given nothing new (Drain) or to be used again.
@@ -210,11 +239,18 @@ func (c *Cancel) AppendTo(b []byte) []byte { return wire.AppendString(append(b, 
 
 // AppendTo implements Command.
 func (c *Complete) AppendTo(b []byte) []byte {
-	inParts := c.Change.InParts()
 	b = appendCount(b, c.Done)
-	if inParts {
+	submits := len(c.Submits) > 0
+	inParts := submits || c.Change.InParts()
+	putOff := c.Status == Snoozed && c.Change.Empty() && !submits
+	switch {
+	case putOff:
+		b = append(b, cmdCompleteTo)
+	case submits:
+		b = append(b, cmdCompleteSubmits)
+	case inParts:
 		b = append(b, cmdCompleteIn)
-	} else {
+	default:
 		b = append(b, cmdComplete)
 	}
 	b = wire.AppendString(b, c.Task)
@@ -230,7 +266,14 @@ func (c *Complete) AppendTo(b []byte) []byte {
 		b = c.Change.appendParts(b)
 	}
 	b = wire.AppendBytes(b, c.Outcome)
-	return wire.AppendInt(b, c.Took)
+	b = wire.AppendInt(b, c.Took)
+	if putOff {
+		b = wire.AppendInt(b, c.Wait)
+	}
+	if submits {
+		b = appendSubmits(b, c.Submits)
+	}
+	return b
 }
 
 // AppendTo implements Command.
@@ -326,13 +369,22 @@ func decodeCommand(r *wire.Reader, t byte) (Command, error) {
 		c = x
 	case cmdCancel:
 		c = &Cancel{ID: r.String()}
-	case cmdComplete, cmdCompleteIn:
+	case cmdComplete, cmdCompleteIn, cmdCompleteTo, cmdCompleteSubmits:
 		x := &Complete{Task: r.String(), Attempt: uint32(r.Uint()), Worker: r.String(), Incarnation: r.Uint(), Epoch: r.Uint(), Base: r.Uint(),
 			Status: Status(r.Byte()), Cause: r.String(), Change: readChange(r)}
-		if t == cmdCompleteIn {
+		if t == cmdCompleteIn || t == cmdCompleteSubmits {
 			x.Change.readParts(r)
 		}
 		x.Outcome, x.Took = r.Bytes(), r.Int()
+		if t == cmdCompleteTo {
+			x.Wait = r.Int()
+		}
+		if t == cmdCompleteSubmits {
+			var err error
+			if x.Submits, err = readSubmits(r); err != nil {
+				return nil, err
+			}
+		}
 		c = x
 	case cmdReturn:
 		x := &Return{Worker: r.String(), Incarnation: r.Uint(), Lacking: r.Bool()}
@@ -357,6 +409,8 @@ func decodeCommand(r *wire.Reader, t byte) (Command, error) {
 		}
 		x.Cause = r.String()
 		c = x
+	case cmdSlots:
+		c = &WorkerSlots{Worker: r.String(), Incarnation: r.Uint(), Slots: uint32(r.Uint())}
 	case cmdWorkerIdle:
 		c = &WorkerIdle{Worker: r.String(), Drain: r.Bool()}
 	case cmdOpenJob:
@@ -371,6 +425,8 @@ func decodeCommand(r *wire.Reader, t byte) (Command, error) {
 		c = &Upload{Owner: r.String(), Hash: part.Hash(r.Fixed(part.HashBytes)), Bytes: r.Bytes()}
 	case cmdFound:
 		c = &Found{Cluster: r.String()}
+	case cmdSetQueue:
+		c = readSetQueue(r)
 	case cmdRetry:
 		c = &Retry{ID: r.String(), Request: r.String()}
 	case cmdDiscard:

@@ -172,7 +172,7 @@ func (g *traffic) command() Command {
 	if len(g.s.workers) == 0 && !g.one(4) {
 		return g.workerUp()
 	}
-	switch k := g.rnd.IntN(50); {
+	switch k := g.rnd.IntN(54); {
 	case k < 14:
 		return g.submit()
 	case k < 28:
@@ -185,6 +185,8 @@ func (g *traffic) command() Command {
 		return g.workerUp()
 	case k < 35:
 		return g.lost()
+	case k < 36 && g.one(3):
+		return g.slots()
 	case k < 36:
 		return &WorkerIdle{Worker: g.worker(), Drain: g.one(3)}
 	case k < 39:
@@ -194,6 +196,9 @@ func (g *traffic) command() Command {
 	}
 	if !g.one(3) {
 		return g.upload()
+	}
+	if g.one(2) {
+		return g.setQueue()
 	}
 	if g.one(4) {
 		return &Found{Cluster: fmt.Sprint("c", g.ids)}
@@ -223,8 +228,14 @@ func (g *traffic) submit() Command {
 	if g.one(3) {
 		c.Options = &Options{Timing: g.timing(), Needs: g.things("handler:h", "label:a=1", "label:b=1")}
 	}
+	if g.one(2) {
+		g.queueing(c)
+	}
 	if c.Namespace != "" && g.one(4) {
-		c.Kind = Patch
+		c.Kind, c.Options = Patch, nil
+		if g.one(4) {
+			c.Options = &Options{Unique: g.unique()}
+		}
 		x := g.change()
 		if g.one(3) {
 			x.Require = []Item{{Key: "a", Value: [][]byte{nil, {}, {1}}[g.rnd.IntN(3)]}}
@@ -308,9 +319,46 @@ func (g *traffic) complete() Command {
 		c.Status = Stopped
 	case 4:
 		g.spoil(c)
+	case 5:
+		c.Status, c.Wait = Snoozed, int64(g.rnd.IntN(int(2*second)))
+		c.Change = Change{}
+	}
+	for range g.rnd.IntN(8) - 4 {
+		c.Submits = append(c.Submits, g.child(t, len(c.Submits)+1))
 	}
 	if j := g.s.jobs[t.Job]; j != nil && j.counted() && g.one(2) {
 		c.Done = 1
+	}
+	return c
+}
+
+// child is a task that a task submits: its n-th, or one that others submit too. At
+// times one that is refused.
+func (g *traffic) child(t *Task, n int) *Submit {
+	c := &Submit{ID: fmt.Sprintf("%s/%d", t.ID, n), Kind: Run, Retries: g.rnd.Uint32N(2), Body: []byte("body")}
+	if root, rest, _ := strings.Cut(c.ID, "/"); len(rest) > MaxDerived {
+		c.ID = fmt.Sprintf("%s/h%d", root, g.rnd.Uint64())
+	}
+	if g.one(3) {
+		c.ID = fmt.Sprint("named", g.rnd.IntN(6))
+	}
+	if g.one(3) {
+		c.Namespace = fmt.Sprint("n", g.rnd.IntN(3))
+	}
+	if g.one(4) {
+		c.Options = &Options{Needs: g.things("handler:h", "label:a=1", "label:b=1")}
+	}
+	switch g.rnd.IntN(30) {
+	case 0, 1, 2:
+		c.Delay = int64(g.rnd.IntN(int(3 * second)))
+	case 3, 4, 5, 6:
+		c.Job = t.Job
+	case 7:
+		c.Job = fmt.Sprint("j", g.jobs)
+	case 8:
+		c.Kind = Drop
+	case 9:
+		c.ID = t.ID + "/"
 	}
 	return c
 }
@@ -356,6 +404,14 @@ func (g *traffic) has() []string {
 		return g.things("handler:h", "label:a=1", "label:b=1")
 	}
 	return g.things("label:a=1", "label:b=1")
+}
+
+func (g *traffic) slots() Command {
+	c := &WorkerSlots{Worker: g.worker(), Incarnation: uint64(g.rnd.IntN(3)), Slots: g.rnd.Uint32N(4)}
+	if w := g.s.Worker(c.Worker); w != nil && !g.one(5) {
+		c.Incarnation = w.Incarnation
+	}
+	return c
 }
 
 func (g *traffic) lost() Command {

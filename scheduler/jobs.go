@@ -101,7 +101,7 @@ func failedKey(job string, order uint64) string {
 // countInputs counts what the end of a task gives a job that counts its inputs, and
 // notes it when it is not all.
 func (s *State) countInputs(j *Job, t *Task, owed bool) {
-	if t.FoldOf == "" {
+	if t.FoldOf == "" && t.Parent == "" { // those that tasks submit are not inputs of the job
 		j.Done += t.done
 	}
 	if t.State != Succeeded || owed {
@@ -232,7 +232,7 @@ func (s *State) replaceAllowed(c *Replace, t *Task) Result {
 		return refuse(Limit, "%d tasks are waiting or running, the limit is %d", len(s.tasks), MaxLive)
 	}
 	if t.Options != nil {
-		if r := s.needsAllowed(t.Options); r.Code != OK {
+		if r := s.placesAllowed(t.Options); r.Code != OK {
 			return r
 		}
 	}
@@ -266,16 +266,20 @@ func (s *State) admitReplacement(j *Job, t *Task, it *Replacement) {
 	if s.Task(it.ID) != nil {
 		return
 	}
-	if t.FoldOf == "" {
-		j.Total++
-	} else {
+	switch {
+	case t.FoldOf != "":
 		j.Folds++
+	case t.Parent != "":
+		j.Spawned++
+		fallthrough
+	default:
+		j.Total++
 	}
 	n := &Task{ID: it.ID, Namespace: t.Namespace, Job: j.ID, FoldOf: t.FoldOf, Kind: t.Kind, Body: slices.Clone(it.Body),
-		Timeout: t.Timeout, Retries: t.Retries, Priority: t.Priority, inQueue: -1}
+		Timeout: t.Timeout, Retries: t.Retries, Priority: t.Priority, Parent: t.Parent, Depth: t.Depth, inQueue: -1}
 	if t.Options != nil {
 		n.Options = t.Options.clone()
-		n.Options.request = ""
+		n.Options.request, n.Options.Unique = "", nil // they are of the one task
 		s.noteEnded(n)
 		s.renewDeadline(n)
 	}
@@ -295,6 +299,9 @@ func (s *State) retire(j *Job, t *Task) {
 	default:
 		j.Failed--
 		j.Total--
+		if t.Parent != "" {
+			j.Spawned--
+		}
 	}
 	if owed {
 		s.fold(j, t)

@@ -119,12 +119,13 @@ func (s *State) hold(n *Namespace, w *Worker) {
 }
 
 // extend gives the holder more of a namespace's tasks, up to its run-ahead and
-// not past one that Step itself carries out, or that the holder does not fit.
+// not past one that Step itself carries out, that the holder does not fit, or
+// that is limited.
 func (s *State) extend(n *Namespace) {
 	w := s.worker(n.Worker)
 	for n.running < len(n.tasks) && n.running <= w.ahead() && n.tasks[n.running].Kind == Run {
 		t := n.tasks[n.running]
-		if n.running > 0 && (w.Drain || !t.line.lane.class.pool.has(w)) {
+		if n.running > 0 && (w.Drain || !t.line.free() || !t.line.lane.class.pool.has(w)) {
 			return
 		}
 		n.running++
@@ -144,6 +145,7 @@ func (s *State) assign(t *Task, w *Worker) {
 	}
 	w.tasks[t.ID] = t
 	s.running++
+	s.begin(t)
 	s.touch(t)
 	s.emit(Effect{Kind: Assigned, Task: t, Worker: w.ID, Incarnation: w.Incarnation, Attempt: t.Attempt})
 }
@@ -203,6 +205,20 @@ func (s *State) workerIdle(c *WorkerIdle) Result {
 		return refuse(NotFound, "there is no worker %s", c.Worker)
 	}
 	w.Drain = c.Drain
+	s.gained(w)
+	s.touchWorker(w)
+	return Result{Code: OK}
+}
+
+func (s *State) workerSlots(c *WorkerSlots) Result {
+	w := s.worker(c.Worker)
+	switch {
+	case w == nil || w.Incarnation != c.Incarnation:
+		return refuse(Stale, "incarnation %d of worker %s is not the current one", c.Incarnation, c.Worker)
+	case c.Slots > MaxSlots:
+		return refuse(Invalid, "a worker's slots are out of range")
+	}
+	w.Slots = c.Slots
 	s.gained(w)
 	s.touchWorker(w)
 	return Result{Code: OK}

@@ -57,6 +57,7 @@ const (
 	MaxFinished       = 1_000_000 // finished tasks retained, the newest
 	MaxFinishedBytes  = 4 << 30   // bytes of them
 	Retention         = 7 * 24 * 3600 * second
+	maxDelay          = 366 * 24 * 3600 * second // of a task, before it may be placed
 	second            = int64(1e9)
 )
 
@@ -122,6 +123,7 @@ type Job struct {
 	Sealed     bool
 	Cancelled  bool
 	Total      uint64 // tasks submitted to it
+	Spawned    uint64 // of them, by its own tasks or by others
 	Succeeded  uint64
 	Failed     uint64 // failed or cancelled
 	Folds      uint64 // fold tasks made
@@ -167,7 +169,14 @@ type State struct {
 	namespaces map[string]*Namespace
 	workers    []*Worker // by ID
 	jobs       map[string]*Job
-	lines      map[laneKey]*line
+	queues     []*queue // by name
+	keys       int      // in all of them
+	idle       heap[*key]
+	timers     heap[*gate] // that open by themselves and have something waiting
+	uniques    int         // unique keys held
+	lapse      int64       // when the next may be let go for its time, 0: none
+	lanes      map[laneKey]*lane
+	lines      map[lineKey]*line
 	plain      *line             // of tasks without options
 	classes    map[string]*class // by needsKey
 	classList  []*class          // the same, in the order they were made
@@ -194,6 +203,9 @@ type State struct {
 	dirtySpace []*Namespace
 	dirtyWork  []*Worker
 	dirtyJobs  []*Job
+
+	dirtyQueues []*queue
+	dirtyKeys   []*key
 }
 
 // Load builds the state from its records. Errors: *VersionError, or
@@ -220,6 +232,8 @@ func Load(rec Records) (*State, error) {
 			return nil, fmt.Errorf("record \"m\": %w", err)
 		}
 	}
+	each("Q/", s.loadQueue)
+	each("K/", s.loadKey)
 	each("w/", s.loadWorker)
 	s.regroup()
 	each("n/", s.loadNamespace)
@@ -240,6 +254,10 @@ func Load(rec Records) (*State, error) {
 		if err := s.loadTask(t); err != nil {
 			return nil, fmt.Errorf("record %q: %w", "q/"+t.ID, err)
 		}
+	}
+	s.loadGates()
+	if err := s.loadUniques(); err != nil {
+		return nil, fmt.Errorf("record \"U\": %w", err)
 	}
 	return s, nil
 }
@@ -325,12 +343,15 @@ func (s *State) loadJob(b []byte) error {
 func decodeJob(b []byte) (*Job, error) {
 	r := wire.NewReader(b)
 	v := r.Byte()
-	if v != recordVersion && v != countedVersion {
-		return nil, &VersionError{"job record", v, countedVersion}
+	if v != recordVersion && v != countedVersion && v != spawnedVersion && v != bothVersion {
+		return nil, &VersionError{"job record", v, bothVersion}
 	}
 	j := &Job{ID: r.String(), Body: r.Bytes(), Fold: r.String(), Sealed: r.Bool(), Cancelled: r.Bool(), Total: r.Uint(), Succeeded: r.Uint(),
 		Failed: r.Uint(), Folds: r.Uint(), Folded: r.Uint(), FoldFailed: r.Uint(), LastFold: r.String(), FirstError: r.String(), Created: r.Int(), Finished: r.Int()}
-	if v == countedVersion {
+	if v == spawnedVersion || v == bothVersion {
+		j.Spawned = r.Uint()
+	}
+	if v == countedVersion || v == bothVersion {
 		j.Inputs, j.Done, j.Round, j.Mark = r.Uint(), r.Uint(), r.Uint(), r.Uint()
 	}
 	return j, r.Done()
@@ -339,16 +360,28 @@ func decodeJob(b []byte) (*Job, error) {
 // countedVersion is the format of the record of a job whose inputs are counted.
 const countedVersion = 2
 
+// bothVersion is the format of the record of one that tasks have added to as well.
+const bothVersion = 5
+
 // counted tells whether the job's inputs are counted, and with them what of it
 // failed is kept for a retry.
 func (j *Job) counted() bool { return j.Inputs > 0 }
 
-func (j *Job) append(b []byte) []byte {
-	if j.counted() {
-		b = append(b, countedVersion)
-	} else {
-		b = append(b, recordVersion)
+// format is that of the job's record.
+func (j *Job) format() byte {
+	switch {
+	case j.counted() && j.Spawned > 0:
+		return bothVersion
+	case j.counted():
+		return countedVersion
+	case j.Spawned > 0:
+		return spawnedVersion
 	}
+	return recordVersion
+}
+
+func (j *Job) append(b []byte) []byte {
+	b = append(b, j.format())
 	b = wire.AppendString(b, j.ID)
 	b = wire.AppendBytes(b, j.Body)
 	b = wire.AppendString(b, j.Fold)
@@ -361,6 +394,9 @@ func (j *Job) append(b []byte) []byte {
 	b = wire.AppendString(b, j.FirstError)
 	b = wire.AppendInt(b, j.Created)
 	b = wire.AppendInt(b, j.Finished)
+	if j.Spawned > 0 {
+		b = wire.AppendUint(b, j.Spawned)
+	}
 	if j.counted() {
 		for _, v := range [...]uint64{j.Inputs, j.Done, j.Round, j.Mark} {
 			b = wire.AppendUint(b, v)
@@ -380,6 +416,10 @@ func (s *State) loadTask(t *Task) error {
 		}
 		w.tasks[t.ID] = t
 		s.running++
+		t.line.lane.queue.gate.running++
+		if k := t.line.key; k != nil {
+			k.gate.running++
+		}
 		if t.Namespace == "" {
 			w.load++
 		}
@@ -468,13 +508,14 @@ func (s *State) Settle() {
 			j.stored = true
 		}
 	}
+	s.settleQueues()
 	s.dirtyTasks, s.dirtySpace, s.dirtyWork, s.dirtyJobs = s.dirtyTasks[:0], s.dirtySpace[:0], s.dirtyWork[:0], s.dirtyJobs[:0]
 	s.rec.Put("m", wire.AppendString(s.counters.append(nil), s.cluster))
 }
 
 // Unsettled is the number of objects the next Settle writes.
 func (s *State) Unsettled() int {
-	return len(s.dirtyTasks) + len(s.dirtySpace) + len(s.dirtyWork) + len(s.dirtyJobs)
+	return len(s.dirtyTasks) + len(s.dirtySpace) + len(s.dirtyWork) + len(s.dirtyJobs) + len(s.dirtyQueues) + len(s.dirtyKeys)
 }
 
 func (s *State) touch(t *Task) {

@@ -23,14 +23,21 @@ var rewrite = flag.Bool("rewrite", false, "write the transcripts as the state ma
 //	up WORKER [inc=N] [slots=N] [has=THING,THING]   a worker, or a new incarnation
 //	lost WORKER [inc=N] [began=ID,ID] [guess]
 //	drain WORKER / undrain WORKER
+//	slots WORKER [inc=N] [slots=N]
+//	queue Q [pause|resume] [conc=N] [rate=N/SECONDS] [burst=N] [keyconc=N] [keyrate=N/SECONDS] [keyburst=N]
+//	queues                              all of them
+//	next                                the next deadline
+//	why ID ...                          what tasks wait for
 //	upload PART,PART [owner=W]          parts, each of the bytes of its name
 //	submit ID [ns=N] [patch|drop] [put=K:V,K:V] [parts=K:PART+PART,K:PART] [del=K] [require=K:V,K] [when=VERSION]
-//	       [job=J] [retries=N] [inputs=N] [prio=N] [delay=SECONDS] [body=BYTES] [restore=VERSION] [fork=NS] [needs=THING,THING]
+//	       [job=J] [retries=N] [inputs=N] [prio=N] [delay=SECONDS] [body=BYTES] [restore=VERSION] [fork=NS] [needs=THING,THING] [queue=Q] [key=K] [unique=KEY,queued|running|SECONDS]
 //	complete ID [attempt=N] [worker=W] [inc=N] [epoch=N] [base=N] [took=MILLISECONDS]
-//	       [put=K:V] [parts=K:PART+PART] [del=K] [fail=CAUSE] [wrong=CAUSE] [stopped] [out=BYTES]
+//	       [put=K:V] [parts=K:PART+PART] [del=K] [fail=CAUSE] [wrong=CAUSE] [stopped] [snooze=SECONDS] [out=BYTES]
+//	       [submits=ID@JOB:NS,ID] [kind=N]  tasks that it submits; an ID that begins with '/' goes
+//	       behind that of the task
 //	       what is not given is as the state has it: a report of the current attempt
 //	return WORKER ID[/ATTEMPT] ...
-//	cancel ID
+//	cancel ID, retry ID
 //	open JOB [fold=N], seal JOB [total=N], stop JOB
 //	replace JOB task=ID by=ID,... [round=N] [more]
 //	tick
@@ -178,6 +185,15 @@ func (p *player) do() (out []string) {
 		return out
 	case "parts":
 		return p.parts()
+	case "queues":
+		return p.queues()
+	case "next":
+		return []string{fmt.Sprint(float64(p.s.NextDeadline()) / float64(second))}
+	case "why":
+		for _, id := range p.f.words[1:] {
+			out = append(out, id+": "+p.s.WaitsFor(p.s.Task(id)))
+		}
+		return out
 	case "upload":
 		for _, text := range strings.Split(p.f.words[1], ",") {
 			r := p.s.Step(&Upload{Owner: p.f.text("owner", ""), Hash: part.HashOf([]byte(text)), Bytes: []byte(text)})
@@ -214,6 +230,8 @@ func (p *player) command() Command {
 		return &WorkerLost{Worker: name, Incarnation: inc, Began: f.attempts("began"), Guess: f.has("guess"), Cause: "no heartbeat"}
 	case "drain", "undrain":
 		return &WorkerIdle{Worker: name, Drain: f.words[0] == "drain"}
+	case "slots":
+		return &WorkerSlots{Worker: name, Incarnation: inc, Slots: uint32(f.number("slots", 0))}
 	case "submit":
 		return p.submit(name)
 	case "complete":
@@ -230,6 +248,10 @@ func (p *player) command() Command {
 		return &CancelJob{ID: name}
 	case "replace":
 		return p.replace(name)
+	case "queue":
+		return p.setQueue(name)
+	case "retry":
+		return &Retry{ID: name}
 	case "tick":
 		return &Tick{}
 	}
@@ -275,7 +297,7 @@ func (p *player) submit(id string) Command {
 	f := p.f
 	c := &Submit{ID: id, Namespace: f.text("ns", ""), Job: f.text("job", ""), Kind: Run, Retries: uint32(f.number("retries", 0)),
 		Inputs: uint64(f.number("inputs", 0)), Priority: int32(f.number("prio", 0)), Delay: f.number("delay", 0) * second, Body: make([]byte, f.number("body", 0)),
-		Options: &Options{Needs: f.list("needs")}}
+		Options: &Options{Needs: f.list("needs"), Queue: f.text("queue", ""), Key: f.text("key", ""), Unique: f.unique()}}
 	switch {
 	case f.has("patch"):
 		x := p.change()
@@ -315,6 +337,16 @@ func (p *player) complete(id string) Command {
 		c.Status, c.Cause = Permanent, f.text("wrong", "")
 	case f.has("stopped"):
 		c.Status = Stopped
+	case f.text("snooze", "") != "":
+		c.Status, c.Wait = Snoozed, f.number("snooze", 0)*second
+	}
+	for _, w := range f.list("submits") {
+		child, ns, _ := strings.Cut(w, ":")
+		child, job, _ := strings.Cut(child, "@")
+		if strings.HasPrefix(child, "/") {
+			child = id + child
+		}
+		c.Submits = append(c.Submits, &Submit{ID: child, Namespace: ns, Job: job, Kind: Kind(f.number("kind", int64(Run)))})
 	}
 	return c
 }
@@ -357,6 +389,9 @@ func (p *player) show(name string) string {
 		}
 		if t.Cancelling {
 			text += ", being cancelled"
+		}
+		if t.Parent != "" {
+			text += fmt.Sprintf(", of %s, depth %d", t.Parent, t.Depth)
 		}
 		return text
 	}

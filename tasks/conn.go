@@ -181,6 +181,52 @@ func (c *conn) do(ctx context.Context, msg *api.Call, long bool) (*api.Reply, er
 	}
 }
 
+// doAll makes many short calls at once and waits for all answers; each is called
+// for those that are no errors, by any goroutine. The error is that of the first
+// call that has one, and its number.
+func (c *conn) doAll(ctx context.Context, calls []*api.Call, each func(i int, r *api.Reply)) error {
+	var mu sync.Mutex
+	var left sync.WaitGroup
+	failed := make([]error, len(calls))
+	started := make([]*call, 0, len(calls))
+	for i, msg := range calls {
+		left.Add(1)
+		cl, err := c.start(ctx, msg, false, func(r *api.Reply, err error) {
+			defer left.Done()
+			mu.Lock()
+			defer mu.Unlock()
+			if failed[i] = err; err == nil {
+				each(i, r)
+			}
+		})
+		if err != nil {
+			failed[i] = err
+			left.Done()
+			break
+		}
+		started = append(started, cl)
+	}
+	ended := make(chan struct{})
+	go func() { left.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		for i, cl := range started {
+			if c.abandon(cl) {
+				failed[i] = contextError(ctx)
+				left.Done()
+			}
+		}
+		<-ended
+	}
+	for i, err := range failed {
+		if err != nil {
+			return fmt.Errorf("%d of %d: %w", i, len(calls), err)
+		}
+	}
+	return nil
+}
+
 // start queues a call. done is called once with its end, on a goroutine of the
 // connection, and must not block. It waits only for room among what is pending.
 func (c *conn) start(ctx context.Context, msg *api.Call, long bool, done func(*api.Reply, error)) (*call, error) {

@@ -69,6 +69,8 @@ type Map struct {
 	Timeout  time.Duration
 	Retries  int
 	Priority int
+	// Queue and Key of the tasks, as in Task.
+	Queue, Key string
 	// Labels that workers must have to be given the tasks.
 	Labels map[string]string
 }
@@ -502,7 +504,7 @@ func (m *mapper) newChunk() *chunk {
 func (m *mapper) task() *Task {
 	return &Task{
 		ID: chunkID(m.ID, m.first), Job: m.ID, First: m.first, Call: m.spec.Call, Inputs: m.part, Args: m.spec.Args,
-		Timeout: m.spec.Timeout, Retries: m.spec.Retries, Priority: m.spec.Priority, Labels: m.spec.Labels,
+		Timeout: m.spec.Timeout, Retries: m.spec.Retries, Priority: m.spec.Priority, Labels: m.spec.Labels, Queue: m.spec.Queue, Key: m.spec.Key,
 	}
 }
 

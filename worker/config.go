@@ -1,34 +1,13 @@
 package worker
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
 	"time"
 
-	"farm/api"
 	"farm/namespace"
-)
-
-// Stream is one conversation with the leader. Send and Recv are called from
-// one goroutine each. After an error of either, or when the context given to
-// the Dialer ends, both must return soon.
-type Stream interface {
-	Send(*api.FromWorker) error
-	Recv() (*api.ToWorker, error)
-	CloseSend() error
-}
-
-// Dialer opens a stream to the node that leads. It is called again after each
-// break, with a growing delay. The stream lives no longer than ctx.
-type Dialer func(ctx context.Context) (Stream, error)
-
-// Delays between attempts to reach the leader.
-const (
-	dialDelayMin = 50 * time.Millisecond
-	dialDelayMax = time.Second
 )
 
 // Defaults of Limits.

@@ -6,8 +6,12 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"farm/api"
+	"farm/internal/attach"
 	"farm/internal/part"
+	"farm/namespace"
 )
 
 // Limits of a report. The scheduler has the same or larger ones: a report over
@@ -141,7 +145,7 @@ func fillPart(o *api.Outcome, a *answer) {
 		n += len(x.message)
 		o.Failed = append(o.Failed, &api.InputError{Index: uint32(x.index), Error: &api.TaskError{Kind: kindCall, Message: x.message}})
 	}
-	if n+outcomeSize(o) > maxOutcome {
+	if n+attach.OutcomeSize(o) > maxOutcome {
 		o.Results, o.Failed = nil, nil
 	}
 }
@@ -161,6 +165,8 @@ func (w *Worker) failureOf(a *attempt, e ending) *failure {
 	switch {
 	case a.work == nil:
 		return &failure{kind: kindInternal, message: "the task's body cannot be read", permanent: true}
+	case a.work.Handler != "": // not to be passed over in silence
+		return &failure{kind: kindInternal, message: "this worker runs cells, not the handler " + a.work.Handler, permanent: true}
 	case succeededThere(e):
 		return nil
 	case e.reason == stopped:
@@ -181,9 +187,12 @@ func (w *Worker) failureOf(a *attempt, e ending) *failure {
 func fill(r *api.Complete, a *answer, maxChange int64) *failure {
 	o := r.Outcome
 	o.Value, o.Type, o.Results = a.value, a.typ, a.results
-	if n := outcomeSize(o); n > maxOutcome {
+	if n := attach.OutcomeSize(o); n > maxOutcome {
 		o.Value, o.Type, o.Results = nil, "", nil
 		return &failure{kind: kindLimit, message: fmt.Sprintf("result and output: %d bytes is over the limit of %d", n, maxOutcome)}
+	}
+	if f := fillSubmits(r, a.submits); f != nil {
+		return f
 	}
 	n := 0
 	for _, k := range slices.Sorted(maps.Keys(a.change.put)) {
@@ -193,8 +202,33 @@ func fill(r *api.Complete, a *answer, maxChange int64) *failure {
 	}
 	r.Delete = a.change.del
 	if int64(n) > maxChange {
-		r.Put, r.Delete = nil, nil
+		r.Put, r.Delete, r.Submits = nil, nil, nil
 		return &failure{kind: kindLimit, message: fmt.Sprintf("change of the namespace: %d bytes is over the limit of %d", n, maxChange)}
+	}
+	return nil
+}
+
+// maxSubmits is the bytes of what an attempt submits, encoded. A child that keeps to
+// the limits of package namespace stays below it.
+const maxSubmits = namespace.MaxSubmissionBytes + namespace.MaxSubmissions*256
+
+// fillSubmits puts what a successful attempt submits into its report. The child is not
+// trusted to have kept to the limits.
+func fillSubmits(r *api.Complete, submits [][]byte) *failure {
+	size := 0
+	for _, b := range submits {
+		size += len(b)
+	}
+	if len(submits) > namespace.MaxSubmissions || size > maxSubmits {
+		return &failure{kind: kindLimit, message: fmt.Sprintf("%d submissions of %d bytes are over the limit of %d of %d", len(submits), size, namespace.MaxSubmissions, maxSubmits)}
+	}
+	for _, b := range submits {
+		s := &api.Submit{}
+		if err := proto.Unmarshal(b, s); err != nil || s.Work == nil {
+			r.Submits = nil
+			return &failure{kind: kindInternal, message: "a submission cannot be read"}
+		}
+		r.Submits = append(r.Submits, s)
 	}
 	return nil
 }
@@ -213,7 +247,7 @@ func (w *Worker) report(c *child, a *attempt, r *api.Complete, e ending) {
 	}
 	if s == nil {
 		r.Put, r.Delete = nil, nil
-		w.out.report(r)
+		w.out.Report(r)
 		return
 	}
 	s.chain = append(s.chain, a)

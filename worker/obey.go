@@ -1,16 +1,12 @@
 package worker
 
 import (
-	"errors"
 	"slices"
 
 	"farm/api"
 
 	"google.golang.org/protobuf/proto"
 )
-
-// errRelink ends a stream on which the leader took for known what is not.
-var errRelink = errors.New("worker: a job's program is missing")
 
 // obey carries out one message of the leader, all of it before anything new
 // begins. False: the stream must be made anew.
@@ -25,7 +21,7 @@ func (w *Worker) obey(m *api.ToWorker) bool {
 		case *api.Instruction_Assign:
 			ok = w.assign(do.Assign) && ok
 		case *api.Instruction_Settled:
-			w.settled(keyOf(do.Settled))
+			w.settled(keyOf(do.Settled), do.Settled.GetVersion())
 		case *api.Instruction_Voided:
 			w.voided(keyOf(do.Voided))
 		case *api.Instruction_Stop:
@@ -59,7 +55,7 @@ func (w *Worker) assign(in *api.Assign) bool {
 	w.attempts[a.attemptKey] = a
 	if in.Namespace != "" && !w.place(a) {
 		w.giveBack(a)
-		w.out.add(func(m *api.FromWorker) { m.Forgot = append(m.Forgot, in.Namespace) })
+		w.out.Add(func(m *api.FromWorker) { m.Forgot = append(m.Forgot, in.Namespace) })
 		return true
 	}
 	if err := proto.Unmarshal(in.Work, a.work); err != nil {
@@ -125,8 +121,11 @@ func (w *Worker) stamp() uint64 {
 	return w.stamps
 }
 
-// settled: the report was accepted, so what it changed is never undone.
-func (w *Worker) settled(k attemptKey) {
+// settled: the report was accepted, so what it changed is never undone; unless the
+// farm took the attempt for failed, which shows in the version that the namespace has
+// then, plus 1. What other attempts have built on it is refused when they report, and
+// the namespace is loaded anew; when nothing has, it is undone here.
+func (w *Worker) settled(k attemptKey, version uint64) {
 	a := w.attempts[k]
 	if a == nil || a.state != reported {
 		return
@@ -137,7 +136,12 @@ func (w *Worker) settled(k attemptKey) {
 		return
 	}
 	if i := slices.Index(s.chain, a); i >= 0 {
-		s.chain = slices.Delete(s.chain, i, i+1)
+		if a.undo != nil && version == a.base+1 && s.running == nil && i == len(s.chain)-1 {
+			s.unwind(i, w.stamp())
+			w.count(s)
+		} else {
+			s.chain = slices.Delete(s.chain, i, i+1)
+		}
 	}
 	if s.paused == a {
 		s.paused = nil
@@ -222,7 +226,7 @@ func (w *Worker) giveBack(a *attempt) {
 	a.state = gone
 	w.forget(a)
 	w.stats.Returned++
-	w.out.add(func(m *api.FromWorker) { m.Returns = append(m.Returns, a.ref()) })
+	w.out.Add(func(m *api.FromWorker) { m.Returns = append(m.Returns, a.ref()) })
 }
 
 // returnWaiting gives back what waits for a slot since a time of which late
@@ -323,12 +327,12 @@ func (w *Worker) evict() {
 			continue
 		}
 		w.drop(s)
-		w.out.add(func(m *api.FromWorker) { m.Forgot = append(m.Forgot, s.name) })
+		w.out.Add(func(m *api.FromWorker) { m.Forgot = append(m.Forgot, s.name) })
 	}
 }
 
 // sayBegan tells the leader that an attempt runs, once a stream.
 func (w *Worker) sayBegan(a *attempt) {
 	a.said = true
-	w.out.add(func(m *api.FromWorker) { m.Began = append(m.Began, a.ref()) })
+	w.out.Add(func(m *api.FromWorker) { m.Began = append(m.Began, a.ref()) })
 }

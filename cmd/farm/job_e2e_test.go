@@ -72,7 +72,7 @@ func TestRetryOfAJob(t *testing.T) {
 	if want := "7\t7\tcall: not yet\tp.0\n107\t107\tcall: not yet\tp.100\n207\t207\tcall: not yet\tp.200\n250\t250\tcall: panic: never (at Picky:3, cell:1)\tp.250\n"; r.out != want {
 		t.Errorf("failures: %+v, want %q", r, want)
 	}
-	if err := farm.Kill(leaderOf(t, farm)); err != nil {
+	if err := farm.Kill(theLeader(t, farm)); err != nil {
 		t.Fatal(err)
 	}
 	runProcess(t, dir, "", "job", "retry", "p").check(t, 0, "", "farm: job p is running: 296/300 inputs done\n")
@@ -109,25 +109,15 @@ func checkFolded(t *testing.T, text string, n, but int) {
 	}
 }
 
-// leaderOf is the index of the node that leads.
-func leaderOf(t *testing.T, farm *cluster.Cluster) int {
+// theLeader is the index of the node that leads.
+func theLeader(t *testing.T, farm *cluster.Cluster) int {
 	t.Helper()
 	c, err := tasks.Dial(t.Context(), farm.Addrs()...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	s, err := c.Status(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, n := range farm.Nodes() {
-		if n.ID == s.Leader {
-			return i
-		}
-	}
-	t.Fatal("nobody leads")
-	return 0
+	return leaderOf(t, c, farm)
 }
 
 // Large maps stay small in memory: of this many inputs, and of any other number.
@@ -162,7 +152,7 @@ func TestLargeMapSurvives(t *testing.T) {
 	if err := client.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	leader := leaderOf(t, farm)
+	leader := theLeader(t, farm)
 	if err := farm.Kill(leader); err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ type taskJSON struct {
 	ID        string            `json:"id" about:"of the task"`
 	Namespace string            `json:"namespace,omitempty" about:"it ran in; none for a private context"`
 	Job       string            `json:"job,omitempty" about:"it belongs to"`
+	Parent    string            `json:"parent,omitempty" about:"the task that submitted it; none for one of a client"`
 	State     tasks.State       `json:"state" about:"queued, running, succeeded, failed, cancelled"`
 	Attempt   int               `json:"attempt,omitempty" about:"number of the current or last attempt, from 1"`
 	Worker    string            `json:"worker,omitempty" about:"that runs it or ran it last"`
@@ -40,19 +41,22 @@ type taskJSON struct {
 	Started   string            `json:"started,omitempty" about:"time the current or last attempt began"`
 	Finished  string            `json:"finished,omitempty" about:"time it ended"`
 	Labels    map[string]string `json:"labels,omitempty" about:"its worker must have"`
+	Queue     string            `json:"queue,omitempty" about:"it is limited, paused and counted with"`
+	Key       string            `json:"key,omitempty" about:"the limits per key of its queue count by"`
+	Unique    string            `json:"unique,omitempty" about:"its unique key"`
 	Waiting   string            `json:"waiting,omitempty" about:"what a queued task waits for, in words; task show only"`
 }
 
 type errorJSON struct {
-	Kind    string   `json:"kind" about:"one of compile, not-allowed, panic, exit, crash, timeout, memory, cancelled, unserializable, limit, goroutine, call, conflict, not-found, invalid, lost, internal"`
+	Kind    string   `json:"kind" about:"one of compile, not-allowed, panic, exit, crash, timeout, memory, cancelled, unserializable, limit, goroutine, call, conflict, not-found, invalid, lost, internal; of a handler also error (what it returned) and stuck"`
 	Message string   `json:"message" about:"for people; positions in a cell are line:column"`
 	Stack   []string `json:"stack,omitempty" about:"of a panic, innermost first"`
 }
 
 func jsonTask(i *tasks.Info) taskJSON {
-	t := taskJSON{ID: i.ID, Namespace: i.Namespace, Job: i.Job, State: i.State, Attempt: i.Attempt, Worker: i.Worker, Value: i.Value, Type: i.Type,
+	t := taskJSON{ID: i.ID, Namespace: i.Namespace, Job: i.Job, Parent: i.Parent, State: i.State, Attempt: i.Attempt, Worker: i.Worker, Value: i.Value, Type: i.Type,
 		Results: i.Results, Causes: i.Causes, Submitted: jsonTime(i.Submitted), Started: jsonTime(i.Started), Finished: jsonTime(i.Finished),
-		Labels: some(i.Labels), Waiting: i.Waiting}
+		Labels: some(i.Labels), Waiting: i.Waiting, Queue: i.Queue, Key: i.Key, Unique: i.UniqueKey}
 	if i.State.Final() { // only then it is known
 		t.Stdout, t.Stderr = &i.Stdout, &i.Stderr
 	}
@@ -195,6 +199,7 @@ type jobJSON struct {
 	ID         string `json:"id" about:"of the job"`
 	State      string `json:"state" about:"open (its tasks are still being submitted), running, succeeded, failed, cancelled"`
 	Total      uint64 `json:"total" about:"tasks submitted to it; a task has many inputs"`
+	Spawned    uint64 `json:"spawned,omitempty" about:"of them, by tasks and not by its client"`
 	Succeeded  uint64 `json:"succeeded" about:"tasks that succeeded"`
 	Failed     uint64 `json:"failed" about:"tasks that failed or were cancelled"`
 	Folds      uint64 `json:"folds,omitempty" about:"tasks that feed results to the fold"`
@@ -226,12 +231,45 @@ func jsonFailure(f *tasks.InputError) failureJSON {
 }
 
 func jsonJob(j *tasks.Job) jobJSON {
-	return jobJSON{j.ID, j.State, j.Total, j.Succeeded, j.Failed, j.Folds, j.Folded, j.FoldFailed, j.LastFold, j.FirstError,
+	return jobJSON{j.ID, j.State, j.Total, j.Spawned, j.Succeeded, j.Failed, j.Folds, j.Folded, j.FoldFailed, j.LastFold, j.FirstError,
 		j.Inputs, j.Done, j.Retries, jsonTime(j.Created), jsonTime(j.Finished)}
 }
 
 type idJSON struct {
-	ID string `json:"id" about:"of the task"`
+	ID        string `json:"id" about:"of the task"`
+	Duplicate bool   `json:"duplicate,omitempty" about:"nothing was submitted: this task has the unique key"`
+}
+
+type queueJSON struct {
+	Name           string         `json:"name" about:"of the queue"`
+	Paused         bool           `json:"paused" about:"whether nothing of it begins"`
+	Waiting        int            `json:"waiting" about:"tasks that wait for a worker, for their turn in a namespace or for a limit"`
+	Running        int            `json:"running" about:"attempts, running or given to a worker"`
+	Delayed        int            `json:"delayed" about:"tasks that wait for their time"`
+	Limited        int            `json:"limited" about:"of those waiting, that would be next but for a limit or a pause"`
+	Concurrency    int            `json:"concurrency" about:"attempts that may run at a time; 0: no limit"`
+	Rate           string         `json:"rate" about:"at which attempts may begin, such as 10/s; none: no limit"`
+	Burst          int            `json:"burst,omitempty" about:"how many may begin at once after a pause"`
+	KeyConcurrency int            `json:"key_concurrency" about:"the same for each key"`
+	KeyRate        string         `json:"key_rate" about:"the same for each key"`
+	KeyBurst       int            `json:"key_burst,omitempty" about:"the same for each key"`
+	Keys           int            `json:"keys" about:"keys that are known"`
+	Busiest        []queueKeyJSON `json:"busiest,omitempty" about:"keys with most running and waiting; queue show and what changes a queue"`
+}
+
+type queueKeyJSON struct {
+	Key     string `json:"key" about:"the key"`
+	Running int    `json:"running" about:"attempts"`
+	Waiting int    `json:"waiting" about:"tasks that would be next, but for a worker or a limit"`
+}
+
+func jsonQueue(q *tasks.Queue) queueJSON {
+	out := queueJSON{q.Name, q.Paused, q.Waiting, q.Running, q.Delayed, q.Limited, q.Concurrency, q.Rate.String(), q.Rate.Burst,
+		q.KeyConcurrency, q.KeyRate.String(), q.KeyRate.Burst, q.Keys, nil}
+	for _, k := range q.Busiest {
+		out.Busiest = append(out.Busiest, queueKeyJSON(k))
+	}
+	return out
 }
 
 type scatterJSON struct {
@@ -266,6 +304,7 @@ var schemas = []schema{
 	{[]string{"ns ls", "ns show"}, "A namespace, one line each.", namespaceJSON{}},
 	{[]string{"ns history"}, "A version, one line each.", versionJSON{}},
 	{[]string{"ns export"}, "What was written.", exportJSON{}},
+	{[]string{"queue ls", "queue show", "queue pause", "queue resume", "queue set"}, "A queue, one line each.", queueJSON{}},
 	{[]string{"status"}, "The cluster, one object.", statusJSON{}},
 	{[]string{"node ls"}, "A node, one line each.", nodeJSON{}},
 	{[]string{"bench"}, "What was measured, one object; `go doc farm/internal/bench Report` tells more.", bench.Report{}},

@@ -122,11 +122,15 @@ func (a *app) showTask(i *tasks.Info) {
 	line("state", i.State)
 	line("namespace", i.Namespace)
 	line("job", i.Job)
+	line("parent", i.Parent)
 	line("attempt", i.Attempt)
 	line("worker", i.Worker)
 	if i.Waiting != "" {
 		fmt.Fprintf(a.io.out, "waiting for: %s\n", i.Waiting)
 	}
+	line("queue", i.Queue)
+	line("key", i.Key)
+	line("unique", i.UniqueKey)
 	line("labels", strings.Join(label.Texts(i.Labels), ","))
 	line("submitted", jsonTime(i.Submitted))
 	line("started", jsonTime(i.Started))

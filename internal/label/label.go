@@ -10,11 +10,12 @@ import (
 	"strings"
 )
 
-// Beginnings of things that are needed.
-const (
-	prefix  = "label:"
-	handler = "handler:"
-)
+// Handler is how a compiled handler begins among the things that are needed; its
+// name follows.
+const Handler = "handler:"
+
+// prefix is how a label begins there.
+const prefix = "label:"
 
 // Limits of one label.
 const (
@@ -72,7 +73,7 @@ func Split(things []string) (labels map[string]string, handlers []string) {
 		if text, ok := strings.CutPrefix(t, prefix); ok {
 			k, v, _ := strings.Cut(text, "=")
 			labels[k] = v
-		} else if name, ok := strings.CutPrefix(t, handler); ok {
+		} else if name, ok := strings.CutPrefix(t, Handler); ok {
 			handlers = append(handlers, name)
 		}
 	}

@@ -250,6 +250,9 @@ func (x *Session) Commands(m *api.FromWorker) ([]scheduler.Command, error) {
 	if m.Draining {
 		out = append(out, &scheduler.WorkerIdle{Worker: x.worker, Drain: true})
 	}
+	if m.Resize != nil {
+		out = append(out, &scheduler.WorkerSlots{Worker: x.worker, Incarnation: x.incarnation, Slots: m.Resize.Slots})
+	}
 	if len(m.Returns) > 0 {
 		r := &scheduler.Return{Worker: x.worker, Incarnation: x.incarnation, Lacking: len(m.Forgot) > 0}
 		for _, a := range m.Returns {
@@ -266,13 +269,20 @@ func (x *Session) complete(c *api.Complete) (*scheduler.Complete, error) {
 		return nil, err
 	}
 	cmd := &scheduler.Complete{Task: c.Task, Attempt: c.Attempt, Worker: x.worker, Incarnation: x.incarnation, Epoch: c.Epoch, Base: c.Base,
-		Status: scheduler.Status(c.Ending), Cause: c.Cause, Outcome: outcome, Took: c.Took, Done: c.Done, Change: scheduler.Change{Delete: c.Delete}}
+		Status: scheduler.Status(c.Ending), Cause: c.Cause, Outcome: outcome, Took: c.Took, Wait: c.Wait, Done: c.Done, Change: scheduler.Change{Delete: c.Delete}}
 	for _, it := range c.Put {
 		m, err := carry.ReadManifest(it.Parts)
 		if err != nil {
 			return nil, err
 		}
 		cmd.Change.Put = append(cmd.Change.Put, scheduler.Item{Key: it.Key, Value: it.Value, Parts: m})
+	}
+	for _, s := range c.Submits {
+		child, err := Submission(s)
+		if err != nil {
+			return nil, err
+		}
+		cmd.Submits = append(cmd.Submits, child)
 	}
 	return cmd, nil
 }
@@ -314,11 +324,13 @@ func (x *Session) forget(space string) {
 }
 
 func (x *Session) settled(e *scheduler.Effect) {
+	ref := &api.AttemptRef{Task: e.Task.ID, Attempt: e.Attempt}
 	if e.Space != "" {
 		x.known[e.Space] = e.Version
+		ref.Version = e.Version + 1
 	}
 	x.drop(e.Task.ID, e.Attempt)
-	x.link.Push(&api.Instruction{Do: &api.Instruction_Settled{Settled: &api.AttemptRef{Task: e.Task.ID, Attempt: e.Attempt}}})
+	x.link.Push(&api.Instruction{Do: &api.Instruction_Settled{Settled: ref}})
 }
 
 // voided tells the worker to drop an attempt; it drops the namespace with it.
