@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -32,6 +33,7 @@ type checker struct {
 	lastEnd time.Duration // when one became final
 	results []byte        // digests of the entry at hand
 	effects []byte
+	flow    flow
 	touched []*known // took effect in a namespace that is to be looked at
 }
 
@@ -51,6 +53,8 @@ type known struct {
 	work    work
 	body    []byte
 	job     string
+	queue   string // of what needs a worker
+	key     string
 	fold    string // the task whose result it folds
 	due     int64  // log's clock before which it may not begin
 	order   int    // in its namespace; 0: it waits for its time
@@ -91,7 +95,7 @@ type job struct {
 
 func newChecker(w *world) *checker {
 	c := &checker{w: w, tasks: map[string]*known{}, spaces: map[string]*dictionary{}, jobs: map[string]*job{}, workers: map[string]uint64{},
-		began: map[begin]bool{}, hashes: map[uint64]string{}}
+		began: map[begin]bool{}, hashes: map[uint64]string{}, flow: newFlow()}
 	var err error
 	if c.ref, err = scheduler.Load(plain{}); err != nil {
 		panic(err)
@@ -200,6 +204,8 @@ func describe(cmd scheduler.Command, r scheduler.Result) string {
 		text += " " + x.ID
 	case *scheduler.Replace:
 		text += fmt.Sprintf(" %s of %s, round %d", x.Task, x.Job, x.Round)
+	case *scheduler.SetQueue:
+		text += " " + x.Name
 	}
 	return text + ": " + strings.TrimSpace(r.Code.String()+" "+r.Detail)
 }
@@ -269,6 +275,11 @@ func (c *checker) step(cmd scheduler.Command, r scheduler.Result, b before) {
 	case *scheduler.Submit:
 		if ok {
 			c.submitted(x)
+		}
+		c.unique(x, r)
+	case *scheduler.SetQueue:
+		if ok {
+			c.flow.set(x)
 		}
 	case *scheduler.Complete:
 		if !ok {
@@ -360,7 +371,10 @@ func (c *checker) submitted(x *scheduler.Submit) {
 	if c.tasks[x.ID] != nil {
 		c.w.fail("durable", "task %s was there and is taken in again", x.ID)
 	}
-	k := &known{id: x.ID, space: x.Namespace, kind: x.Kind, body: x.Body, job: x.Job, work: readWork(x.Body)}
+	k := &known{id: x.ID, space: x.Namespace, kind: x.Kind, body: x.Body, job: x.Job, work: readWork(x.Body), queue: scheduler.DefaultQueue}
+	if o := x.Options; o != nil {
+		k.queue, k.key = cmp.Or(o.Queue, k.queue), o.Key
+	}
 	if x.Delay > 0 {
 		k.due = c.clock + x.Delay
 	} else {
@@ -439,7 +453,7 @@ func (c *checker) follow(cmd scheduler.Command, r scheduler.Result, effects []sc
 
 // after looks at what must hold when a command is through.
 func (c *checker) after(cmd scheduler.Command, r scheduler.Result) {
-	if x, ok := cmd.(*scheduler.Submit); ok && r.Code == scheduler.Duplicate && c.tasks[x.ID] == nil {
+	if x, ok := cmd.(*scheduler.Submit); ok && r.Code == scheduler.Duplicate && c.tasks[cmp.Or(r.Detail, x.ID)] == nil {
 		c.w.fail("durable", "task %s is a duplicate of nothing", x.ID)
 	}
 }
@@ -462,6 +476,7 @@ func (c *checker) assigned(e *scheduler.Effect) {
 	}
 	k.current = &begin{e.Worker, e.Incarnation, k.id, e.Attempt}
 	k.highest, k.epoch = e.Attempt, e.Task.Epoch
+	c.passed(k)
 }
 
 // loads recounts what workers have. A worker is given work ahead of its slots
@@ -538,7 +553,7 @@ func (c *checker) ended(t *scheduler.Task) {
 // folds takes in the task that folds the result of another.
 func (c *checker) folds(j *job, k *known) {
 	c.order++
-	f := &known{id: k.id + "/fold", space: j.fold, kind: scheduler.Run, work: work{op: opAppend}, job: k.job, fold: k.id, order: c.order}
+	f := &known{id: k.id + "/fold", space: j.fold, kind: scheduler.Run, work: work{op: opAppend}, job: k.job, fold: k.id, order: c.order, queue: scheduler.DefaultQueue}
 	if c.ref.Task(f.id) == nil {
 		c.w.fail("job", "task %s of job %s succeeded and is not folded", k.id, k.job)
 	}
@@ -557,7 +572,7 @@ func (c *checker) replaced(x *scheduler.Replace) {
 	j.ended = false
 	for _, it := range x.Items {
 		c.order++
-		c.admit(&known{id: it.ID, space: k.space, kind: scheduler.Run, body: it.Body, job: k.job, fold: k.fold, work: readWork(it.Body), order: c.order})
+		c.admit(&known{id: it.ID, space: k.space, kind: scheduler.Run, body: it.Body, job: k.job, fold: k.fold, work: readWork(it.Body), order: c.order, queue: k.queue, key: k.key})
 	}
 	if k.fold == "" && k.end != scheduler.Succeeded {
 		j.tasks = slices.DeleteFunc(j.tasks, func(id string) bool { return id == k.id })
@@ -654,7 +669,7 @@ func (c *checker) answered(cmd scheduler.Command, r scheduler.Result) {
 	if !ok || r.Code != scheduler.OK && r.Code != scheduler.Duplicate {
 		return
 	}
-	if c.tasks[x.ID] == nil {
+	if c.tasks[cmp.Or(r.Detail, x.ID)] == nil {
 		c.w.fail("durable", "task %s was acknowledged and is not in the log", x.ID)
 	}
 }
@@ -719,6 +734,7 @@ func (c *checker) tidy() {
 			c.w.request("cancel job "+id, func() scheduler.Command { return &scheduler.CancelJob{ID: id} })
 		}
 	}
+	c.resume()
 	for _, w := range c.ref.Workers() {
 		if name := "use " + w.ID; w.Drain {
 			if x := c.w.calls[name]; x != nil && x.answered {

@@ -40,6 +40,8 @@ func (w *world) inject(e *Event) {
 		w.request("cancel job "+e.ID, func() scheduler.Command { return &scheduler.CancelJob{ID: e.ID} })
 	case doRetry:
 		w.request(fmt.Sprintf("retry %s %s %d", e.ID, e.Arg, e.N), func() scheduler.Command { return e.replacement(w.check.endOf(e.Arg)) })
+	case doQueue:
+		w.request(strings.Join(strings.Fields(e.String()), " "), func() scheduler.Command { return e.setting() })
 	case doRead:
 		w.read(e.ID, 0)
 	case doDrain:
