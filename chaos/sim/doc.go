@@ -75,6 +75,8 @@
 //	a delayed task is lost                                             live
 //	a slot is not given back                                           slots
 //	a task that failed once is not folded                              job
+//	a retry folds what was not owed                                    job
+//	what was retried can be retried again                              job
 //	a namespace's last comes first                                     order
 //	the state on disk says it is further than it is                    replicas
 //	a changed record is not written                                    replicas

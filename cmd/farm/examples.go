@@ -46,6 +46,8 @@ var examples = map[string][]string{
 	"job show":     {"farm job show 01ARZ3NDEKTSV4RRFFQ69G5FAV"},
 	"job wait":     {"farm job wait 01ARZ3NDEKTSV4RRFFQ69G5FAV"},
 	"job results":  {"farm job results 01ARZ3NDEKTSV4RRFFQ69G5FAV"},
+	"job failures": {"farm job failures 01ARZ3NDEKTSV4RRFFQ69G5FAV", "farm job failures --json 01ARZ3NDEKTSV4RRFFQ69G5FAV"},
+	"job retry":    {"farm job retry 01ARZ3NDEKTSV4RRFFQ69G5FAV"},
 	"job cancel":   {"farm job cancel 01ARZ3NDEKTSV4RRFFQ69G5FAV"},
 	"queue ls":     {"farm queue ls", "farm queue ls -o '{{.name}} {{.waiting}}'"},
 	"queue show":   {"farm queue show mail"},
