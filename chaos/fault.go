@@ -319,20 +319,28 @@ const (
 
 // pauseWorker also makes sure that the node has work in hand: its tasks end while it
 // stands still and others have been given them, so what it says of them is too late.
-// Each task says which attempt of it ran: it must be the one whose result counts.
+// Each task says which attempt of it ran: it must be the one whose result counts. And
+// each submits one that counts itself, for checkOnce.
 func pauseWorker(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 	n, err := x.c.follower(ctx, r.IntN)
 	if err != nil {
 		return "", err
 	}
 	cl := x.load.clients[0]
+	count := &counted{space: "once-" + tasks.NewID()}
+	if err := cl.Namespace(count.space).Set(ctx, "n", 0); err != nil {
+		return "", err
+	}
+	x.once = append(x.once, count)
 	var held []*tasks.Submitted
 	for range nodeSlots * len(x.c.members()) {
-		h, err := cl.Submit(ctx, tasks.Task{Source: fmt.Sprintf("import (\n\t\"farm\"\n\t\"time\"\n)\ntime.Sleep(%d)\nfarm.Attempt()", zombieTask)})
+		h, err := cl.Submit(ctx, tasks.Task{Source: fmt.Sprintf("import (\n\t\"farm\"\n\t\"time\"\n)\ntime.Sleep(%d)\nfarm.Submit(farm.Task{Namespace: %q, Source: \"n++\", Retries: %d})\nfarm.Attempt()",
+			zombieTask, count.space, payRetries)})
 		if err != nil {
 			return "", err
 		}
 		held = append(held, h)
+		count.tasks = append(count.tasks, h.ID)
 	}
 	err = x.soon(ctx, "the node runs one of the tasks", func() bool {
 		for _, h := range held {

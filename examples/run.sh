@@ -40,6 +40,8 @@ echo "== pi"
 "$FARM" map --call Samples --fold pi:Add --in "$here/pi/seeds.jsonl" "$here/pi/pi.go"
 echo "== contexts"
 sh "$here/contexts/run.sh"
+echo "== crawler-sim"
+"$FARM" map --call Start --fold crawled:Add --in "$here/crawler-sim/start.jsonl" "$here/crawler-sim/crawler.go"
 echo "== thumbnails"
 (cd "$here" && go build -o "$dir/thumbnails" ./thumbnails)
 FARM_ADDR=$("$FARM" node ls -o '{{.api}}' | paste -s -d, -)

@@ -26,6 +26,7 @@ type taskJSON struct {
 	ID        string            `json:"id" about:"of the task"`
 	Namespace string            `json:"namespace,omitempty" about:"it ran in; none for a private context"`
 	Job       string            `json:"job,omitempty" about:"it belongs to"`
+	Parent    string            `json:"parent,omitempty" about:"the task that submitted it; none for one of a client"`
 	Handler   string            `json:"handler,omitempty" about:"it calls; none for a cell"`
 	State     tasks.State       `json:"state" about:"queued, running, succeeded, failed, cancelled"`
 	Attempt   int               `json:"attempt,omitempty" about:"number of the current or last attempt, from 1"`
@@ -61,7 +62,7 @@ type errorJSON struct {
 }
 
 func jsonTask(i *tasks.Info) taskJSON {
-	t := taskJSON{ID: i.ID, Namespace: i.Namespace, Job: i.Job, Handler: i.Handler, State: i.State, Attempt: i.Attempt, Worker: i.Worker, Value: i.Value, Type: i.Type,
+	t := taskJSON{ID: i.ID, Namespace: i.Namespace, Job: i.Job, Parent: i.Parent, Handler: i.Handler, State: i.State, Attempt: i.Attempt, Worker: i.Worker, Value: i.Value, Type: i.Type,
 		Results: i.Results, Causes: i.Causes, Submitted: jsonTime(i.Submitted), Started: jsonTime(i.Started), Finished: jsonTime(i.Finished),
 		Labels: some(i.Labels), Waiting: i.Waiting, Queue: i.Queue, Key: i.Key, Unique: i.UniqueKey}
 	if i.State.Final() { // only then it is known
@@ -214,6 +215,7 @@ type jobJSON struct {
 	ID         string `json:"id" about:"of the job"`
 	State      string `json:"state" about:"open (its tasks are still being submitted), running, succeeded, failed, cancelled"`
 	Total      uint64 `json:"total" about:"tasks submitted to it; a task has many inputs"`
+	Spawned    uint64 `json:"spawned,omitempty" about:"of them, by tasks and not by its client"`
 	Succeeded  uint64 `json:"succeeded" about:"tasks that succeeded"`
 	Failed     uint64 `json:"failed" about:"tasks that failed or were cancelled"`
 	Folds      uint64 `json:"folds,omitempty" about:"tasks that feed results to the fold"`
@@ -226,7 +228,7 @@ type jobJSON struct {
 }
 
 func jsonJob(j *tasks.Job) jobJSON {
-	return jobJSON{j.ID, j.State, j.Total, j.Succeeded, j.Failed, j.Folds, j.Folded, j.FoldFailed, j.LastFold, j.FirstError, jsonTime(j.Created), jsonTime(j.Finished)}
+	return jobJSON{j.ID, j.State, j.Total, j.Spawned, j.Succeeded, j.Failed, j.Folds, j.Folded, j.FoldFailed, j.LastFold, j.FirstError, jsonTime(j.Created), jsonTime(j.Finished)}
 }
 
 type idJSON struct {

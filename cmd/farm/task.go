@@ -122,6 +122,7 @@ func (a *app) showTask(i *tasks.Info) {
 	line("state", i.State)
 	line("namespace", i.Namespace)
 	line("job", i.Job)
+	line("parent", i.Parent)
 	line("attempt", i.Attempt)
 	line("worker", i.Worker)
 	line("handler", i.Handler)
