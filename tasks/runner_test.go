@@ -54,7 +54,7 @@ func leadRunner(t *testing.T, mux *Mux, o WorkerOptions) *fakeLeader {
 	var parts sync.WaitGroup
 	parts.Go(func() { _ = link.Run(ctx) })
 	parts.Go(func() { l.r.tend(ctx) })
-	t.Cleanup(func() { cancel(); close(l.down); parts.Wait() })
+	t.Cleanup(func() { l.r.abort(); cancel(); close(l.down); parts.Wait() })
 	l.say(&api.Instruction{Do: &api.Instruction_Welcome{Welcome: &api.Welcome{Lease: int64(time.Hour), Beat: int64(time.Hour)}}})
 	return l
 }
@@ -164,6 +164,7 @@ func TestDrainGivesBack(t *testing.T) {
 	l.r.mu.Lock() // so that nothing waits for so long that it is given back anyway
 	l.r.attempts[attemptKey{"b", 1}] = &run{attemptKey: attemptKey{"b", 1}, arrived: time.Now().Add(time.Hour)}
 	l.r.line = append(l.r.line, l.r.attempts[attemptKey{"b", 1}])
+	l.r.held += l.r.attempts[attemptKey{"b", 1}].refSize()
 	l.r.mu.Unlock()
 	drained := make(chan int, 1)
 	go func() { drained <- l.r.drain() }()
@@ -173,5 +174,25 @@ func TestDrainGivesBack(t *testing.T) {
 	l.say(voided("a"))
 	if left := soon(t, drained); left != 0 {
 		t.Errorf("%d handlers are left", left)
+	}
+}
+
+// What a worker holds can always be said in the first message of a stream: more is
+// given back.
+func TestWorkerHoldsNoMoreThanItCanName(t *testing.T) {
+	mux := NewMux()
+	began, _ := waiter(mux)
+	l := leadRunner(t, mux, WorkerOptions{Slots: 1})
+	l.assign("a", "wait")
+	soon(t, began)
+	l.r.mu.Lock()
+	l.r.held = maxHeld // as tens of thousands of them do
+	l.r.mu.Unlock()
+	l.assign("b", "wait")
+	eventually(t, "it is given back", func() bool { returned, _ := l.said(); return slices.Equal(returned, []string{"b"}) })
+	l.r.mu.Lock()
+	defer l.r.mu.Unlock()
+	if l.r.held != maxHeld || len(l.r.attempts) != 1 {
+		t.Errorf("it reckons with %d bytes for %d attempts", l.r.held, len(l.r.attempts))
 	}
 }
