@@ -349,6 +349,26 @@ func (c *CancelJob) AppendTo(b []byte) []byte {
 // AppendTo implements Command.
 func (c *Tick) AppendTo(b []byte) []byte { return append(b, cmdTick) }
 
+// readComplete reads a Complete, or one of its kinds, after the type byte.
+func readComplete(t byte, r *wire.Reader) (*Complete, error) {
+	x := &Complete{Task: r.String(), Attempt: uint32(r.Uint()), Worker: r.String(), Incarnation: r.Uint(), Epoch: r.Uint(), Base: r.Uint(),
+		Status: Status(r.Byte()), Cause: r.String(), Change: readChange(r)}
+	if t == cmdCompleteIn || t == cmdCompleteSubmits {
+		x.Change.readParts(r)
+	}
+	x.Outcome, x.Took = r.Bytes(), r.Int()
+	if t == cmdCompleteTo {
+		x.Wait = r.Int()
+	}
+	if t == cmdCompleteSubmits {
+		var err error
+		if x.Submits, err = readSubmits(r); err != nil {
+			return nil, err
+		}
+	}
+	return x, nil
+}
+
 // DecodeCommand reads one command from r. Byte slices of the command are parts
 // of r's input. Errors: wire.ErrCorrupt, or *VersionError for a type this
 // version does not know.
@@ -373,20 +393,9 @@ func decodeCommand(r *wire.Reader, t byte) (Command, error) {
 	case cmdCancel:
 		c = &Cancel{ID: r.String()}
 	case cmdComplete, cmdCompleteIn, cmdCompleteTo, cmdCompleteSubmits:
-		x := &Complete{Task: r.String(), Attempt: uint32(r.Uint()), Worker: r.String(), Incarnation: r.Uint(), Epoch: r.Uint(), Base: r.Uint(),
-			Status: Status(r.Byte()), Cause: r.String(), Change: readChange(r)}
-		if t == cmdCompleteIn || t == cmdCompleteSubmits {
-			x.Change.readParts(r)
-		}
-		x.Outcome, x.Took = r.Bytes(), r.Int()
-		if t == cmdCompleteTo {
-			x.Wait = r.Int()
-		}
-		if t == cmdCompleteSubmits {
-			var err error
-			if x.Submits, err = readSubmits(r); err != nil {
-				return nil, err
-			}
+		x, err := readComplete(t, r)
+		if err != nil {
+			return nil, err
 		}
 		c = x
 	case cmdReturn:
