@@ -758,7 +758,6 @@ func clockJumps(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	by := time.Duration(1+r.IntN(48)) * time.Hour
 	defer func() { _ = os.WriteFile(x.c.clockPath(n), []byte("0s"), 0o600) }()
 	cl := x.load.clients[0]
 	submitted := func() (time.Time, error) {
@@ -773,7 +772,9 @@ func clockJumps(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 		return "", err
 	}
 	var times []time.Time
-	ahead := max(time.Until(first), 0) // the state's clock, after an earlier jump
+	ahead := max(time.Until(first), 0) // the state's clock, after earlier jumps
+	// All jumps together stay below the time for which finished tasks are kept.
+	by := time.Duration((0.5 + r.Float64()) * float64(max((6*24*time.Hour-ahead)/10, time.Minute)))
 	for _, off := range []time.Duration{ahead + by, -by, 0} {
 		if err := os.WriteFile(x.c.clockPath(n), []byte(off.String()), 0o600); err != nil {
 			return "", err

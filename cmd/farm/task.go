@@ -125,6 +125,10 @@ func (a *app) showTask(i *tasks.Info) {
 	line("parent", i.Parent)
 	line("attempt", i.Attempt)
 	line("worker", i.Worker)
+	line("handler", i.Handler)
+	if i.Progress != nil {
+		line("progress", progressText(i.Progress))
+	}
 	if i.Waiting != "" {
 		fmt.Fprintf(a.io.out, "waiting for: %s\n", i.Waiting)
 	}
