@@ -336,6 +336,23 @@ func (c *CancelJob) AppendTo(b []byte) []byte {
 // AppendTo implements Command.
 func (c *Tick) AppendTo(b []byte) []byte { return append(b, cmdTick) }
 
+// readComplete reads the body of a Complete of type t.
+func readComplete(t byte, r *wire.Reader) (c *Complete, err error) {
+	c = &Complete{Task: r.String(), Attempt: uint32(r.Uint()), Worker: r.String(), Incarnation: r.Uint(), Epoch: r.Uint(), Base: r.Uint(),
+		Status: Status(r.Byte()), Cause: r.String(), Change: readChange(r)}
+	if t == cmdCompleteIn || t == cmdCompleteSubmits {
+		c.Change.readParts(r)
+	}
+	c.Outcome, c.Took = r.Bytes(), r.Int()
+	switch t {
+	case cmdCompleteTo:
+		c.Wait = r.Int()
+	case cmdCompleteSubmits:
+		c.Submits, err = readSubmits(r)
+	}
+	return c, err
+}
+
 // DecodeCommand reads one command from r. Byte slices of the command are parts
 // of r's input. Errors: wire.ErrCorrupt, or *VersionError for a type this
 // version does not know.
@@ -355,22 +372,10 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 	case cmdCancel:
 		c = &Cancel{ID: r.String()}
 	case cmdComplete, cmdCompleteIn, cmdCompleteTo, cmdCompleteSubmits:
-		x := &Complete{Task: r.String(), Attempt: uint32(r.Uint()), Worker: r.String(), Incarnation: r.Uint(), Epoch: r.Uint(), Base: r.Uint(),
-			Status: Status(r.Byte()), Cause: r.String(), Change: readChange(r)}
-		if t == cmdCompleteIn || t == cmdCompleteSubmits {
-			x.Change.readParts(r)
+		var err error
+		if c, err = readComplete(t, r); err != nil {
+			return nil, err
 		}
-		x.Outcome, x.Took = r.Bytes(), r.Int()
-		if t == cmdCompleteTo {
-			x.Wait = r.Int()
-		}
-		if t == cmdCompleteSubmits {
-			var err error
-			if x.Submits, err = readSubmits(r); err != nil {
-				return nil, err
-			}
-		}
-		c = x
 	case cmdReturn:
 		x := &Return{Worker: r.String(), Incarnation: r.Uint(), Lacking: r.Bool()}
 		for range r.Count() {
