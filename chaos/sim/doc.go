@@ -41,6 +41,9 @@
 //	space     only versions there were are restored
 //	blame     an attempt is lost only by tasks that had begun on a lost worker,
 //	          and by those the leader knew of; after too many a task is parked
+//	limit     no more of a queue or a key begins than may, and nothing of one
+//	          that is paused
+//	unique    a unique key is with one task at a time, and duplicates are told which
 //	job       every task that succeeded is folded, and jobs end when all has
 //	slots     workers have no more to do than they may, and slots are not lost
 //	clock     the state's clock never runs back, and follows the entries
@@ -86,4 +89,9 @@
 //	what two tasks submit by one name is taken twice                   once
 //	what a task submits is lost                                        once
 //	a worker is not told that its success was taken for a failure      once
+//	a rate forgets what it let through                                 limit
+//	a queue that is paused goes on                                     limit
+//	one too many of a queue runs                                       limit
+//	a gate does not open by itself                                     live
+//	a unique key is let go by a retry                                  unique
 package sim

@@ -138,7 +138,7 @@ func changed(items map[string]string, c *scheduler.Change) map[string]string {
 // submission is the command of a submit event. version is the namespace's now,
 // for what restores.
 func (e *Event) submission(version uint64) *scheduler.Submit {
-	c := &scheduler.Submit{ID: e.ID, Namespace: e.NS, Job: e.Job, Kind: scheduler.Run, Retries: uint32(e.Try), Delay: int64(e.For)}
+	c := &scheduler.Submit{ID: e.ID, Namespace: e.NS, Job: e.Job, Kind: scheduler.Run, Retries: uint32(e.Try), Delay: int64(e.For), Options: e.options()}
 	switch e.Op {
 	case opPatch:
 		p := scheduler.Change{Put: []scheduler.Item{{Key: e.Arg, Value: []byte(e.ID)}}}
