@@ -69,6 +69,7 @@ var faults = map[string]fault{
 	"crash-state":         {"a node dies before, or after, a commit of the state", crashAt("state.before-commit", "state.after-commit")},
 	"crash-vote":          {"a node dies before it writes down a vote", crashAt("vote.before-write")},
 	"crash-complete":      {"the leader dies with the report of a task in hand", crashAt("complete.before-propose")},
+	"crash-parts":         {"a node dies between the parts of a large value and what refers to them", crashParts},
 	"crash-snapshot":      {"a node dies when it is about to cut its log", crashAt("snapshot.write")},
 	"leave-oldest-format": {"nodes join a farm of one, that went on with data of the oldest format", leaveOldest},
 }

@@ -52,7 +52,7 @@ func Scenarios() []Scenario {
 		{Name: "members", About: "nodes join, leave, and are replaced", Faults: []string{"add-node", "add-and-kill", "remove-node", "replace-node"}, Traffic: busy},
 		{Name: "snapshots", About: "a node needs what the log does not have any more", Faults: []string{"install-snapshot"}, Traffic: Traffic{Clients: 8, Mix: everyday, Pause: 20 * time.Millisecond},
 			args: []string{"--snapshot-entries", "400", "--snapshot-every", "500ms"}},
-		{Name: "big", About: "large values, and nodes that die", Faults: []string{"kill-leader", "lossy-links", "kill-all"}, Traffic: Traffic{Clients: 12, Mix: map[string]int{opBig: 10, opBigGet: 10, opAdd: 5, opRead: 5}, Pause: 20 * time.Millisecond}},
+		{Name: "big", About: "large values, and nodes that die", Faults: []string{"kill-leader", "lossy-links", "kill-all", "crash-parts", "crash-parts"}, Traffic: Traffic{Clients: 12, Mix: map[string]int{opBig: 10, opBigGet: 10, opAdd: 5, opRead: 5}, Pause: 20 * time.Millisecond}},
 		{Name: "oldest", About: "data of the oldest format that is supported", Faults: []string{"leave-oldest-format"}, Traffic: busy, Nodes: 1, fixture: "format-1"},
 		{Name: "failover", About: "leaders die and are stopped: how long nothing is acknowledged", Faults: []string{"kill-leader", "stop-leader"},
 			Traffic: Traffic{Clients: 16, Mix: map[string]int{opAdd: 10, opRead: 10, opSet: 10}, Pause: 10 * time.Millisecond}},

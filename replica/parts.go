@@ -178,6 +178,7 @@ func (n *Node) keep(ctx context.Context, owner string, parts []part.Part) error 
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	crash.Here("upload.kept")
 	return ctx.Err()
 }
 

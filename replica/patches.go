@@ -6,6 +6,7 @@ import (
 
 	"farm/api"
 	"farm/internal/carry"
+	"farm/internal/crash"
 	"farm/internal/part"
 	"farm/namespace"
 	"farm/scheduler"
@@ -146,6 +147,9 @@ func (n *Node) patch(c *call, id, ns, key string, change scheduler.Change, planE
 	}
 	submit := func() {
 		cmd := &scheduler.Submit{ID: tryID(id, try), Namespace: ns, Kind: patchKind(&change), Body: change.Encode()}
+		if cmd.Kind == scheduler.PatchParts {
+			crash.Here("patch.before-propose")
+		}
 		n.run(c, cmd, func(t *scheduler.Task) { n.patched(c, id, t, try, again) })
 	}
 	if change.Total() < part.LargeBytes && whole < part.CrowdedBytes/2 {

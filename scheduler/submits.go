@@ -82,7 +82,11 @@ func (s *State) childAllowed(t *Task, c *Submit) Result {
 	case there: // nobody chose that name: it would be lost
 		return refuse(Conflict, "there is a task %s, of an earlier task %s", c.ID, t.ID)
 	}
-	return s.submitAllowed(c, t)
+	r := s.submitAllowed(c, t)
+	if u := c.Options.unique(); u != nil && r.Code == OK {
+		return s.uniqueAllowed(u)
+	}
+	return r
 }
 
 // batch counts what several submissions take together.
@@ -127,9 +131,12 @@ func (b *batch) add(c *Submit) Result {
 }
 
 // spawn takes what a task submits, all of it allowed. A task that is there
-// already is the one asked for.
+// already, or has the unique key, is the one asked for.
 func (s *State) spawn(t *Task, submits []*Submit) {
 	for _, c := range submits {
+		if u := c.Options.unique(); u != nil && s.UniqueHolder(u.Key) != "" {
+			continue
+		}
 		if s.Task(c.ID) == nil {
 			s.accept(c, t)
 		}

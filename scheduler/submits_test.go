@@ -209,3 +209,23 @@ func TestOldRecords(t *testing.T) {
 		t.Errorf("a report without submissions has type %d", v)
 	}
 }
+
+// TestSpawnUnique: a unique key that a task has is not given to another, whoever submits it.
+func TestSpawnUnique(t *testing.T) {
+	s, report := spawning(t)
+	with := func(id string) *Submit {
+		return &Submit{ID: id, Kind: Run, Options: &Options{Unique: &Unique{Key: "k", While: WhileRunning}}}
+	}
+	submitted(t, s, *with("first"), OK, "")
+	report.Submits = []*Submit{with("second"), {ID: "a/1", Kind: Run}}
+	s.Step(report)
+	if s.Task("second") != nil || s.Task("a/1") == nil || s.UniqueHolder("k") != "first" {
+		t.Errorf("the key is held by %s, the second is %+v", s.UniqueHolder("k"), s.Task("second"))
+	}
+	s, report = spawning(t)
+	report.Submits = []*Submit{with("third"), with("fourth")}
+	s.Step(report)
+	if s.Task("third") == nil || s.Task("fourth") != nil || s.UniqueHolder("k") != "third" {
+		t.Errorf("the key is held by %s, the fourth is %+v", s.UniqueHolder("k"), s.Task("fourth"))
+	}
+}

@@ -8,6 +8,7 @@ import (
 
 	"farm/api"
 	"farm/internal/carry"
+	"farm/internal/crash"
 	"farm/internal/part"
 )
 
@@ -132,6 +133,7 @@ func (w *Worker) carryOne(ctx context.Context, a *attempt) {
 			return
 		}
 	}
+	crash.Here("report.carried")
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	a.inCarry, a.carried = false, true

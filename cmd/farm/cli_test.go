@@ -386,9 +386,16 @@ func TestTaskVerbs(t *testing.T) {
 	if r := run("task", "show", "a"); r.code != 0 || !strings.Contains(r.out, "value      5\n") {
 		t.Errorf("show: %+v", r)
 	}
+	run("submit", "--detach", "--id", "a/1", "-c", "1 // value 5")
+	if r := run("task", "show", "a/1"); !strings.Contains(r.out, "parent     a\n") {
+		t.Errorf("show of a child: %+v", r)
+	}
 	var v struct {
-		State string
-		Error *struct{ Kind string }
+		State, Parent string
+		Error         *struct{ Kind string }
+	}
+	if r := run("task", "show", "--json", "a/1"); json.Unmarshal([]byte(r.out), &v) != nil || v.Parent != "a" {
+		t.Errorf("show --json of a child: %+v", r)
 	}
 	if r := run("task", "show", "--json", "b"); json.Unmarshal([]byte(r.out), &v) != nil || v.State != "failed" || v.Error.Kind != "panic" {
 		t.Errorf("show --json: %+v", r)

@@ -277,6 +277,9 @@ func (f *fakeFarm) retry(id string) *api.Reply {
 // run is what a submitted task comes to.
 func (f *fakeFarm) run(s *api.Submit) *api.Task {
 	t := &api.Task{Id: s.Id, Namespace: s.Namespace, Attempt: 1, Worker: "n1", State: "succeeded", Submitted: 1_000_000_001, Started: 2_000_000_000, Finished: 2_500_000_000}
+	if parent, _, child := strings.Cut(s.Id, "/"); child { // as of one that a task submitted
+		t.Parent = parent
+	}
 	for _, in := range s.Work.Inputs {
 		t.Results = append(t.Results, []byte("["+string(in)+"]"))
 	}
