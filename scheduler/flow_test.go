@@ -45,7 +45,7 @@ func (g *traffic) bounds() *Bounds {
 		b.Concurrency = g.rnd.Uint32N(4)
 	}
 	if g.one(2) {
-		b.Rate = Rate{Count: 1 + g.rnd.Uint32N(5), Period: second / (1 + g.rnd.Int64N(20)), Burst: g.rnd.Uint32N(4)}
+		b.Rate = Rate{Count: 1 + g.rnd.Uint32N(5), Period: second/10 + g.rnd.Int64N(10*second), Burst: g.rnd.Uint32N(4)}
 	}
 	return b
 }
