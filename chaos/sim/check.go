@@ -281,6 +281,8 @@ func (c *checker) step(cmd scheduler.Command, r scheduler.Result, b before) {
 			c.w.stats.Refused++
 		} else if !b.valid {
 			c.w.fail("fence", "the report of %s attempt %d by %s/%d, epoch %d, base %d, is accepted; the current attempt is %s", x.Task, x.Attempt, x.Worker, x.Incarnation, x.Epoch, x.Base, c.currentOf(x.Task))
+		} else if x.Status == scheduler.Success {
+			c.spawned(c.tasks[x.Task])
 		}
 	case *scheduler.Return:
 		for _, a := range x.Attempts {
@@ -373,6 +375,36 @@ func (c *checker) submitted(x *scheduler.Submit) {
 	c.admit(k)
 }
 
+// spawned takes in what a task submits that has just succeeded, if it may.
+func (c *checker) spawned(k *known) {
+	if k.work.op != opSpawn || k.fold != "" {
+		return
+	}
+	list := children(k.work.op, k.id, k.job)
+	for _, x := range list {
+		if j := c.jobs[x.job]; j != nil && j.cancelled && c.tasks[x.id] == nil {
+			return // the task has failed
+		}
+	}
+	for _, x := range list {
+		if t := c.ref.Task(x.id); t == nil {
+			c.w.fail("once", "task %s has succeeded, and %s that it submits is not there", k.id, x.id)
+		}
+		if c.tasks[x.id] != nil {
+			continue
+		}
+		c.w.stats.Spawned++
+		n := &known{id: x.id, space: x.space, kind: scheduler.Run, job: x.job, work: x.work}
+		if x.delay > 0 {
+			n.due = c.clock + int64(x.delay)
+		} else {
+			c.order++
+			n.order = c.order
+		}
+		c.admit(n)
+	}
+}
+
 func (c *checker) admit(k *known) {
 	c.tasks[k.id] = k
 	c.live++
@@ -421,7 +453,7 @@ func (c *checker) assigned(e *scheduler.Effect) {
 	k := c.tasks[e.Task.ID]
 	switch {
 	case k == nil:
-		c.w.fail("job", "task %s is assigned and nobody asked for it", e.Task.ID)
+		c.w.fail("once", "task %s is assigned and nobody asked for it", e.Task.ID)
 	case k.end != 0:
 		c.w.fail("once", "task %s is %s and assigned again", k.id, k.end)
 	case c.workers[e.Worker] != e.Incarnation:

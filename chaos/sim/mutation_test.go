@@ -128,6 +128,31 @@ func (p *position) claim`}}, []string{"disk"}, "1"},
 		`		delete(has, t.ID)
 		x.given[t.ID] = t.Attempt
 		x.began[t.ID] = t.Attempt`}}, []string{"blame"}, "held-not-begun.txt"},
+	{"what a refused report submits is taken", true, []edit{{"scheduler/step.go",
+		`	n := s.namespaces[t.Namespace]
+	if n != nil && (n.tasks[0] != t`,
+		`	s.spawn(t, c.Submits)
+	n := s.namespaces[t.Namespace]
+	if n != nil && (n.tasks[0] != t`}}, []string{"once", "durable"}, "1"},
+	{"what a failed attempt submits is taken", false, []edit{{"scheduler/step.go",
+		`	default:
+		t.Failures++
+		t.blame(c.Cause)`,
+		`	default:
+		s.spawn(t, c.Submits)
+		t.Failures++
+		t.blame(c.Cause)`}}, []string{"once", "durable"}, "1"},
+	{"what two tasks submit by one name is taken twice", false, []edit{{"scheduler/submits.go",
+		`		if s.Task(c.ID) == nil {
+			s.accept`,
+		`		if s.tasks[c.ID] == nil {
+			s.accept`}}, []string{"once", "durable"}, "1"},
+	{"what a task submits is lost", false, []edit{{"scheduler/step.go",
+		`		s.spawn(t, c.Submits) // before`,
+		`		// before`}}, []string{"once"}, "1"},
+	{"a worker is not told that its success was taken for a failure", false, []edit{{"replica/roster/roster.go",
+		`		ref.Version = e.Version + 1`,
+		``}}, []string{"once", "order"}, "1"},
 	{"a rate forgets what it let through", false, []edit{{"scheduler/limit.go",
 		`g.next = max(g.next, s.Clock) + b.Rate.interval()`,
 		`g.next = s.Clock`}}, []string{"limit"}, "1"},

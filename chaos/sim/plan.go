@@ -77,6 +77,8 @@ const (
 	opPermanent = "permanent" // fails for good
 	opDie       = "die"       // takes its worker with it
 	opSlow      = "slow"      // is append, and takes long
+	opSpawn     = "spawn"     // fails N times, then is append and submits tasks
+	opRefused   = "refused"   // is spawn, and submits one that is refused: so it fails
 	opPatch     = "patch"     // puts item Arg; with N 1 only if it is not there
 	opDrop      = "drop"      // removes the namespace
 	opRestore   = "restore"   // to N versions ago
@@ -178,6 +180,10 @@ func (d *drawing) submit(at time.Duration, ns string) {
 		}
 	case 10, 11:
 		e.For = time.Duration(d.n(3000)) * time.Millisecond
+	case 12, 13:
+		e.Op, e.N = opSpawn, int64(d.n(3)/2)
+	case 14:
+		e.Op = opRefused
 	}
 	if needsWorker(e.Op) && d.n(3) == 0 {
 		e.NS = ""
@@ -202,7 +208,11 @@ func (d *drawing) jobOf(at time.Duration) {
 	for range n {
 		d.ids++
 		at += time.Duration(d.n(40)) * time.Millisecond
-		d.add(Event{At: at, Do: doSubmit, ID: fmt.Sprint("t", d.ids), Op: opAppend, Job: id, Try: d.n(2)})
+		op := opAppend
+		if d.n(4) == 0 {
+			op = opSpawn
+		}
+		d.add(Event{At: at, Do: doSubmit, ID: fmt.Sprint("t", d.ids), Op: op, Job: id, Try: d.n(2)})
 	}
 	at += time.Duration(d.n(1000)) * time.Millisecond
 	if d.n(5) == 0 {
