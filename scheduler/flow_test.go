@@ -470,3 +470,38 @@ func TestUniqueLapse(t *testing.T) {
 		}
 	}
 }
+
+// TestUniqueOfSubmits: what a task submits has unique keys as what a client does:
+// the second of a key is not made, and the limits count them together.
+func TestUniqueOfSubmits(t *testing.T) {
+	s := mustLoad(plainRecords{})
+	s.Step(&WorkerUp{Worker: "w", Incarnation: 1, Slots: 1})
+	page := func(id, key string) *Submit {
+		return &Submit{ID: id, Kind: Run, Options: &Options{Queue: "pages", Unique: &Unique{Key: key, While: WhileRunning}}}
+	}
+	report := func(id string, submits ...*Submit) {
+		t.Helper()
+		x := s.Task(id)
+		if r := s.Step(&Complete{Task: id, Attempt: x.Attempt, Worker: "w", Incarnation: 1, Status: Success, Submits: submits, Took: second}); r.Code != OK {
+			t.Fatalf("%s: %+v", id, r)
+		}
+		if err := checkLines(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Step(page("root", "/"))
+	report("root", page("a", "/a"), page("b", "/b"), page("again", "/a"), page("up", "/"))
+	for id, there := range map[string]bool{"a": true, "b": true, "again": false, "up": false} {
+		if (s.Task(id) != nil) != there {
+			t.Errorf("%s is there: %v", id, !there)
+		}
+	}
+	if h := s.UniqueHolder("/a"); h != "a" || s.uniques != 2 {
+		t.Errorf("/a is with %q, %d are held", h, s.uniques)
+	}
+	s.uniques = MaxUniques - 1
+	report("a", page("c", "/c"), page("d", "/d"))
+	if x := s.Task("a"); x.State != Failed || !strings.Contains(fmt.Sprint(x.Causes), "unique keys") || s.Task("c") != nil {
+		t.Errorf("%s %q", x.State, x.Causes)
+	}
+}
