@@ -421,28 +421,6 @@ func decodeCommand(r *wire.Reader, t byte) (Command, error) {
 		}
 		x.Cause = r.String()
 		c = x
-	case cmdSlots:
-		c = &WorkerSlots{Worker: r.String(), Incarnation: r.Uint(), Slots: uint32(r.Uint())}
-	case cmdWorkerIdle:
-		c = &WorkerIdle{Worker: r.String(), Drain: r.Bool()}
-	case cmdOpenJob:
-		c = &OpenJob{ID: r.String(), Body: r.Bytes(), Fold: r.String()}
-	case cmdSealJob:
-		c = &SealJob{ID: r.String(), Total: r.Uint()}
-	case cmdCancelJob:
-		c = &CancelJob{ID: r.String()}
-	case cmdTick:
-		c = &Tick{}
-	case cmdUpload:
-		c = &Upload{Owner: r.String(), Hash: part.Hash(r.Fixed(part.HashBytes)), Bytes: r.Bytes()}
-	case cmdFound:
-		c = &Found{Cluster: r.String()}
-	case cmdSetQueue:
-		c = readSetQueue(r)
-	case cmdRetry:
-		c = &Retry{ID: r.String(), Request: r.String()}
-	case cmdDiscard:
-		c = &Discard{ID: r.String()}
 	case cmdPutSchedule, cmdChangeSchedule, cmdFireSchedule:
 		var err error
 		if c, err = readSchedule(t, r); err != nil {
@@ -453,7 +431,7 @@ func decodeCommand(r *wire.Reader, t byte) (Command, error) {
 	case cmdReplace:
 		c = readReplace(r)
 	default:
-		if r.Err() == nil {
+		if c = readPlain(t, r); c == nil && r.Err() == nil {
 			return nil, &VersionError{What: "command type", Got: t, Want: cmdNewest}
 		}
 	}
@@ -461,4 +439,34 @@ func decodeCommand(r *wire.Reader, t byte) (Command, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// readPlain reads a command of a type that always has the same fields, nil for
+// other types.
+func readPlain(t byte, r *wire.Reader) Command {
+	switch t {
+	case cmdSlots:
+		return &WorkerSlots{Worker: r.String(), Incarnation: r.Uint(), Slots: uint32(r.Uint())}
+	case cmdWorkerIdle:
+		return &WorkerIdle{Worker: r.String(), Drain: r.Bool()}
+	case cmdOpenJob:
+		return &OpenJob{ID: r.String(), Body: r.Bytes(), Fold: r.String()}
+	case cmdSealJob:
+		return &SealJob{ID: r.String(), Total: r.Uint()}
+	case cmdCancelJob:
+		return &CancelJob{ID: r.String()}
+	case cmdTick:
+		return &Tick{}
+	case cmdUpload:
+		return &Upload{Owner: r.String(), Hash: part.Hash(r.Fixed(part.HashBytes)), Bytes: r.Bytes()}
+	case cmdFound:
+		return &Found{Cluster: r.String()}
+	case cmdSetQueue:
+		return readSetQueue(r)
+	case cmdRetry:
+		return &Retry{ID: r.String(), Request: r.String()}
+	case cmdDiscard:
+		return &Discard{ID: r.String()}
+	}
+	return nil
 }

@@ -45,7 +45,7 @@ func (g *traffic) bounds() *Bounds {
 		b.Concurrency = g.rnd.Uint32N(4)
 	}
 	if g.one(2) {
-		b.Rate = Rate{Count: 1 + g.rnd.Uint32N(5), Period: second / (1 + g.rnd.Int64N(20)), Burst: g.rnd.Uint32N(4)}
+		b.Rate = Rate{Count: 1 + g.rnd.Uint32N(5), Period: second/10 + g.rnd.Int64N(10*second), Burst: g.rnd.Uint32N(4)}
 	}
 	return b
 }
@@ -468,5 +468,40 @@ func TestUniqueLapse(t *testing.T) {
 		if k[0] == 'V' || strings.HasPrefix(k, "U/") || k == "U" && !bytes.Equal(rec, []byte{recordVersion, 0}) {
 			t.Errorf("%q is left: %q", k, rec)
 		}
+	}
+}
+
+// TestUniqueOfSubmits: what a task submits has unique keys as what a client does:
+// the second of a key is not made, and the limits count them together.
+func TestUniqueOfSubmits(t *testing.T) {
+	s := mustLoad(plainRecords{})
+	s.Step(&WorkerUp{Worker: "w", Incarnation: 1, Slots: 1})
+	page := func(id, key string) *Submit {
+		return &Submit{ID: id, Kind: Run, Options: &Options{Queue: "pages", Unique: &Unique{Key: key, While: WhileRunning}}}
+	}
+	report := func(id string, submits ...*Submit) {
+		t.Helper()
+		x := s.Task(id)
+		if r := s.Step(&Complete{Task: id, Attempt: x.Attempt, Worker: "w", Incarnation: 1, Status: Success, Submits: submits, Took: second}); r.Code != OK {
+			t.Fatalf("%s: %+v", id, r)
+		}
+		if err := checkLines(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Step(page("root", "/"))
+	report("root", page("a", "/a"), page("b", "/b"), page("again", "/a"), page("up", "/"))
+	for id, there := range map[string]bool{"a": true, "b": true, "again": false, "up": false} {
+		if (s.Task(id) != nil) != there {
+			t.Errorf("%s is there: %v", id, !there)
+		}
+	}
+	if h := s.UniqueHolder("/a"); h != "a" || s.uniques != 2 {
+		t.Errorf("/a is with %q, %d are held", h, s.uniques)
+	}
+	s.uniques = MaxUniques - 1
+	report("a", page("c", "/c"), page("d", "/d"))
+	if x := s.Task("a"); x.State != Failed || !strings.Contains(fmt.Sprint(x.Causes), "unique keys") || s.Task("c") != nil {
+		t.Errorf("%s %q", x.State, x.Causes)
 	}
 }

@@ -351,6 +351,9 @@ func (g *traffic) child(t *Task, n int) *Submit {
 	if g.one(4) {
 		c.Options = &Options{Needs: g.things("handler:h", "label:a=1", "label:b=1")}
 	}
+	if g.one(4) {
+		g.queueing(c)
+	}
 	switch g.rnd.IntN(30) {
 	case 0, 1, 2:
 		c.Delay = int64(g.rnd.IntN(int(3 * second)))

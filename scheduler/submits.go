@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -55,7 +56,8 @@ func (s *State) submitsAllowed(t *Task, submits []*Submit) Result {
 	case t.Depth >= MaxDepth:
 		return refuse(Limit, "the task has %d parents, one above the other, which is the limit: it cannot submit tasks", t.Depth)
 	}
-	together := batch{s: s, live: len(s.tasks), spaces: len(s.namespaces), queued: map[string]int{}, derived: map[string]bool{}, needs: map[string]bool{}}
+	together := batch{s: s, live: len(s.tasks), spaces: len(s.namespaces), queued: map[string]int{}, derived: map[string]bool{}, needs: map[string]bool{},
+		queues: map[string]bool{}, keys: map[string]bool{}}
 	size := 0
 	for i, c := range submits {
 		if size += len(c.ID) + len(c.Namespace) + len(c.Job) + len(c.Body); size > MaxSubmitBytes {
@@ -96,6 +98,8 @@ type batch struct {
 	queued       map[string]int // new tasks by namespace
 	derived      map[string]bool
 	needs        map[string]bool // sets of needs that no other task has
+	queues, keys map[string]bool // that are not known yet
+	uniques      int
 }
 
 func (b *batch) add(c *Submit) Result {
@@ -111,6 +115,9 @@ func (b *batch) add(c *Submit) Result {
 		if len(b.s.classes)+len(b.needs) > MaxNeedsSets {
 			return refuse(Limit, "waiting and running tasks have %d different sets of needs, which is the limit", MaxNeedsSets)
 		}
+	}
+	if r := b.addOptions(c.Options); r.Code != OK {
+		return r
 	}
 	if c.Namespace == "" {
 		return Result{Code: OK}
@@ -130,16 +137,39 @@ func (b *batch) add(c *Submit) Result {
 	return Result{Code: OK}
 }
 
+// addOptions counts queues, keys and unique keys.
+func (b *batch) addOptions(o *Options) Result {
+	if o == nil {
+		return Result{Code: OK}
+	}
+	s, name := b.s, cmp.Or(o.Queue, DefaultQueue)
+	i, there := s.queueIndex(name)
+	if !there {
+		if b.queues[name] = true; len(s.queues)+len(b.queues) > MaxQueues {
+			return refuse(Limit, "there would be more than %d queues, which is the limit", MaxQueues)
+		}
+	}
+	if o.Key != "" && (!there || s.queues[i].keys[o.Key] == nil) {
+		if b.keys[keyKey(name, o.Key)] = true; s.keys+len(b.keys) > MaxKeys {
+			return refuse(Limit, "more than %d keys would be in use, which is the limit", MaxKeys)
+		}
+	}
+	if o.Unique != nil {
+		if b.uniques++; s.uniques+b.uniques > MaxUniques {
+			return refuse(Limit, "more than %d unique keys would be held, which is the limit", MaxUniques)
+		}
+	}
+	return Result{Code: OK}
+}
+
 // spawn takes what a task submits, all of it allowed. A task that is there
-// already, or has the unique key, is the one asked for.
+// already, by its id or with the unique key, is the one asked for.
 func (s *State) spawn(t *Task, submits []*Submit) {
 	for _, c := range submits {
-		if u := c.Options.unique(); u != nil && s.UniqueHolder(u.Key) != "" {
+		if u := c.Options.unique(); s.Task(c.ID) != nil || u != nil && s.UniqueHolder(u.Key) != "" {
 			continue
 		}
-		if s.Task(c.ID) == nil {
-			s.accept(c, t)
-		}
+		s.accept(c, t)
 	}
 }
 

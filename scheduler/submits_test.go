@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,10 +28,18 @@ func (s *State) absent(c Command) (w submissions) {
 	if t := s.Task(x.Task); t == nil || t.State.Final() {
 		w.parent = ""
 	}
+	taken := map[string]bool{} // unique keys, by earlier ones
 	for _, c := range x.Submits {
-		if s.Task(c.ID) == nil {
-			w.ids = append(w.ids, c.ID)
+		if s.Task(c.ID) != nil || slices.Contains(w.ids, c.ID) {
+			continue
 		}
+		if u := c.Options.unique(); u != nil {
+			if taken[u.Key] || s.UniqueHolder(u.Key) != "" {
+				continue
+			}
+			taken[u.Key] = true
+		}
+		w.ids = append(w.ids, c.ID)
 	}
 	return w
 }
