@@ -104,8 +104,12 @@ func (c *Client) ResumeSchedule(ctx context.Context, name string) (*ScheduleInfo
 	return c.schedule(ctx, name, change(name, "resume", ""))
 }
 
-// RemoveSchedule removes a schedule. Tasks that it has submitted go on.
+// RemoveSchedule removes a schedule. Tasks that it has submitted go on. Errors, among
+// others: ErrNotFound.
 func (c *Client) RemoveSchedule(ctx context.Context, name string) error {
+	if _, err := c.GetSchedule(ctx, name); err != nil {
+		return err
+	}
 	_, err := c.schedule(ctx, name, change(name, "remove", ""))
 	return err
 }
