@@ -10,6 +10,7 @@ import (
 
 	"farm/api"
 	"farm/replica/consensus"
+	"farm/replica/roster"
 	"farm/scheduler"
 )
 
@@ -92,6 +93,8 @@ func (n *Node) write(c *call) {
 		n.simple(c, &scheduler.WorkerIdle{Worker: op.DrainWorker.GetWorker(), Drain: !op.DrainWorker.GetUndo()}, func() { n.showWorker(c, op.DrainWorker.GetWorker()) })
 	case *api.Call_SealJob:
 		n.simple(c, &scheduler.SealJob{ID: op.SealJob.GetId(), Total: op.SealJob.GetTotal()}, func() { n.showJob(c, op.SealJob.GetId()) })
+	case *api.Call_SetQueue:
+		n.setQueue(c, op.SetQueue)
 	case *api.Call_CancelJob:
 		n.simple(c, &scheduler.CancelJob{ID: op.CancelJob.GetId()}, func() { n.showJob(c, op.CancelJob.GetId()) })
 	case *api.Call_RetryTask:
@@ -168,15 +171,11 @@ func (n *Node) simple(c *call, cmd scheduler.Command, show func()) {
 // submission is the command that submits what a request asks for, or why it cannot be
 // meant.
 func submission(s *api.Submit) (cmd *scheduler.Submit, why string) {
-	if s.GetWork() == nil {
-		return nil, "the task says nothing to do"
-	}
-	body, err := proto.Marshal(s.Work)
+	cmd, err := roster.Submission(s)
 	if err != nil {
-		return nil, "the task cannot be encoded: " + err.Error()
+		return nil, err.Error()
 	}
-	cmd = &scheduler.Submit{ID: s.Id, Namespace: s.Namespace, Job: s.Job, Kind: scheduler.Run, Body: body,
-		Timeout: s.Timeout, Retries: s.Retries, Priority: s.Priority, Delay: s.Delay, Options: optionsOf(s)}
+	cmd.Options = optionsOf(s)
 	if s.Work.Handler != "" {
 		if why := handlerRefused(s); why != "" {
 			return nil, why
@@ -202,6 +201,8 @@ func (n *Node) submit(c *call, s *api.Submit) {
 			n.again(c, err)
 		case r.Code == scheduler.OK:
 			c.task(&api.Task{Id: s.Id, Namespace: s.Namespace, Job: s.Job, State: scheduler.Queued.String(), Order: r.Order})
+		case r.Code == scheduler.Duplicate && r.Detail != "":
+			n.showHolder(c, r.Detail)
 		case r.Code == scheduler.Duplicate:
 			n.showTask(c, s.Id)
 		default:
@@ -217,11 +218,13 @@ func (n *Node) run(c *call, cmd *scheduler.Submit, then func(*scheduler.Task)) {
 		switch {
 		case r.Code == scheduler.OK && err == nil:
 			return // the waiter answers
-		case r.Code == scheduler.Duplicate && err == nil:
+		case r.Code == scheduler.Duplicate && r.Detail == "" && err == nil:
 			n.ifFinal(cmd.ID, w, then)
 		case !n.waiters.drop(w):
 		case err != nil:
 			n.again(c, err)
+		case r.Code == scheduler.Duplicate: // another task has the unique key
+			n.wait(c, &api.Wait{Id: r.Detail})
 		case r.Code == scheduler.Missing:
 			n.pass(c) // its parts are gone: from the beginning
 		default:

@@ -32,6 +32,7 @@ const (
 	cmdCompleteIn     = 15 // Complete with items in parts
 	cmdSubmitWith     = 16 // Submit with options
 	cmdWorkerWith     = 17 // WorkerUp with what the worker has
+	cmdSetQueue       = 20
 	cmdRetry          = 25
 	cmdDiscard        = 26
 	cmdPutSchedule    = 27
@@ -39,7 +40,9 @@ const (
 	cmdFireSchedule   = 29
 	cmdCompleteTo     = 30 // Complete that puts the task off
 	cmdSlots          = 31
-	cmdNewest         = cmdSlots
+
+	cmdCompleteSubmits = 35 // Complete with submissions
+	cmdNewest          = cmdCompleteSubmits
 )
 
 // Submit asks for a task. The client makes ID, so a repeat is recognised: the
@@ -92,8 +95,9 @@ type Complete struct {
 	Cause       string // why it failed, short, kept with the task
 	Change      Change // of the namespace's items; only with Success
 	Outcome     []byte
-	Took        int64 // nanoseconds the attempt ran
-	Wait        int64 // nanoseconds until the task may be placed again; only with Snoozed
+	Took        int64     // nanoseconds the attempt ran
+	Wait        int64     // nanoseconds until the task may be placed again; only with Snoozed
+	Submits     []*Submit // tasks that the attempt asks for, see submits.go; only with Success
 }
 
 // Attempt names one attempt of a task.
@@ -229,10 +233,14 @@ func (c *Cancel) AppendTo(b []byte) []byte { return wire.AppendString(append(b, 
 
 // AppendTo implements Command.
 func (c *Complete) AppendTo(b []byte) []byte {
-	inParts, putOff := c.Change.InParts(), c.Status == Snoozed && c.Change.Empty()
+	submits := len(c.Submits) > 0
+	inParts := submits || c.Change.InParts()
+	putOff := c.Status == Snoozed && c.Change.Empty() && !submits
 	switch {
 	case putOff:
 		b = append(b, cmdCompleteTo)
+	case submits:
+		b = append(b, cmdCompleteSubmits)
 	case inParts:
 		b = append(b, cmdCompleteIn)
 	default:
@@ -254,6 +262,9 @@ func (c *Complete) AppendTo(b []byte) []byte {
 	b = wire.AppendInt(b, c.Took)
 	if putOff {
 		b = wire.AppendInt(b, c.Wait)
+	}
+	if submits {
+		b = appendSubmits(b, c.Submits)
 	}
 	return b
 }
@@ -346,15 +357,21 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		c = x
 	case cmdCancel:
 		c = &Cancel{ID: r.String()}
-	case cmdComplete, cmdCompleteIn, cmdCompleteTo:
+	case cmdComplete, cmdCompleteIn, cmdCompleteTo, cmdCompleteSubmits:
 		x := &Complete{Task: r.String(), Attempt: uint32(r.Uint()), Worker: r.String(), Incarnation: r.Uint(), Epoch: r.Uint(), Base: r.Uint(),
 			Status: Status(r.Byte()), Cause: r.String(), Change: readChange(r)}
-		if t == cmdCompleteIn {
+		if t == cmdCompleteIn || t == cmdCompleteSubmits {
 			x.Change.readParts(r)
 		}
 		x.Outcome, x.Took = r.Bytes(), r.Int()
 		if t == cmdCompleteTo {
 			x.Wait = r.Int()
+		}
+		if t == cmdCompleteSubmits {
+			var err error
+			if x.Submits, err = readSubmits(r); err != nil {
+				return nil, err
+			}
 		}
 		c = x
 	case cmdReturn:
@@ -396,6 +413,8 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		c = &Upload{Owner: r.String(), Hash: part.Hash(r.Fixed(part.HashBytes)), Bytes: r.Bytes()}
 	case cmdFound:
 		c = &Found{Cluster: r.String()}
+	case cmdSetQueue:
+		c = readSetQueue(r)
 	case cmdRetry:
 		c = &Retry{ID: r.String(), Request: r.String()}
 	case cmdDiscard:

@@ -262,7 +262,7 @@ func (s *State) scheduleAllowed(c *PutSchedule, old *Schedule) Result {
 	}
 	try := *t
 	try.ID = c.Name
-	return s.submitAllowed(&try)
+	return s.submitAllowed(&try, nil)
 }
 
 // same tells whether a command asks for the schedule that is there.
@@ -339,8 +339,10 @@ func (s *State) tick(x *Schedule, at int64) {
 	t := *x.Task
 	t.ID = TickID(x.Name, at)
 	x.Last = at
-	switch r := s.submit(&t); r.Code {
-	case OK, Duplicate: // it was fired before, and the schedule made anew since
+	switch r := s.submit(&t); {
+	case r.Code == Duplicate && r.Detail != "":
+		x.Problem = fmt.Sprintf("%s: task %s has its unique key", t.ID, r.Detail)
+	case r.Code == OK || r.Code == Duplicate: // it was fired before, and the schedule made anew since
 		x.Fired++
 		x.LastTask, x.Problem = t.ID, ""
 	default:

@@ -172,7 +172,7 @@ func (g *traffic) command() Command {
 	if len(g.s.workers) == 0 && !g.one(4) {
 		return g.workerUp()
 	}
-	switch k := g.rnd.IntN(50); {
+	switch k := g.rnd.IntN(54); {
 	case k < 14:
 		return g.submit()
 	case k < 28:
@@ -200,6 +200,9 @@ func (g *traffic) command() Command {
 	if !g.one(3) {
 		return g.upload()
 	}
+	if g.one(2) {
+		return g.setQueue()
+	}
 	if g.one(4) {
 		return &Found{Cluster: fmt.Sprint("c", g.ids)}
 	}
@@ -225,8 +228,14 @@ func (g *traffic) submit() Command {
 	if g.one(3) {
 		c.Options = &Options{Timing: g.timing(), Needs: g.things("handler:h", "label:a=1", "label:b=1")}
 	}
+	if g.one(2) {
+		g.queueing(c)
+	}
 	if c.Namespace != "" && g.one(4) {
-		c.Kind = Patch
+		c.Kind, c.Options = Patch, nil
+		if g.one(4) {
+			c.Options = &Options{Unique: g.unique()}
+		}
 		x := g.change()
 		if g.one(3) {
 			x.Require = []Item{{Key: "a", Value: [][]byte{nil, {}, {1}}[g.rnd.IntN(3)]}}
@@ -313,6 +322,40 @@ func (g *traffic) complete() Command {
 	case 5:
 		c.Status, c.Wait = Snoozed, int64(g.rnd.IntN(int(2*second)))
 		c.Change = Change{}
+	}
+	for range g.rnd.IntN(8) - 4 {
+		c.Submits = append(c.Submits, g.child(t, len(c.Submits)+1))
+	}
+	return c
+}
+
+// child is a task that a task submits: its n-th, or one that others submit too. At
+// times one that is refused.
+func (g *traffic) child(t *Task, n int) *Submit {
+	c := &Submit{ID: fmt.Sprintf("%s/%d", t.ID, n), Kind: Run, Retries: g.rnd.Uint32N(2), Body: []byte("body")}
+	if root, rest, _ := strings.Cut(c.ID, "/"); len(rest) > MaxDerived {
+		c.ID = fmt.Sprintf("%s/h%d", root, g.rnd.Uint64())
+	}
+	if g.one(3) {
+		c.ID = fmt.Sprint("named", g.rnd.IntN(6))
+	}
+	if g.one(3) {
+		c.Namespace = fmt.Sprint("n", g.rnd.IntN(3))
+	}
+	if g.one(4) {
+		c.Options = &Options{Needs: g.things("handler:h", "label:a=1", "label:b=1")}
+	}
+	switch g.rnd.IntN(30) {
+	case 0, 1, 2:
+		c.Delay = int64(g.rnd.IntN(int(3 * second)))
+	case 3, 4, 5, 6:
+		c.Job = t.Job
+	case 7:
+		c.Job = fmt.Sprint("j", g.jobs)
+	case 8:
+		c.Kind = Drop
+	case 9:
+		c.ID = t.ID + "/"
 	}
 	return c
 }

@@ -53,7 +53,8 @@ type lane struct {
 // line is units that ask for the same.
 type line struct {
 	lane  *lane
-	refs  int // live tasks that belong here, whether they are units or not
+	key   *key // nil: none
+	refs  int  // live tasks that belong here, whether they are units or not
 	units heap[unit]
 	place int // in the lane's lines, -1 when not there
 }
@@ -61,6 +62,11 @@ type line struct {
 type laneKey struct {
 	queue *queue
 	class *class
+}
+
+type lineKey struct {
+	lane *lane
+	key  *key
 }
 
 // ---- the heaps order themselves by the best unit ----
@@ -84,7 +90,7 @@ func (p *pool) at() int             { return p.place }
 // with it what is above.
 func (s *State) refile(l *line) {
 	l.lane.lines.remove(l)
-	if l.units.len() > 0 {
+	if l.units.len() > 0 && (l.key == nil || !l.key.gate.shut) {
 		l.lane.lines.push(l)
 	}
 	s.refileLane(l.lane)
@@ -93,7 +99,7 @@ func (s *State) refile(l *line) {
 func (s *State) refileLane(x *lane) {
 	p := x.class.pool
 	p.lanes.remove(x)
-	if x.lines.len() > 0 {
+	if x.lines.len() > 0 && !x.queue.gate.shut {
 		p.lanes.push(x)
 	}
 	s.refilePool(p)
@@ -114,6 +120,7 @@ func (s *State) wait(u unit) {
 	if u.space != nil {
 		u.space.line = l
 	}
+	s.crowd(l, 1)
 	l.units.push(u)
 	if u.at() == 0 { // else the line's best is what it was
 		s.refile(l)
@@ -131,6 +138,38 @@ func (s *State) unwait(u unit) {
 	if i == 0 {
 		s.refile(l)
 	}
+	s.crowd(l, -1)
+}
+
+// crowd counts a unit that waits behind the gates of a line, in (1) or out (-1).
+func (s *State) crowd(l *line, by int) {
+	s.crowdGate(&l.lane.queue.gate, by)
+	if l.key != nil {
+		s.crowdGate(&l.key.gate, by)
+	}
+}
+
+// begin counts an attempt of a task that was given to a worker, end its end.
+func (s *State) begin(t *Task) {
+	s.pass(&t.line.lane.queue.gate)
+	if t.line.key != nil {
+		s.pass(&t.line.key.gate)
+	}
+	s.releaseKey(t, true)
+}
+
+func (s *State) end(t *Task) {
+	s.unpass(&t.line.lane.queue.gate)
+	if t.line.key != nil {
+		s.unpass(&t.line.key.gate)
+	}
+}
+
+// free tells whether nothing limits what stands in a line: only then may a
+// namespace's holder be given more of its tasks than it can run.
+func (l *line) free() bool {
+	q := l.lane.queue
+	return !q.paused && q.bounds.none() && (l.key == nil || q.keyBounds.none())
 }
 
 // line is that a waiting unit stands in.
@@ -145,11 +184,8 @@ func (u unit) line() *line {
 
 // layOut makes what is there before any task: the line of those without options.
 func (s *State) layOut() {
-	s.lines, s.classes = map[laneKey]*line{}, map[string]*class{}
-	c := &class{}
-	s.classes[""], s.classList = c, []*class{c}
-	s.plain = s.openLine(&queue{name: DefaultQueue}, c)
-	s.enroll(c)
+	s.lines, s.lanes, s.classes = map[lineKey]*line{}, map[laneKey]*lane{}, map[string]*class{}
+	s.plain = s.openLine(s.openQueue(DefaultQueue), s.classOf(nil), nil)
 }
 
 // join says in which line a live task is to stand when its turn has come. Tasks
@@ -160,6 +196,11 @@ func (s *State) join(t *Task) {
 	}
 	t.line = s.lineOf(t)
 	t.line.refs++
+	t.line.lane.queue.refs++
+	if k := t.line.key; k != nil {
+		k.refs++
+		s.idle.remove(k)
+	}
 }
 
 // quit ends what join began. The task is in no line any more.
@@ -169,27 +210,47 @@ func (s *State) quit(t *Task) {
 		return
 	}
 	l.refs--
+	l.lane.queue.refs--
+	if l.key != nil {
+		l.key.refs--
+	}
 	s.dropLine(l)
 }
 
 func (s *State) lineOf(t *Task) *line {
-	if t.Options == nil {
+	o := t.Options
+	if o == nil {
 		return s.plain
 	}
-	return s.openLine(s.plain.lane.queue, s.classOf(t.Options.Needs))
+	q := s.plain.lane.queue
+	if o.Queue != "" {
+		q = s.openQueue(o.Queue)
+	}
+	var k *key
+	if o.Key != "" {
+		k = s.openKey(q, o.Key)
+	}
+	return s.openLine(q, s.classOf(o.Needs), k)
 }
 
 // openLine finds or makes a line.
-func (s *State) openLine(q *queue, c *class) *line {
-	at := laneKey{q, c}
-	if l := s.lines[at]; l != nil {
-		return l
+func (s *State) openLine(q *queue, c *class, k *key) *line {
+	x := s.lanes[laneKey{q, c}]
+	if x == nil {
+		x = &lane{queue: q, class: c, place: -1}
+		s.lanes[laneKey{q, c}] = x
+		c.lanes = append(c.lanes, x)
+		q.lanes = append(q.lanes, x)
 	}
-	x := &lane{queue: q, class: c, place: -1}
-	c.lanes = append(c.lanes, x)
-	x.count++
-	l := &line{lane: x, place: -1}
-	s.lines[at] = l
+	l := s.lines[lineKey{x, k}]
+	if l == nil {
+		l = &line{lane: x, key: k, place: -1}
+		s.lines[lineKey{x, k}] = l
+		x.count++
+		if k != nil {
+			k.lines = append(k.lines, l)
+		}
+	}
 	return l
 }
 
@@ -199,12 +260,22 @@ func (s *State) dropLine(l *line) {
 	if l.refs > 0 || l == s.plain {
 		return
 	}
-	delete(s.lines, laneKey{x.queue, x.class})
-	if x.count--; x.count == 0 {
-		c := x.class
-		c.lanes = slices.DeleteFunc(c.lanes, func(o *lane) bool { return o == x })
-		s.dropClass(c)
+	delete(s.lines, lineKey{x, l.key})
+	if k := l.key; k != nil {
+		k.lines = without(k.lines, l)
+		s.dropKey(k)
 	}
+	if x.count--; x.count == 0 {
+		delete(s.lanes, laneKey{x.queue, x.class})
+		x.class.lanes = without(x.class.lanes, x)
+		x.queue.lanes = without(x.queue.lanes, x)
+		s.dropClass(x.class)
+		s.dropQueue(x.queue)
+	}
+}
+
+func without[T comparable](list []T, x T) []T {
+	return slices.DeleteFunc(list, func(o T) bool { return o == x })
 }
 
 // ---- what workers fit ----
@@ -248,12 +319,12 @@ func (s *State) dropClass(c *class) {
 		return
 	}
 	delete(s.classes, needsKey(c.needs))
-	s.classList = slices.DeleteFunc(s.classList, func(o *class) bool { return o == c })
+	s.classList = without(s.classList, c)
 	p := c.pool
 	if p.classes--; p.classes == 0 {
-		s.grouped = slices.DeleteFunc(s.grouped, func(o *pool) bool { return o == p })
+		s.grouped = without(s.grouped, p)
 		for _, w := range p.workers {
-			w.pools = slices.DeleteFunc(w.pools, func(o *pool) bool { return o == p })
+			w.pools = without(w.pools, p)
 		}
 	}
 }

@@ -119,12 +119,13 @@ func (s *State) hold(n *Namespace, w *Worker) {
 }
 
 // extend gives the holder more of a namespace's tasks, up to its run-ahead and
-// not past one that Step itself carries out, or that the holder does not fit.
+// not past one that Step itself carries out, that the holder does not fit, or
+// that is limited.
 func (s *State) extend(n *Namespace) {
 	w := s.worker(n.Worker)
 	for n.running < len(n.tasks) && n.running <= w.ahead() && n.tasks[n.running].Kind == Run {
 		t := n.tasks[n.running]
-		if n.running > 0 && (w.Drain || !t.line.lane.class.pool.has(w)) {
+		if n.running > 0 && (w.Drain || !t.line.free() || !t.line.lane.class.pool.has(w)) {
 			return
 		}
 		n.running++
@@ -144,6 +145,7 @@ func (s *State) assign(t *Task, w *Worker) {
 	}
 	w.tasks[t.ID] = t
 	s.running++
+	s.begin(t)
 	s.touch(t)
 	s.emit(Effect{Kind: Assigned, Task: t, Worker: w.ID, Incarnation: w.Incarnation, Attempt: t.Attempt})
 }

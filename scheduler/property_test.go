@@ -20,6 +20,7 @@ type history struct {
 	ticks  map[string]int64    // schedule → newest time it was fired for
 	after  map[string]*awaited // live tasks that wait for others, or did
 	spaces map[string]*space   // namespaces, as the tasks that succeeded made them
+	flow   flow                // through queues
 }
 
 // space is a namespace as it should be, with all its versions.
@@ -29,7 +30,7 @@ type space struct {
 }
 
 func newHistory() *history {
-	return &history{map[string]bool{}, map[string]int64{}, map[string]*awaited{}, map[string]*space{}}
+	return &history{map[string]bool{}, map[string]int64{}, map[string]*awaited{}, map[string]*space{}, newFlow()}
 }
 
 func (h *history) space(name string) *space {
@@ -65,6 +66,9 @@ func (sp *space) restorable(v uint64) bool {
 
 // note follows one command's effects.
 func (h *history) note(s *State, c Command, effects []Effect) error {
+	if err := h.flow.note(s, effects); err != nil {
+		return err
+	}
 	h.admitted(s, c, effects)
 	if err := h.fired(s, c); err != nil {
 		return err
@@ -137,7 +141,7 @@ func (h *history) follow(t *Task, c Command) error {
 
 // check recounts everything the state keeps twice.
 func (h *history) check(s *State) error {
-	for _, fn := range []func(*State) error{checkTasks, checkWorkers, checkReady, checkLines, checkDue, checkSchedules, h.checkDependents, h.checkSpaces, checkParts, checkJobs, checkRetained} {
+	for _, fn := range []func(*State) error{checkTasks, checkWorkers, checkReady, checkLines, h.flow.check, checkDue, checkSchedules, h.checkDependents, h.checkSpaces, checkParts, checkJobs, checkRetained} {
 		if err := fn(s); err != nil {
 			return err
 		}
@@ -206,7 +210,7 @@ func checkWorkers(s *State) error {
 			return fmt.Errorf("worker %s has load %d, %d is counted", w.ID, load, w.load)
 		}
 		for _, u := range waiting(s) {
-			if w.room() && fitting(w, u.head()) {
+			if w.room() && fitting(w, u.head()) && s.mayBegin(u.head()) {
 				return fmt.Errorf("worker %s has room and what %s needs, which waits", w.ID, u.head().ID)
 			}
 		}
@@ -255,11 +259,12 @@ func checkLines(s *State) error {
 	}
 	for at, l := range s.lines {
 		x, p := l.lane, l.lane.class.pool
-		if x.queue != at.queue || x.class != at.class || refs[l] != l.refs || l.refs == 0 && l != s.plain {
+		open := l.key == nil || !l.key.gate.shut
+		if at.lane != x || at.key != l.key || s.lanes[laneKey{x.queue, x.class}] != x || refs[l] != l.refs || l.refs == 0 && l != s.plain {
 			return fmt.Errorf("the line of %q has %d tasks, counted %d", x.class.needs, refs[l], l.refs)
 		}
 		lanes[x]++
-		if (l.units.len() > 0) != slices.Contains(x.lines.items, l) || (x.lines.len() > 0) != slices.Contains(p.lanes.items, x) ||
+		if (l.units.len() > 0 && open) != slices.Contains(x.lines.items, l) || (x.lines.len() > 0 && !x.queue.gate.shut) != slices.Contains(p.lanes.items, x) ||
 			(p.lanes.len() > 0 && !p.shut) != slices.Contains(s.pools.items, p) {
 			return fmt.Errorf("the line of %q is not filed where it belongs", x.class.needs)
 		}
@@ -270,9 +275,12 @@ func checkLines(s *State) error {
 		}
 	}
 	for x, n := range lanes {
-		if x.count != n || !slices.Contains(x.class.lanes, x) {
+		if x.count != n || !slices.Contains(x.class.lanes, x) || !slices.Contains(x.queue.lanes, x) {
 			return fmt.Errorf("a lane of %q has %d lines, counted %d", x.class.needs, n, x.count)
 		}
+	}
+	if len(s.lanes) != len(lanes) {
+		return fmt.Errorf("%d lanes have lines, %d are known", len(lanes), len(s.lanes))
 	}
 	return checkPools(s)
 }
@@ -567,8 +575,12 @@ func step(t *rapid.T, s *State, g *traffic, h *history, twins []*twin) {
 	began := len(s.effects)
 	c := g.command()
 	encoded := c.AppendTo(nil)
+	was := s.absent(c)
 	r := s.Step(c)
 	text := fmt.Sprintf("%T %+v: %s", c, c, r.Code)
+	if err := was.follow(s); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
 	if err := h.note(s, c, s.effects[began:]); err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
@@ -602,6 +614,9 @@ func TestDrains(t *testing.T) {
 			s.Step(g.command())
 		}
 		s.Advance(g.now + 10*second)
+		for _, name := range queueNames {
+			s.Step(&SetQueue{Name: name, Paused: new(bool)})
+		}
 		for i, has := range [][]string{nil, {"label:a=1", "label:b=1"}, {"handler:h", "label:a=1", "label:b=1"}} {
 			s.Step(&WorkerUp{Worker: fmt.Sprint("last", i), Incarnation: 1, Slots: 1, Has: has})
 		}
@@ -610,6 +625,9 @@ func TestDrains(t *testing.T) {
 			s.Advance(g.now)
 			if rounds > 10_000 {
 				t.Fatalf("%d tasks never end, the first is %+v", len(s.tasks), *s.Live("", "", 1)[0])
+			}
+			if at := s.NextDeadline(); at > 0 {
+				s.Advance(at)
 			}
 			for _, w := range slices.Clone(s.workers) {
 				for _, x := range s.assignedTo(w) {

@@ -52,6 +52,7 @@ func (s *State) retry(c *Retry) Result {
 	if c.Request != "" {
 		t.options().request = c.Request
 	}
+	s.holdAgain(t)
 	s.enter(t)
 	return Result{Code: OK, Order: t.Order}
 }
@@ -71,9 +72,12 @@ func (s *State) retryAllowed(t *Task) Result {
 		return r
 	}
 	if t.Options != nil {
-		if r := s.needsAllowed(t.Options); r.Code != OK {
+		if r := s.placesAllowed(t.Options); r.Code != OK {
 			return r
 		}
+	}
+	if r := s.uniqueAgain(t); r.Code != OK {
+		return r
 	}
 	s.noteEnded(t)
 	if r := s.awaitable(t); r.Code != OK {

@@ -123,6 +123,7 @@ type Job struct {
 	Sealed     bool
 	Cancelled  bool
 	Total      uint64 // tasks submitted to it
+	Spawned    uint64 // of them, by its own tasks or by others
 	Succeeded  uint64
 	Failed     uint64 // failed or cancelled
 	Folds      uint64 // fold tasks made
@@ -161,7 +162,14 @@ type State struct {
 	namespaces map[string]*Namespace
 	workers    []*Worker // by ID
 	jobs       map[string]*Job
-	lines      map[laneKey]*line
+	queues     []*queue // by name
+	keys       int      // in all of them
+	idle       heap[*key]
+	timers     heap[*gate] // that open by themselves and have something waiting
+	uniques    int         // unique keys held
+	lapse      int64       // when the next may be let go for its time, 0: none
+	lanes      map[laneKey]*lane
+	lines      map[lineKey]*line
 	plain      *line             // of tasks without options
 	classes    map[string]*class // by needsKey
 	classList  []*class          // the same, in the order they were made
@@ -190,6 +198,9 @@ type State struct {
 	dirtySpace []*Namespace
 	dirtyWork  []*Worker
 	dirtyJobs  []*Job
+
+	dirtyQueues []*queue
+	dirtyKeys   []*key
 }
 
 // Load builds the state from its records. Errors: *VersionError, or
@@ -216,6 +227,8 @@ func Load(rec Records) (*State, error) {
 			return nil, fmt.Errorf("record \"m\": %w", err)
 		}
 	}
+	each("Q/", s.loadQueue)
+	each("K/", s.loadKey)
 	each("w/", s.loadWorker)
 	s.regroup()
 	each("n/", s.loadNamespace)
@@ -237,6 +250,10 @@ func Load(rec Records) (*State, error) {
 		if err := s.loadTask(t); err != nil {
 			return nil, fmt.Errorf("record %q: %w", "q/"+t.ID, err)
 		}
+	}
+	s.loadGates()
+	if err := s.loadUniques(); err != nil {
+		return nil, fmt.Errorf("record \"U\": %w", err)
 	}
 	return s, nil
 }
@@ -321,16 +338,24 @@ func (s *State) loadJob(b []byte) error {
 
 func decodeJob(b []byte) (*Job, error) {
 	r := wire.NewReader(b)
-	if v := r.Byte(); v != recordVersion {
-		return nil, &VersionError{"job record", v, recordVersion}
+	v := r.Byte()
+	if v != recordVersion && v != spawnedVersion {
+		return nil, &VersionError{"job record", v, spawnedVersion}
 	}
 	j := &Job{ID: r.String(), Body: r.Bytes(), Fold: r.String(), Sealed: r.Bool(), Cancelled: r.Bool(), Total: r.Uint(), Succeeded: r.Uint(),
 		Failed: r.Uint(), Folds: r.Uint(), Folded: r.Uint(), FoldFailed: r.Uint(), LastFold: r.String(), FirstError: r.String(), Created: r.Int(), Finished: r.Int()}
+	if v == spawnedVersion {
+		j.Spawned = r.Uint()
+	}
 	return j, r.Done()
 }
 
 func (j *Job) append(b []byte) []byte {
-	b = append(b, recordVersion)
+	if j.Spawned > 0 {
+		b = append(b, spawnedVersion)
+	} else {
+		b = append(b, recordVersion)
+	}
 	b = wire.AppendString(b, j.ID)
 	b = wire.AppendBytes(b, j.Body)
 	b = wire.AppendString(b, j.Fold)
@@ -342,7 +367,11 @@ func (j *Job) append(b []byte) []byte {
 	b = wire.AppendString(b, j.LastFold)
 	b = wire.AppendString(b, j.FirstError)
 	b = wire.AppendInt(b, j.Created)
-	return wire.AppendInt(b, j.Finished)
+	b = wire.AppendInt(b, j.Finished)
+	if j.Spawned > 0 {
+		b = wire.AppendUint(b, j.Spawned)
+	}
+	return b
 }
 
 func (s *State) loadTask(t *Task) error {
@@ -356,6 +385,10 @@ func (s *State) loadTask(t *Task) error {
 		}
 		w.tasks[t.ID] = t
 		s.running++
+		t.line.lane.queue.gate.running++
+		if k := t.line.key; k != nil {
+			k.gate.running++
+		}
 		if t.Namespace == "" {
 			w.load++
 		}
@@ -444,13 +477,14 @@ func (s *State) Settle() {
 			j.stored = true
 		}
 	}
+	s.settleQueues()
 	s.dirtyTasks, s.dirtySpace, s.dirtyWork, s.dirtyJobs = s.dirtyTasks[:0], s.dirtySpace[:0], s.dirtyWork[:0], s.dirtyJobs[:0]
 	s.rec.Put("m", wire.AppendString(s.counters.append(nil), s.cluster))
 }
 
 // Unsettled is the number of objects the next Settle writes.
 func (s *State) Unsettled() int {
-	return len(s.dirtyTasks) + len(s.dirtySpace) + len(s.dirtyWork) + len(s.dirtyJobs)
+	return len(s.dirtyTasks) + len(s.dirtySpace) + len(s.dirtyWork) + len(s.dirtyJobs) + len(s.dirtyQueues) + len(s.dirtyKeys)
 }
 
 func (s *State) touch(t *Task) {

@@ -24,14 +24,20 @@ var rewrite = flag.Bool("rewrite", false, "write the transcripts as the state ma
 //	lost WORKER [inc=N] [began=ID,ID] [guess]
 //	drain WORKER / undrain WORKER
 //	slots WORKER [inc=N] [slots=N]
+//	queue Q [pause|resume] [conc=N] [rate=N/SECONDS] [burst=N] [keyconc=N] [keyrate=N/SECONDS] [keyburst=N]
+//	queues                              all of them
+//	next                                the next deadline
+//	why ID ...                          what tasks wait for
 //	upload PART,PART [owner=W]          parts, each of the bytes of its name
 //	submit ID [ns=N] [patch|drop] [put=K:V,K:V] [parts=K:PART+PART,K:PART] [del=K] [require=K:V,K] [when=VERSION]
-//	       [job=J] [retries=N] [prio=N] [delay=SECONDS] [body=BYTES] [restore=VERSION] [fork=NS] [needs=THING,THING]
+//	       [job=J] [retries=N] [prio=N] [delay=SECONDS] [body=BYTES] [restore=VERSION] [fork=NS] [needs=THING,THING] [queue=Q] [key=K] [unique=KEY,queued|running|SECONDS]
 //	complete ID [attempt=N] [worker=W] [inc=N] [epoch=N] [base=N] [took=MILLISECONDS]
 //	       [put=K:V] [parts=K:PART+PART] [del=K] [fail=CAUSE] [wrong=CAUSE] [stopped] [snooze=SECONDS] [out=BYTES]
+//	       [submits=ID@JOB:NS,ID] [kind=N]  tasks that it submits; an ID that begins with '/' goes
+//	       behind that of the task
 //	       what is not given is as the state has it: a report of the current attempt
 //	return WORKER ID[/ATTEMPT] ...
-//	cancel ID
+//	cancel ID, retry ID
 //	open JOB [fold=N], seal JOB [total=N], stop JOB
 //	tick
 //	show ID or NAMESPACE ...            tasks, namespaces, workers, jobs
@@ -178,6 +184,15 @@ func (p *player) do() (out []string) {
 		return out
 	case "parts":
 		return p.parts()
+	case "queues":
+		return p.queues()
+	case "next":
+		return []string{fmt.Sprint(float64(p.s.NextDeadline()) / float64(second))}
+	case "why":
+		for _, id := range p.f.words[1:] {
+			out = append(out, id+": "+p.s.WaitsFor(p.s.Task(id)))
+		}
+		return out
 	case "upload":
 		for _, text := range strings.Split(p.f.words[1], ",") {
 			r := p.s.Step(&Upload{Owner: p.f.text("owner", ""), Hash: part.HashOf([]byte(text)), Bytes: []byte(text)})
@@ -230,6 +245,10 @@ func (p *player) command() Command {
 		return &SealJob{ID: name, Total: uint64(f.number("total", 0))}
 	case "stop":
 		return &CancelJob{ID: name}
+	case "queue":
+		return p.setQueue(name)
+	case "retry":
+		return &Retry{ID: name}
 	case "tick":
 		return &Tick{}
 	}
@@ -275,7 +294,7 @@ func (p *player) submit(id string) Command {
 	f := p.f
 	c := &Submit{ID: id, Namespace: f.text("ns", ""), Job: f.text("job", ""), Kind: Run, Retries: uint32(f.number("retries", 0)),
 		Priority: int32(f.number("prio", 0)), Delay: f.number("delay", 0) * second, Body: make([]byte, f.number("body", 0)),
-		Options: &Options{Needs: f.list("needs")}}
+		Options: &Options{Needs: f.list("needs"), Queue: f.text("queue", ""), Key: f.text("key", ""), Unique: f.unique()}}
 	switch {
 	case f.has("patch"):
 		x := p.change()
@@ -317,6 +336,14 @@ func (p *player) complete(id string) Command {
 	case f.text("snooze", "") != "":
 		c.Status, c.Wait = Snoozed, f.number("snooze", 0)*second
 	}
+	for _, w := range f.list("submits") {
+		child, ns, _ := strings.Cut(w, ":")
+		child, job, _ := strings.Cut(child, "@")
+		if strings.HasPrefix(child, "/") {
+			child = id + child
+		}
+		c.Submits = append(c.Submits, &Submit{ID: child, Namespace: ns, Job: job, Kind: Kind(f.number("kind", int64(Run)))})
+	}
 	return c
 }
 
@@ -350,6 +377,9 @@ func (p *player) show(name string) string {
 		}
 		if t.Cancelling {
 			text += ", being cancelled"
+		}
+		if t.Parent != "" {
+			text += fmt.Sprintf(", of %s, depth %d", t.Parent, t.Depth)
 		}
 		return text
 	}

@@ -24,7 +24,24 @@ func (s *State) WaitsFor(t *Task) string {
 	case t.line == nil:
 		return ""
 	}
+	if k := t.line.key; k != nil && k.gate.shut {
+		return "key " + k.name + " of queue " + k.gate.queue.name + k.gate.why(s.Clock)
+	}
+	if g := &t.line.lane.queue.gate; g.shut {
+		return "queue " + g.queue.name + g.why(s.Clock)
+	}
 	return t.line.lane.class.lacks(s.workers)
+}
+
+// why says why a gate is shut.
+func (g *gate) why(now int64) string {
+	switch b := g.bounds(); {
+	case g.key == nil && g.queue.paused:
+		return ", it is paused"
+	case b.Concurrency > 0 && g.running >= int(b.Concurrency):
+		return fmt.Sprintf(", %d of at most %d run", g.running, b.Concurrency)
+	}
+	return fmt.Sprintf(", its rate lets the next begin in %d ms", (g.until-now+999_999)/1_000_000)
 }
 
 // lacks says what of a class's needs keeps its tasks waiting.

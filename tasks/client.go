@@ -60,7 +60,10 @@ func (c *Client) Close() error {
 // Submitted is a task that was submitted.
 type Submitted struct {
 	ID string
-	c  *Client
+	// Duplicate says that nothing was submitted: another task has the unique key,
+	// and this is the handle of it.
+	Duplicate bool
+	c         *Client
 }
 
 // Wait waits for the end of the task, as Client.Wait does.
@@ -82,10 +85,21 @@ func (c *Client) Submit(ctx context.Context, t Task) (*Submitted, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.conn.do(ctx, &api.Call{Op: &api.Call_Submit{Submit: msg}}, false); err != nil {
+	r, err := c.conn.do(ctx, &api.Call{Op: &api.Call_Submit{Submit: msg}}, false)
+	if err != nil {
 		return nil, fmt.Errorf("submit %s: %w", t.ID, err)
 	}
-	return &Submitted{ID: t.ID, c: c}, nil
+	return submitted(c, t, r), nil
+}
+
+// submitted is the handle of a task that was accepted, or of the one that has its
+// unique key.
+func submitted(c *Client, t Task, r *api.Reply) *Submitted {
+	s := &Submitted{ID: t.ID, c: c}
+	if id := r.GetTask().GetId(); t.Unique.Key != "" && id != t.ID {
+		s.ID, s.Duplicate = id, true
+	}
+	return s
 }
 
 // SubmitMany submits tasks, in as few messages as there are moments to send one,
@@ -103,7 +117,7 @@ func (c *Client) SubmitMany(ctx context.Context, list []Task) ([]*Submitted, err
 		calls[i] = &api.Call{Op: &api.Call_Submit{Submit: msg}}
 	}
 	out := make([]*Submitted, len(list))
-	err := c.conn.doAll(ctx, calls, func(i int, _ *api.Reply) { out[i] = &Submitted{ID: list[i].ID, c: c} })
+	err := c.conn.doAll(ctx, calls, func(i int, r *api.Reply) { out[i] = submitted(c, list[i], r) })
 	if err != nil {
 		return out, fmt.Errorf("submit: %w", err)
 	}

@@ -80,6 +80,14 @@ type Task struct {
 	// Keep is how long the task is kept after its end, 1 second to 90 days; 0: the
 	// farm's default, 7 days.
 	Keep time.Duration
+	// Queue the task is limited, paused and counted with; empty: DefaultQueue.
+	Queue string
+	// Key is what the limits per key of the queue count by; at most 256 bytes.
+	// Empty: they do not concern the task.
+	Key string
+	// Unique asks that there is no other task with the same unique key. Not for
+	// tasks of a job.
+	Unique Unique
 	// Labels that a worker must have to be given the task. While none has them
 	// all, the task waits.
 	Labels map[string]string
@@ -141,13 +149,17 @@ func (t *Task) submit(wait bool) (*api.Submit, error) {
 	if err != nil {
 		return nil, err
 	}
+	unique, err := t.Unique.wire()
+	if err != nil {
+		return nil, err
+	}
 	inputs := make([][]byte, len(t.Inputs))
 	for i, in := range t.Inputs {
 		inputs[i] = in
 	}
 	s := &api.Submit{
 		Id: t.ID, Namespace: t.Namespace, Job: t.Job, Wait: wait,
-		Timeout: int64(t.Timeout), Retries: uint32(t.Retries), Priority: int32(t.Priority), Delay: int64(t.Delay), Needs: needs,
+		Timeout: int64(t.Timeout), Retries: uint32(t.Retries), Priority: int32(t.Priority), Delay: int64(t.Delay), Needs: needs, Queue: t.Queue, Key: t.Key, Unique: unique,
 		Work: &api.Work{Source: t.Source, Call: t.Call, Inputs: inputs, Args: t.Args, Files: t.Files, First: t.First, Handler: t.Handler, Input: t.Input},
 	}
 	return s, t.setTimes(s)
@@ -159,6 +171,7 @@ type Info struct {
 	Namespace string
 	Job       string
 	Handler   string // it calls; empty for a cell
+	Parent    string // the task that submitted it; empty for one of a client
 	State     State
 	Attempt   int // number of the current or last attempt, from 1
 	Worker    string
@@ -174,6 +187,9 @@ type Info struct {
 	Progress  *Progress  // what the attempt last said while it runs; nil: nothing
 	Waiting   string     // of a queued task, from Client.Get: what for, in words
 	Labels    map[string]string
+	Queue     string // empty: no worker carries it out
+	Key       string
+	UniqueKey string
 	Submitted time.Time
 	Started   time.Time // of the current or last attempt
 	Finished  time.Time
@@ -209,12 +225,12 @@ func (i *Info) Decode(v any) error {
 
 func newInfo(t *api.Task) *Info {
 	i := &Info{
-		ID: t.GetId(), Namespace: t.GetNamespace(), Job: t.GetJob(), State: State(t.GetState()), Attempt: int(t.GetAttempt()), Worker: t.GetWorker(),
+		ID: t.GetId(), Namespace: t.GetNamespace(), Job: t.GetJob(), Parent: t.GetParent(), State: State(t.GetState()), Attempt: int(t.GetAttempt()), Worker: t.GetWorker(),
 		Value: t.GetValue(), Type: t.GetType(), Stdout: string(t.GetStdout()), Stderr: string(t.GetStderr()),
 		StdoutCut: t.GetStdoutCut(), StderrCut: t.GetStderrCut(), Causes: t.GetCauses(),
 		Submitted: when(t.GetSubmitted()), Started: when(t.GetStarted()), Finished: when(t.GetFinished()),
 	}
-	i.Waiting = t.GetWaiting()
+	i.Waiting, i.Queue, i.Key, i.UniqueKey = t.GetWaiting(), t.GetQueue(), t.GetKey(), t.GetUnique()
 	i.readTimes(t)
 	labels, handlers := label.Split(t.GetNeeds())
 	if i.Labels = labels; len(handlers) > 0 {
@@ -248,6 +264,7 @@ type Job struct {
 	ID         string
 	State      string // open, running, succeeded, failed, cancelled
 	Total      uint64 // tasks submitted to it
+	Spawned    uint64 // of them, by tasks and not by its client
 	Succeeded  uint64
 	Failed     uint64 // failed or cancelled
 	Folds      uint64 // tasks that feed results to the fold
@@ -260,7 +277,7 @@ type Job struct {
 }
 
 func newJob(j *api.Job) *Job {
-	return &Job{ID: j.GetId(), State: j.GetState(), Total: j.GetTotal(), Succeeded: j.GetSucceeded(), Failed: j.GetFailed(),
+	return &Job{ID: j.GetId(), State: j.GetState(), Total: j.GetTotal(), Spawned: j.GetSpawned(), Succeeded: j.GetSucceeded(), Failed: j.GetFailed(),
 		Folds: j.GetFolds(), Folded: j.GetFolded(), FoldFailed: j.GetFoldFailed(), LastFold: j.GetLastFold(), FirstError: j.GetFirstError(),
 		Created: when(j.GetCreated()), Finished: when(j.GetFinished())}
 }

@@ -63,6 +63,8 @@ type Map struct {
 	// Backoff, BackoffMax and Keep of each task, as in Task.
 	Backoff, BackoffMax time.Duration
 	Keep                time.Duration
+	// Queue and Key of the tasks, as in Task.
+	Queue, Key string
 	// Labels that workers must have to be given the tasks.
 	Labels map[string]string
 }
@@ -366,7 +368,7 @@ func (m *mapper) submit(ctx context.Context) error {
 func (m *mapper) chunk() *Task {
 	return &Task{
 		ID: chunkID(m.ID, m.first), Job: m.ID, First: m.first, Call: m.spec.Call, Inputs: m.part, Args: m.spec.Args,
-		Timeout: m.spec.Timeout, Retries: m.spec.Retries, Priority: m.spec.Priority, Labels: m.spec.Labels,
+		Timeout: m.spec.Timeout, Retries: m.spec.Retries, Priority: m.spec.Priority, Labels: m.spec.Labels, Queue: m.spec.Queue, Key: m.spec.Key,
 		Backoff: m.spec.Backoff, BackoffMax: m.spec.BackoffMax, Keep: m.spec.Keep,
 	}
 }

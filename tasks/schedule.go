@@ -151,6 +151,7 @@ func readTask(s *api.Submit) Task {
 	t := Task{Namespace: s.GetNamespace(), Source: w.GetSource(), Call: w.GetCall(), Args: w.GetArgs(), Files: w.GetFiles(), Handler: w.GetHandler(), Input: w.GetInput(),
 		Timeout: time.Duration(s.GetTimeout()), Retries: int(s.GetRetries()), Priority: int(s.GetPriority()), Delay: time.Duration(s.GetDelay()),
 		Backoff: time.Duration(s.GetBackoff()), BackoffMax: time.Duration(s.GetBackoffMax()), Within: time.Duration(s.GetWithin()), Keep: time.Duration(s.GetKeep())}
+	t.Queue, t.Key = s.GetQueue(), s.GetKey()
 	for _, in := range w.GetInputs() {
 		t.Inputs = append(t.Inputs, in)
 	}

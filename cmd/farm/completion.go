@@ -121,12 +121,13 @@ var argKinds = map[string][]string{
 	"task show": {"task"}, "task cancel": {"task"}, "task wait": {"task"}, "task retry": {"task"}, "task drop": {"task"}, "logs": {"task"},
 	"cron show": {"cron"}, "cron pause": {"cron"}, "cron resume": {"cron"}, "cron rm": {"cron"}, "cron run-now": {"cron"},
 	"job show": {"job"}, "job wait": {"job"}, "job results": {"job"}, "job cancel": {"job"},
-	"node remove": {"node"}, "completion": {"shell"}, "help": {"verb"},
+	"queue show": {"queue"}, "queue pause": {"queue"}, "queue resume": {"queue"}, "queue set": {"queue"},
+	"node remove": {"node"}, "node drain": {"node"}, "completion": {"shell"}, "help": {"verb"},
 }
 
 // flagKinds says the same of the values of flags, after their verb where it matters.
 var flagKinds = map[string]string{
-	"ns": "ns", "job": "job", "task ls state": "task state", "task retry state": "parked state", "task drop state": "parked state", "after": "task", "cron add catch-up": "catch up", "job ls state": "job state", "log-store": "log store", "log-level": "log level",
+	"ns": "ns", "job": "job", "queue": "queue", "unique-while": "while", "task ls state": "task state", "task retry state": "parked state", "task drop state": "parked state", "after": "task", "cron add catch-up": "catch up", "job ls state": "job state", "log-store": "log store", "log-level": "log level",
 }
 
 // words that are always the same.
@@ -136,6 +137,7 @@ var fixedWords = map[string][]string{
 	"catch up":     {"none", "one", "all"},
 	"parked state": {"failed", "cancelled"},
 	"job state":    jobStates,
+	"while":        {"queued", "running"},
 	"log store":    {"wal", "boltdb"},
 	"log level":    {"debug", "info", "warn", "error"},
 }
@@ -273,8 +275,21 @@ func (a *app) named(ctx context.Context, l *line, kind, last string) []completio
 		return jobCompletions(ctx, conn)
 	case "cron":
 		return scheduleCompletions(ctx, conn)
+	case "queue":
+		return queueCompletions(ctx, conn)
 	}
 	return nodeCompletions(ctx, conn)
+}
+
+func queueCompletions(ctx context.Context, conn *connection) (out []completion) {
+	list, err := conn.Queues(ctx)
+	if err != nil {
+		return nil
+	}
+	for _, q := range list {
+		out = append(out, completion{q.Name, fmt.Sprintf("%s, %d waiting, %d running", queueState(q), q.Waiting, q.Running)})
+	}
+	return out
 }
 
 // namespaceCompletions completes the last name of a list.

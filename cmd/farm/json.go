@@ -26,6 +26,8 @@ type taskJSON struct {
 	ID        string            `json:"id" about:"of the task"`
 	Namespace string            `json:"namespace,omitempty" about:"it ran in; none for a private context"`
 	Job       string            `json:"job,omitempty" about:"it belongs to"`
+	Parent    string            `json:"parent,omitempty" about:"the task that submitted it; none for one of a client"`
+	Handler   string            `json:"handler,omitempty" about:"it calls; none for a cell"`
 	State     tasks.State       `json:"state" about:"queued, running, succeeded, failed, cancelled"`
 	Attempt   int               `json:"attempt,omitempty" about:"number of the current or last attempt, from 1"`
 	Worker    string            `json:"worker,omitempty" about:"that runs it or ran it last"`
@@ -36,6 +38,7 @@ type taskJSON struct {
 	Stderr    *string           `json:"stderr,omitempty" about:"the same, of its standard error"`
 	Error     *errorJSON        `json:"error,omitempty" about:"why it failed or was cancelled"`
 	Causes    []string          `json:"causes,omitempty" about:"why earlier attempts ended"`
+	Progress  *progressJSON     `json:"progress,omitempty" about:"of a running task: what it last said; task show and task wait only"`
 	Submitted string            `json:"submitted,omitempty" about:"time it was accepted"`
 	Started   string            `json:"started,omitempty" about:"time the current or last attempt began"`
 	Finished  string            `json:"finished,omitempty" about:"time it ended"`
@@ -46,7 +49,16 @@ type taskJSON struct {
 	AfterWhen tasks.When        `json:"after_when,omitempty" about:"what must have become of them: all (have succeeded), any (has succeeded), finished"`
 	Awaits    []string          `json:"awaits,omitempty" about:"those of after that have not ended, while it waits for them"`
 	Labels    map[string]string `json:"labels,omitempty" about:"its worker must have"`
+	Queue     string            `json:"queue,omitempty" about:"it is limited, paused and counted with"`
+	Key       string            `json:"key,omitempty" about:"the limits per key of its queue count by"`
+	Unique    string            `json:"unique,omitempty" about:"its unique key"`
 	Waiting   string            `json:"waiting,omitempty" about:"what a queued task waits for, in words; task show only"`
+}
+
+type progressJSON struct {
+	Done    int64  `json:"done" about:"so far"`
+	Total   int64  `json:"total,omitempty" about:"of how much, if that is known"`
+	Message string `json:"message,omitempty" about:"what it is at"`
 }
 
 type errorJSON struct {
@@ -56,15 +68,18 @@ type errorJSON struct {
 }
 
 func jsonTask(i *tasks.Info) taskJSON {
-	t := taskJSON{ID: i.ID, Namespace: i.Namespace, Job: i.Job, State: i.State, Attempt: i.Attempt, Worker: i.Worker, Value: i.Value, Type: i.Type,
+	t := taskJSON{ID: i.ID, Namespace: i.Namespace, Job: i.Job, Parent: i.Parent, Handler: i.Handler, State: i.State, Attempt: i.Attempt, Worker: i.Worker, Value: i.Value, Type: i.Type,
 		Results: i.Results, Causes: i.Causes, Submitted: jsonTime(i.Submitted), Started: jsonTime(i.Started), Finished: jsonTime(i.Finished),
-		Labels: some(i.Labels), Waiting: i.Waiting}
+		Labels: some(i.Labels), Waiting: i.Waiting, Queue: i.Queue, Key: i.Key, Unique: i.UniqueKey}
 	t.NotBefore, t.Deadline, t.After, t.AfterWhen, t.Awaits = jsonTime(i.NotBefore), jsonTime(i.Deadline), i.After, i.AfterWhen, i.Awaits
 	if i.Keep > 0 {
 		t.Keep = i.Keep.String()
 	}
 	if i.State.Final() { // only then it is known
 		t.Stdout, t.Stderr = &i.Stdout, &i.Stderr
+	}
+	if p := i.Progress; p != nil {
+		t.Progress = &progressJSON{p.Done, p.Total, p.Message}
 	}
 	if e := i.Error; e != nil {
 		t.Error = &errorJSON{e.Kind, e.Message, e.Stack}
@@ -170,11 +185,12 @@ type nodeJSON struct {
 }
 
 type workerJSON struct {
-	ID    string `json:"id" about:"of the worker"`
-	Node  string `json:"node" about:"it belongs to"`
-	Slots int    `json:"slots" about:"attempts it runs at a time"`
-	Busy  int    `json:"busy" about:"slots in use"`
-	State string `json:"state" about:"ready, draining, away"`
+	ID       string `json:"id" about:"of the worker"`
+	Node     string `json:"node" about:"it belongs to; empty for a worker of your own"`
+	Slots    int    `json:"slots" about:"attempts it runs at a time"`
+	Busy     int    `json:"busy" about:"slots in use"`
+	Assigned int    `json:"assigned" about:"attempts it has, running or next"`
+	State    string `json:"state" about:"ready, draining, away"`
 	// Isolation of its child processes: "full", or what is missing.
 	Isolation string            `json:"isolation,omitempty" about:"of its child processes: full, or what is missing"`
 	Labels    map[string]string `json:"labels,omitempty" about:"it has"`
@@ -196,15 +212,20 @@ func jsonStatus(s *tasks.Status) statusJSON {
 		out.Nodes = append(out.Nodes, nodeJSON{n.ID, n.Raft, n.API, n.PID, n.Role, n.Voter, n.Applied, n.Hash, n.Reachable, n.Version, n.Refused, n.Withdrawn, n.Goroutines, labels[n.ID]})
 	}
 	for _, w := range s.Workers {
-		out.Workers = append(out.Workers, workerJSON{w.ID, w.Node, w.Slots, w.Busy, w.State, w.Isolation, some(w.Labels), w.Handlers})
+		out.Workers = append(out.Workers, jsonWorker(w))
 	}
 	return out
+}
+
+func jsonWorker(w tasks.WorkerStatus) workerJSON {
+	return workerJSON{w.ID, w.Node, w.Slots, w.Busy, w.Assigned, w.State, w.Isolation, some(w.Labels), w.Handlers}
 }
 
 type jobJSON struct {
 	ID         string `json:"id" about:"of the job"`
 	State      string `json:"state" about:"open (its tasks are still being submitted), running, succeeded, failed, cancelled"`
 	Total      uint64 `json:"total" about:"tasks submitted to it; a task has many inputs"`
+	Spawned    uint64 `json:"spawned,omitempty" about:"of them, by tasks and not by its client"`
 	Succeeded  uint64 `json:"succeeded" about:"tasks that succeeded"`
 	Failed     uint64 `json:"failed" about:"tasks that failed or were cancelled"`
 	Folds      uint64 `json:"folds,omitempty" about:"tasks that feed results to the fold"`
@@ -217,11 +238,44 @@ type jobJSON struct {
 }
 
 func jsonJob(j *tasks.Job) jobJSON {
-	return jobJSON{j.ID, j.State, j.Total, j.Succeeded, j.Failed, j.Folds, j.Folded, j.FoldFailed, j.LastFold, j.FirstError, jsonTime(j.Created), jsonTime(j.Finished)}
+	return jobJSON{j.ID, j.State, j.Total, j.Spawned, j.Succeeded, j.Failed, j.Folds, j.Folded, j.FoldFailed, j.LastFold, j.FirstError, jsonTime(j.Created), jsonTime(j.Finished)}
 }
 
 type idJSON struct {
-	ID string `json:"id" about:"of the task"`
+	ID        string `json:"id" about:"of the task"`
+	Duplicate bool   `json:"duplicate,omitempty" about:"nothing was submitted: this task has the unique key"`
+}
+
+type queueJSON struct {
+	Name           string         `json:"name" about:"of the queue"`
+	Paused         bool           `json:"paused" about:"whether nothing of it begins"`
+	Waiting        int            `json:"waiting" about:"tasks that wait for a worker, for their turn in a namespace or for a limit"`
+	Running        int            `json:"running" about:"attempts, running or given to a worker"`
+	Delayed        int            `json:"delayed" about:"tasks that wait for their time"`
+	Limited        int            `json:"limited" about:"of those waiting, that would be next but for a limit or a pause"`
+	Concurrency    int            `json:"concurrency" about:"attempts that may run at a time; 0: no limit"`
+	Rate           string         `json:"rate" about:"at which attempts may begin, such as 10/s; none: no limit"`
+	Burst          int            `json:"burst,omitempty" about:"how many may begin at once after a pause"`
+	KeyConcurrency int            `json:"key_concurrency" about:"the same for each key"`
+	KeyRate        string         `json:"key_rate" about:"the same for each key"`
+	KeyBurst       int            `json:"key_burst,omitempty" about:"the same for each key"`
+	Keys           int            `json:"keys" about:"keys that are known"`
+	Busiest        []queueKeyJSON `json:"busiest,omitempty" about:"keys with most running and waiting; queue show and what changes a queue"`
+}
+
+type queueKeyJSON struct {
+	Key     string `json:"key" about:"the key"`
+	Running int    `json:"running" about:"attempts"`
+	Waiting int    `json:"waiting" about:"tasks that would be next, but for a worker or a limit"`
+}
+
+func jsonQueue(q *tasks.Queue) queueJSON {
+	out := queueJSON{q.Name, q.Paused, q.Waiting, q.Running, q.Delayed, q.Limited, q.Concurrency, q.Rate.String(), q.Rate.Burst,
+		q.KeyConcurrency, q.KeyRate.String(), q.KeyRate.Burst, q.Keys, nil}
+	for _, k := range q.Busiest {
+		out.Busiest = append(out.Busiest, queueKeyJSON(k))
+	}
+	return out
 }
 
 type scatterJSON struct {
@@ -257,8 +311,10 @@ var schemas = []schema{
 	{[]string{"ns ls", "ns show"}, "A namespace, one line each.", namespaceJSON{}},
 	{[]string{"ns history"}, "A version, one line each.", versionJSON{}},
 	{[]string{"ns export"}, "What was written.", exportJSON{}},
+	{[]string{"queue ls", "queue show", "queue pause", "queue resume", "queue set"}, "A queue, one line each.", queueJSON{}},
 	{[]string{"status"}, "The cluster, one object.", statusJSON{}},
 	{[]string{"node ls"}, "A node, one line each.", nodeJSON{}},
+	{[]string{"node drain"}, "A worker, one line each, as in the status.", workerJSON{}},
 	{[]string{"bench"}, "What was measured, one object; `go doc farm/internal/bench Report` tells more.", bench.Report{}},
 	{[]string{"chaos"}, "A scenario's report, one line each; `go doc farm/chaos Report` tells more. Times are nanoseconds.", chaos.Report{}},
 	{[]string{"verify"}, "What a sound folder holds.", verifyJSON{}},

@@ -94,7 +94,7 @@ func (a *app) showBulk(done iter.Seq2[string, error], asJSON bool) error {
 			a.io.talk("%v", err)
 			refused = fmt.Errorf("%w (%w)", errSilent, err)
 		case asJSON:
-			if err := a.printJSON(idJSON{id}); err != nil {
+			if err := a.printJSON(idJSON{ID: id}); err != nil {
 				return err
 			}
 		default:

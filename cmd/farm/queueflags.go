@@ -2,6 +2,7 @@ package main
 
 import (
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -20,6 +21,41 @@ func labelFlags(verb string, c *cli.Context) (map[string]string, error) {
 		return nil, usage("%s: %v", verb, err)
 	}
 	return some(labels), nil
+}
+
+func queueFlag(to *string) cli.Flag {
+	return &cli.StringFlag{Name: "queue", Usage: "put it into `QUEUE` (default: " + tasks.DefaultQueue + ")", Destination: to}
+}
+
+func keyFlag(to *string) cli.Flag {
+	return &cli.StringFlag{Name: "key", Usage: "`KEY` that the queue's limits per key count by", Destination: to}
+}
+
+// uniqueFlags reads --unique-while.
+func uniqueFlags(c *cli.Context, u *tasks.Unique) error {
+	long := c.String("unique-while")
+	switch {
+	case long == "":
+		return nil
+	case u.Key == "":
+		return usage("submit: --unique-while goes with --unique")
+	case long == string(tasks.WhileQueued), long == string(tasks.WhileRunning):
+		u.While = tasks.While(long)
+		return nil
+	}
+	d, err := time.ParseDuration(long)
+	if err != nil || d <= 0 {
+		return usage("submit: --unique-while %q: queued, running, or a time such as 1h", long)
+	}
+	u.For = d
+	return nil
+}
+
+// tellDuplicate says that nothing was submitted.
+func (a *app) tellDuplicate(h *tasks.Submitted) {
+	if h.Duplicate {
+		a.io.talk("duplicate of task %s, which has the unique key", h.ID)
+	}
 }
 
 // some is nil for an empty map, so that it is left out of JSON.

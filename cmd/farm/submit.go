@@ -20,6 +20,7 @@ type submitOptions struct {
 	files  []string
 	detach bool
 	json   bool
+	input  string // of a handler: JSON, or "-"
 }
 
 func (a *app) submitCommand() *cli.Command {
@@ -27,11 +28,14 @@ func (a *app) submitCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "submit",
 		Usage:     "run a cell as a task, and wait for it",
-		UsageText: "farm submit [flags] FILE.go | -c CODE | -",
+		UsageText: "farm submit [flags] FILE.go | -c CODE | - | --handler NAME",
 		Description: "Prints what the task prints, and then its value as JSON. Without --ns the task runs in a fresh private context.\n" +
-			"Ctrl-C cancels the task.",
+			"With --handler it calls a compiled function of a worker of your own (see docs/handlers.md) and waits for one that\n" +
+			"has it. Ctrl-C cancels the task.",
 		Flags: a.clientFlags(append(append(startFlags(), retryFlags()...),
 			&cli.StringFlag{Name: "c", Usage: "the `CODE` itself, instead of a file", Destination: &o.code},
+			&cli.StringFlag{Name: "handler", Usage: "call the handler `NAME` instead of running code", Destination: &o.task.Handler},
+			&cli.StringFlag{Name: "json-input", Usage: "what to call it with, as `JSON`; - reads standard input", Destination: &o.input},
 			&cli.StringFlag{Name: "ns", Usage: "run in `NAMESPACE`", Destination: &o.task.Namespace},
 			&cli.StringFlag{Name: "id", Usage: "`ID` of the task: a second submit with it is the first one", Destination: &o.task.ID},
 			&cli.StringSliceFlag{Name: "arg", Usage: "`KEY=VALUE` the code can read; may be repeated"},
@@ -39,7 +43,9 @@ func (a *app) submitCommand() *cli.Command {
 			&cli.DurationFlag{Name: "timeout", Usage: "`TIME` one attempt may take (default: the farm's)", Destination: &o.task.Timeout},
 			&cli.IntFlag{Name: "retries", Usage: "try again up to `N` times when it fails", Destination: &o.task.Retries},
 			&cli.IntFlag{Name: "priority", Usage: "higher goes first", Destination: &o.task.Priority},
-			labelFlag(),
+			queueFlag(&o.task.Queue), keyFlag(&o.task.Key), labelFlag(),
+			&cli.StringFlag{Name: "unique", Usage: "do nothing when there is a task with this `KEY`: that one is followed instead, or its id printed", Destination: &o.task.Unique.Key},
+			&cli.StringFlag{Name: "unique-while", Usage: "how `LONG` the task has the key: while queued, while running (queued or running), or for a time such as 1h from now (default: running)"},
 			&cli.BoolFlag{Name: "detach", Usage: "print the task's id and do not wait", Destination: &o.detach})...),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 0, 1)
@@ -51,7 +57,7 @@ func (a *app) submitCommand() *cli.Command {
 			if o.task.Labels, err = labelFlags("submit", c); err != nil {
 				return err
 			}
-			if err := errors.Join(readStart("submit", c, &o.task), readRetry("submit", c, &o.task)); err != nil {
+			if err := errors.Join(readStart("submit", c, &o.task), readRetry("submit", c, &o.task), uniqueFlags(c, &o.task.Unique)); err != nil {
 				return err
 			}
 			if err := o.validate(c.IsSet("c")); err != nil {
@@ -63,8 +69,11 @@ func (a *app) submitCommand() *cli.Command {
 }
 
 func (o *submitOptions) validate(hasCode bool) error {
-	if hasCode == (o.file != "") {
-		return usage("submit: give one of FILE.go, -c CODE and - (standard input)")
+	if err := o.validateHandler(hasCode); err != nil {
+		return err
+	}
+	if hasCode == (o.file != "") && o.task.Handler == "" {
+		return usage("submit: give one of FILE.go, -c CODE and - (standard input), or --handler NAME")
 	}
 	if o.task.Timeout < 0 || o.task.Retries < 0 {
 		return usage("submit: --timeout and --retries cannot be negative")
@@ -91,6 +100,9 @@ func splitArgs(verb string, args []string) (map[string]string, error) {
 }
 
 func (a *app) runSubmit(ctx context.Context, addr string, o *submitOptions) error {
+	if o.task.Handler != "" {
+		return a.runSubmitHandler(ctx, addr, o)
+	}
 	src := source{"cell", o.code}
 	if o.file != "" {
 		var err error
@@ -114,6 +126,11 @@ func (a *app) runSubmit(ctx context.Context, addr string, o *submitOptions) erro
 			return a.taskEnd(src, nil, err, "")
 		}
 	}
+	return a.runSubmitTo(ctx, conn, src, o)
+}
+
+// runSubmitTo submits a task that was checked.
+func (a *app) runSubmitTo(ctx context.Context, conn *connection, src source, o *submitOptions) error {
 	if !o.detach {
 		return a.runTask(ctx, conn, src, o.task, o.json)
 	}
@@ -121,9 +138,10 @@ func (a *app) runSubmit(ctx context.Context, addr string, o *submitOptions) erro
 	if err != nil {
 		return err
 	}
+	a.tellDuplicate(h)
 	a.endsHere(conn)
 	if o.json {
-		return a.printJSON(idJSON{h.ID})
+		return a.printJSON(idJSON{h.ID, h.Duplicate})
 	}
 	fmt.Fprintln(a.io.out, h.ID)
 	return nil
@@ -146,11 +164,16 @@ func (a *app) runTask(ctx context.Context, conn *connection, src source, t tasks
 		t.ID = tasks.NewID()
 	}
 	var info *tasks.Info
-	_, err := conn.Submit(ctx, t)
+	h, err := conn.Submit(ctx, t)
+	duplicate := err == nil && h.Duplicate
 	if err == nil {
-		info, err = a.follow(ctx, conn, t.ID, !json)
+		a.tellDuplicate(h)
+		info, err = a.follow(ctx, conn, h.ID, !json)
 	}
 	if err != nil {
+		if duplicate { // it is somebody else's
+			return err
+		}
 		if cancelInterrupted(ctx, conn, t.ID) {
 			a.io.talk("cancelled task %s", t.ID)
 		}
@@ -196,6 +219,8 @@ func (a *app) follow(ctx context.Context, conn *connection, id string, show bool
 			return nil, err
 		case e.Output != nil:
 			out.add(e.Output)
+		case e.Progress != nil:
+			out.progress(e.Progress)
 		case e.Task != nil:
 			out.finish(e.Task)
 			return e.Task, nil
@@ -211,13 +236,32 @@ type output struct {
 	out, err *lineWriter
 	attempt  int
 	shown    [2][]byte // of the attempt: of standard output, of standard error
+	status   bool      // the progress is shown
 }
 
 func newOutput(a *app) *output {
 	return &output{a: a, out: &lineWriter{w: a.io.out}, err: &lineWriter{w: a.io.err}}
 }
 
+// progress shows how far the task is, on a terminal, in a line that goes when
+// something else is to be seen.
+func (o *output) progress(p *tasks.Progress) {
+	if !o.a.io.errTerm || p.Attempt < o.attempt {
+		return
+	}
+	fmt.Fprintf(o.a.io.err, "\r\x1b[K%s", progressText(p))
+	o.status = true
+}
+
+func (o *output) clear() {
+	if o.status {
+		fmt.Fprint(o.a.io.err, "\r\x1b[K")
+		o.status = false
+	}
+}
+
 func (o *output) add(p *tasks.Output) {
+	o.clear()
 	if p.Attempt < o.attempt {
 		return // of an attempt that was given up
 	}
@@ -237,6 +281,7 @@ func (o *output) add(p *tasks.Output) {
 }
 
 func (o *output) finish(t *tasks.Info) {
+	o.clear()
 	if t.Attempt != o.attempt {
 		o.shown = [2][]byte{}
 	}

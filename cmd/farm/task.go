@@ -122,11 +122,19 @@ func (a *app) showTask(i *tasks.Info) {
 	line("state", i.State)
 	line("namespace", i.Namespace)
 	line("job", i.Job)
+	line("parent", i.Parent)
 	line("attempt", i.Attempt)
 	line("worker", i.Worker)
+	line("handler", i.Handler)
+	if i.Progress != nil {
+		line("progress", progressText(i.Progress))
+	}
 	if i.Waiting != "" {
 		fmt.Fprintf(a.io.out, "waiting for: %s\n", i.Waiting)
 	}
+	line("queue", i.Queue)
+	line("key", i.Key)
+	line("unique", i.UniqueKey)
 	line("labels", strings.Join(label.Texts(i.Labels), ","))
 	line("submitted", jsonTime(i.Submitted))
 	for _, x := range timesText(i) {

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"farm/internal/cluster"
 	"farm/tasks"
 )
 
@@ -57,7 +56,7 @@ func TestTimesOnARealFarm(t *testing.T) {
 		t.Errorf("after an unknown task: %v", err)
 	}
 
-	killLeader(ctx, t, c, farm)
+	killLeader(t, c, farm)
 
 	end := func(id string) *tasks.Info {
 		t.Helper()
@@ -105,25 +104,6 @@ func TestTimesOnARealFarm(t *testing.T) {
 		t.Errorf("what was dropped: %+v", r)
 	}
 	checkTicks(ctx, t, c, run)
-}
-
-// killLeader ends the process of whoever leads, and starts it again.
-func killLeader(ctx context.Context, t *testing.T, c *tasks.Client, farm *cluster.Cluster) {
-	t.Helper()
-	st, err := c.Status(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := slices.IndexFunc(farm.Nodes(), func(n cluster.Node) bool { return n.ID == st.Leader })
-	if i < 0 {
-		t.Fatalf("the leader %q is no node", st.Leader)
-	}
-	if err := farm.Kill(i); err != nil {
-		t.Fatal(err)
-	}
-	if err := farm.Restart(ctx, i); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // checkTicks: the schedule "tick" has run once for each second since it was made.

@@ -74,7 +74,7 @@ func (b *bare) run(t *testing.T, src string) (out string, err error) {
 	}()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	b.l.host.begin(&ns.TaskInfo{}, func() {})
+	b.l.host.begin(&ns.TaskInfo{}, nil, func() {})
 	if err := b.l.eng.Run(ctx, u.Func); err != nil {
 		return "", runError(err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	ns "farm/namespace"
 	"farm/namespace/cell"
+	"farm/namespace/internal/farm"
 )
 
 // goroutineGrace is how long goroutines of a cell may take to end once it has returned.
@@ -30,6 +31,7 @@ type host struct {
 	log      *log.Logger
 	silence  func() // shuts the output
 	task     atomic.Pointer[ns.TaskInfo]
+	submits  atomic.Pointer[submissions] // of the run; nil before the first
 
 	mu      sync.Mutex
 	ended   bool // the body reached its end
@@ -63,6 +65,8 @@ func (h *host) packages() map[string]map[string]any {
 			"TaskID":    func() string { return h.task.Load().ID },
 			"Attempt":   func() int { return h.task.Load().Attempt },
 			"Namespace": func() string { return h.task.Load().Namespace },
+			"Job":       func() string { return h.task.Load().Job },
+			"Source":    func() string { return h.submits.Load().source },
 			"Arg":       func(name string) string { return h.task.Load().Args[name] },
 			"Args": func() map[string]string {
 				m := maps.Clone(h.task.Load().Args)
@@ -84,7 +88,10 @@ func (h *host) packages() map[string]map[string]any {
 					h.progress(done, total)
 				}
 			},
-			"Logf": func(format string, args ...any) { fmt.Fprintf(h.stderr, format+"\n", args...) },
+			"Logf":   func(format string, args ...any) { fmt.Fprintf(h.stderr, format+"\n", args...) },
+			"Task":   (*farm.Task)(nil),
+			"Submit": func(t farm.Task) string { return h.submits.Load().submit(t) },
+			"Input":  input,
 		},
 		cell.HostPath: {
 			"End":        h.end,
@@ -225,8 +232,9 @@ func interpreted(x any) any {
 
 // begin prepares for a run, which cut ends: a panic of a goroutine must not leave the others waiting for
 // it.
-func (h *host) begin(t *ns.TaskInfo, cut func()) {
+func (h *host) begin(t *ns.TaskInfo, s *submissions, cut func()) {
 	h.task.Store(t)
+	h.submits.Store(s)
 	h.stopping, h.stopped = make(chan struct{}), make(chan struct{})
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -52,6 +52,7 @@ type Context struct {
 	envs    map[sum]*cell.Env
 	units   map[unitKey]*unit
 	engines []*loaded // most recently used first
+	checks  checker   // of what runs submit
 	spent   bool
 }
 
@@ -165,8 +166,9 @@ func (c *Context) Run(ctx context.Context, r ns.Run) (ns.Result, error) {
 	if err != nil {
 		return ns.Result{}, err
 	}
-	t := &tx{c: c, l: l, run: r, touched: map[string]cell.Var{}, env: c.env}
+	t := &tx{c: c, l: l, run: r, touched: map[string]cell.Var{}, env: c.env, submits: &submissions{task: &r.Task, source: r.Source, check: &c.checks, lim: c.lim}}
 	res, err := t.do(ctx, main, call)
+	res.Submissions = t.submits.close()
 	if err != nil || r.Discard {
 		t.undo()
 	}

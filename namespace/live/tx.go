@@ -24,6 +24,7 @@ type tx struct {
 	env     *cell.Env           // after the run
 	touched map[string]cell.Var // variables the run may have changed
 	delta   ns.Delta
+	submits *submissions
 	broken  bool // the engine is not to be used again
 }
 
@@ -49,6 +50,9 @@ func (t *tx) do(ctx context.Context, main, call *unit) (ns.Result, error) {
 		if res.Results, err = t.calls(ctx, call); err != nil {
 			return res, err
 		}
+	}
+	if err := t.submits.failed(); err != nil { // of a call that failed alone, or that the code has recovered from
+		return res, err
 	}
 	if t.run.Discard {
 		return res, nil
@@ -101,7 +105,7 @@ func (t *tx) execute(ctx context.Context, u *unit) error {
 	h := t.l.host
 	run, cut := context.WithCancel(ctx)
 	defer cut()
-	h.begin(&t.run.Task, cut)
+	h.begin(&t.run.Task, t.submits, cut)
 	end := context.AfterFunc(run, h.stop)
 	err := t.l.eng.Run(run, u.Func)
 	if !end() {
@@ -124,6 +128,9 @@ func (t *tx) execute(ctx context.Context, u *unit) error {
 		err = panicked
 	default:
 		err = runError(err)
+	}
+	if e := t.submits.failed(); e != nil && ctx.Err() == nil {
+		err = e
 	}
 	if err != nil && (unfinished || h.remain() > 0) {
 		t.c.spent = true
@@ -328,6 +335,7 @@ func (t *tx) calls(ctx context.Context, u *unit) ([]ns.CallResult, error) {
 	}
 	out := make([]ns.CallResult, 0, len(inputs))
 	for i, in := range inputs {
+		mark := t.submits.mark()
 		r, err := t.call(ctx, u, in)
 		switch {
 		case err == nil:
@@ -337,6 +345,7 @@ func (t *tx) calls(ctx context.Context, u *unit) ([]ns.CallResult, error) {
 			return nil, &ns.CallError{Func: t.run.Call, Input: i, Err: err}
 		}
 		out = append(out, ns.CallResult{Error: err.Error()})
+		t.submits.cut(mark)
 		if t.broken {
 			if err := t.again(ctx); err != nil {
 				return nil, err
@@ -347,6 +356,7 @@ func (t *tx) calls(ctx context.Context, u *unit) ([]ns.CallResult, error) {
 }
 
 // again takes a new engine after a call broke the last one: the cell is run again, then the calls go on.
+// What the cell submits it has submitted before.
 func (t *tx) again(ctx context.Context) error {
 	c := t.c
 	c.drop(t.l)
@@ -361,6 +371,8 @@ func (t *tx) again(ctx context.Context) error {
 	if main == nil {
 		return nil
 	}
+	mark := t.submits.mark()
+	defer t.submits.cut(mark)
 	return t.exec(ctx, main, nil)
 }
 
