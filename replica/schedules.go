@@ -181,6 +181,8 @@ func (n *Node) changeSchedule(c *call, q *api.ChangeSchedule) {
 		cmd.Change = scheduler.Pause
 	case "remove":
 		cmd.Change = scheduler.Remove
+		n.removeSchedule(c, cmd)
+		return
 	case "run":
 		cmd.Change = scheduler.RunNow
 		n.simple(c, cmd, func() { n.showTask(c, scheduler.RunID(q.Name, q.Id)) })
@@ -199,12 +201,21 @@ func (n *Node) changeSchedule(c *call, q *api.ChangeSchedule) {
 		c.fail(api.Code_INVALID, "%q is no change of a schedule", q.Change)
 		return
 	}
-	v := n.scheduleView(q.Name)
-	n.simple(c, cmd, func() {
-		if cmd.Change != scheduler.Remove {
-			v = n.scheduleView(q.Name)
+	n.simple(c, cmd, func() { n.showSchedule(c, q.Name) })
+}
+
+// removeSchedule removes a schedule. A repeated request finds none: the client has
+// looked whether there is one before it asked.
+func (n *Node) removeSchedule(c *call, cmd *scheduler.ChangeSchedule) {
+	n.propose(cmd, func(r scheduler.Result, err error) {
+		switch {
+		case err != nil:
+			n.again(c, err)
+		case r.Code == scheduler.OK || r.Code == scheduler.NotFound:
+			c.reply(&api.Reply{Seq: c.Seq, Result: &api.Reply_Schedule{Schedule: &api.Schedule{Name: cmd.Name}}})
+		default:
+			c.refused(r)
 		}
-		c.reply(&api.Reply{Seq: c.Seq, Result: &api.Reply_Schedule{Schedule: v}})
 	})
 }
 

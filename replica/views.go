@@ -115,6 +115,7 @@ func scheduleView(x *scheduler.Schedule) *api.Schedule {
 	}
 	if o := t.Options; o != nil {
 		v.Needs, v.Backoff, v.BackoffMax, v.Within, v.Keep = o.Needs, o.Backoff, o.BackoffMax, o.Within, o.Keep
+		v.Queue, v.Key = o.Queue, o.Key
 	}
 	return &api.Schedule{Name: x.Name, Spec: x.Spec, Zone: x.Zone, CatchUp: catchUps[x.CatchUp], Task: v, Paused: x.Paused, Created: x.Created,
 		Next: x.Next, Last: x.Last, LastTask: x.LastTask, Fired: x.Fired, Problem: x.Problem}

@@ -22,6 +22,9 @@ func (d due) at() int     { return d.inDue }
 // Deadline is when the task fails unless it is final, 0: never.
 func (t *Task) Deadline() int64 { return t.timing().Deadline }
 
+// late tells whether the deadline of a task has come.
+func (t *Task) late(now int64) bool { return t.Deadline() > 0 && t.Deadline() <= now }
+
 // setDeadline counts the deadline of a task from now, if it is to be counted.
 func (s *State) setDeadline(t *Task) {
 	if o := t.Options; o != nil && o.Within > 0 {

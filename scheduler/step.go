@@ -76,12 +76,17 @@ func (s *State) Advance(now int64) {
 	for s.delayed.len() > 0 && s.delayed.min().NotBefore <= s.Clock {
 		t := s.delayed.min()
 		s.delayed.remove(t)
-		if t.Attempt > 0 { // it keeps its place
+		first := t.Attempt == 0
+		if n := s.namespaces[t.Namespace]; n != nil && first {
+			n.delayed--
+		}
+		switch {
+		case t.late(s.Clock): // before it is given to a worker
+			s.overdue(t)
+			continue
+		case !first: // it keeps its place
 			s.offer(t)
 			continue
-		}
-		if t.Namespace != "" {
-			s.namespaces[t.Namespace].delayed--
 		}
 		s.Order++
 		t.Order = s.Order // it takes its place in its namespace now
@@ -348,11 +353,11 @@ func (s *State) enter(t *Task) {
 		s.touchSpace(n)
 	}
 	s.watch(t)
-	if !s.mustWait(t) {
-		s.lineUp(t)
-	}
-	if d := t.Deadline(); d > 0 && d <= s.Clock && !t.State.Final() {
+	switch {
+	case t.late(s.Clock):
 		s.overdue(t)
+	case !s.mustWait(t):
+		s.lineUp(t)
 	}
 }
 

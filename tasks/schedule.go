@@ -104,8 +104,12 @@ func (c *Client) ResumeSchedule(ctx context.Context, name string) (*ScheduleInfo
 	return c.schedule(ctx, name, change(name, "resume", ""))
 }
 
-// RemoveSchedule removes a schedule. Tasks that it has submitted go on.
+// RemoveSchedule removes a schedule. Tasks that it has submitted go on. Errors, among
+// others: ErrNotFound.
 func (c *Client) RemoveSchedule(ctx context.Context, name string) error {
+	if _, err := c.GetSchedule(ctx, name); err != nil {
+		return err
+	}
 	_, err := c.schedule(ctx, name, change(name, "remove", ""))
 	return err
 }
@@ -147,6 +151,7 @@ func readTask(s *api.Submit) Task {
 	t := Task{Namespace: s.GetNamespace(), Source: w.GetSource(), Call: w.GetCall(), Args: w.GetArgs(), Files: w.GetFiles(), Handler: w.GetHandler(), Input: w.GetInput(),
 		Timeout: time.Duration(s.GetTimeout()), Retries: int(s.GetRetries()), Priority: int(s.GetPriority()), Delay: time.Duration(s.GetDelay()),
 		Backoff: time.Duration(s.GetBackoff()), BackoffMax: time.Duration(s.GetBackoffMax()), Within: time.Duration(s.GetWithin()), Keep: time.Duration(s.GetKeep())}
+	t.Queue, t.Key = s.GetQueue(), s.GetKey()
 	for _, in := range w.GetInputs() {
 		t.Inputs = append(t.Inputs, in)
 	}

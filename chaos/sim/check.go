@@ -34,7 +34,8 @@ type checker struct {
 	results []byte        // digests of the entry at hand
 	effects []byte
 	flow    flow
-	touched []*known // took effect in a namespace that is to be looked at
+	ticks   map[string]int64 // schedule → newest time it was fired for
+	touched []*known         // took effect in a namespace that is to be looked at
 }
 
 // begin names an attempt on a worker.
@@ -61,8 +62,10 @@ type known struct {
 	current *begin // the attempt that may report
 	epoch   uint64 // of it
 	highest uint32 // attempt so far
-	end     scheduler.TaskState
-	result  string // outcome and causes when it ended
+	nth     int    // in the order in which tasks were taken in
+	timing
+	end    scheduler.TaskState
+	result string // outcome and causes when it ended
 }
 
 // dictionary is a namespace as it should be, with its past.
@@ -94,7 +97,7 @@ type job struct {
 }
 
 func newChecker(w *world) *checker {
-	c := &checker{w: w, tasks: map[string]*known{}, spaces: map[string]*dictionary{}, jobs: map[string]*job{}, workers: map[string]uint64{},
+	c := &checker{w: w, tasks: map[string]*known{}, spaces: map[string]*dictionary{}, jobs: map[string]*job{}, workers: map[string]uint64{}, ticks: map[string]int64{},
 		began: map[begin]bool{}, hashes: map[uint64]string{}, flow: newFlow()}
 	var err error
 	if c.ref, err = scheduler.Load(plain{}); err != nil {
@@ -175,6 +178,7 @@ func (c *checker) commit(index uint64, data []byte) uint64 {
 		}
 	}
 	c.loads()
+	c.late()
 	sum := sumOf(append(c.results, c.effects...))
 	c.w.mark(fmt.Sprint(index, sum))
 	return sum
@@ -214,7 +218,7 @@ func describe(cmd scheduler.Command, r scheduler.Result) string {
 func (c *checker) fallDue() {
 	var due []*known
 	for _, k := range c.tasks { // sorted below
-		if k.order == 0 && k.end == 0 && k.due <= c.clock {
+		if k.order == 0 && k.end == 0 && k.due <= c.clock && k.mayGo() {
 			due = append(due, k)
 		}
 	}
@@ -288,6 +292,12 @@ func (c *checker) step(cmd scheduler.Command, r scheduler.Result, b before) {
 			c.w.fail("fence", "the report of %s attempt %d by %s/%d, epoch %d, base %d, is accepted; the current attempt is %s", x.Task, x.Attempt, x.Worker, x.Incarnation, x.Epoch, x.Base, c.currentOf(x.Task))
 		} else if x.Status == scheduler.Success {
 			c.spawned(c.tasks[x.Task])
+		} else if x.Status == scheduler.Failure {
+			c.failedOnce(c.tasks[x.Task])
+		}
+	case *scheduler.FireSchedule:
+		if ok {
+			c.ticked(x)
 		}
 	case *scheduler.Return:
 		for _, a := range x.Attempts {
@@ -375,9 +385,10 @@ func (c *checker) submitted(x *scheduler.Submit) {
 	if o := x.Options; o != nil {
 		k.queue, k.key = cmp.Or(o.Queue, k.queue), o.Key
 	}
+	ready := c.noteTiming(k, x)
 	if x.Delay > 0 {
 		k.due = c.clock + x.Delay
-	} else {
+	} else if ready {
 		c.order++
 		k.order = c.order
 	}
@@ -416,6 +427,7 @@ func (c *checker) spawned(k *known) {
 
 func (c *checker) admit(k *known) {
 	c.tasks[k.id] = k
+	k.nth = len(c.tasks)
 	c.live++
 	if k.job != "" && k.fold == "" {
 		c.jobs[k.job].tasks = append(c.jobs[k.job].tasks, k.id)
@@ -474,6 +486,7 @@ func (c *checker) assigned(e *scheduler.Effect) {
 	case c.clock < k.due:
 		c.w.fail("delay", "task %s begins %d ns before its time", k.id, k.due-c.clock)
 	}
+	c.begins(k)
 	k.current = &begin{e.Worker, e.Incarnation, k.id, e.Attempt}
 	k.highest, k.epoch = e.Attempt, e.Task.Epoch
 	c.passed(k)
@@ -524,7 +537,7 @@ func (c *checker) ended(t *scheduler.Task) {
 		c.w.fail("durable", "task %s ends and nobody asked for it", t.ID)
 	case k.end != 0:
 		c.w.fail("once", "task %s ends as %s after it ended as %s", t.ID, t.State, k.end)
-	case t.State == scheduler.Failed && t.Losses <= scheduler.MaxLosses && t.Failures == 0:
+	case t.State == scheduler.Failed && t.Losses <= scheduler.MaxLosses && t.Failures == 0 && !c.over(k, t):
 		c.w.fail("blame", "task %s failed, without a failure and after %d lost workers: %q", t.ID, t.Losses, t.Causes)
 	case t.State == scheduler.Succeeded && c.clock < k.due:
 		c.w.fail("delay", "task %s is done before its time", t.ID)
@@ -581,6 +594,7 @@ func (c *checker) replaced(x *scheduler.Replace) {
 		delete(j.owed, k.id)
 		c.folds(j, k)
 	}
+	c.release(k)
 }
 
 func resultText(t *scheduler.Task) string {
@@ -714,7 +728,7 @@ func (c *checker) hash(who string, index uint64, sum string) {
 
 // quiet tells whether every task is final and every job over.
 func (c *checker) quiet() bool {
-	if c.live > 0 {
+	if c.live > 0 || c.ticking() {
 		return false
 	}
 	for _, j := range c.jobs {
@@ -735,6 +749,7 @@ func (c *checker) tidy() {
 		}
 	}
 	c.resume()
+	c.stopSchedules()
 	for _, w := range c.ref.Workers() {
 		if name := "use " + w.ID; w.Drain {
 			if x := c.w.calls[name]; x != nil && x.answered {

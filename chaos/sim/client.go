@@ -30,6 +30,12 @@ func (w *world) inject(e *Event) {
 			return
 		}
 		w.request("submit "+e.ID, func() scheduler.Command { return e.submission(w.check.version(e.NS)) })
+	case doSchedule:
+		w.request("schedule "+e.ID, func() scheduler.Command {
+			next := (w.check.clock/everyTick + 1) * everyTick
+			return &scheduler.PutSchedule{Name: e.ID, Spec: "x", CatchUp: scheduler.CatchUpNone, Next: next,
+				Task: &scheduler.Submit{Namespace: e.NS, Kind: scheduler.Run, Body: work{opAppend, 0}.body()}}
+		})
 	case doCancel:
 		w.request("cancel "+e.ID, func() scheduler.Command { return &scheduler.Cancel{ID: e.ID} })
 	case doOpenJob:

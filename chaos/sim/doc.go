@@ -47,7 +47,10 @@
 //	job       every task that succeeded is folded, and jobs end when all has
 //	slots     workers have no more to do than they may, and slots are not lost
 //	clock     the state's clock never runs back, and follows the entries
-//	delay     nothing begins before its time
+//	delay     nothing begins before its time, nor is tried again before its wait is over
+//	deadline  nothing is live, or begins, when its deadline has come
+//	after     a task runs after those it names as it asked to, and fails only if it cannot
+//	tick      a schedule is fired once for a time, and not early
 //	replicas  all nodes, and a replay of the log from nothing, decide the same
 //	          and have the same hash at the same entry, whatever the batches,
 //	          crashes and snapshots
@@ -73,6 +76,10 @@
 //	the clock runs back                                                clock
 //	a delayed task begins early                                        delay
 //	a delayed task is lost                                             live
+//	a deadline is forgotten                                            deadline
+//	a retry does not wait                                              delay
+//	a task goes when the first it runs after has ended                 after
+//	those that wait for a task are not told                            live
 //	a slot is not given back                                           slots
 //	a task that failed once is not folded                              job
 //	a retry folds what was not owed                                    job

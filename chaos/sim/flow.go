@@ -59,10 +59,10 @@ func (d *drawing) flows() {
 
 // options are those of a submit event.
 func (e *Event) options() *scheduler.Options {
-	if e.Queue+e.Key+e.Unique == "" {
+	o := &scheduler.Options{Queue: e.Queue, Key: e.Key, Timing: e.timingOf()}
+	if o.None() && e.Unique == "" {
 		return nil
 	}
-	o := &scheduler.Options{Queue: e.Queue, Key: e.Key}
 	if key, long, ok := strings.Cut(e.Unique, "/"); ok {
 		o.Unique = &scheduler.Unique{Key: key}
 		switch d, err := time.ParseDuration(long); {

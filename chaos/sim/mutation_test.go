@@ -72,6 +72,24 @@ var mutations = []mutation{
 		}
 	}
 	s.openGates()`}}, []string{"live"}, "1"},
+	{"a deadline is forgotten", false, []edit{{"scheduler/step.go",
+		`	s.failOverdue()
+`,
+		``}}, []string{"deadline"}, "1"},
+	{"a retry does not wait", false, []edit{{"scheduler/backoff.go",
+		`	if d := t.backoff(); d > 0 {`,
+		`	if d := t.backoff(); d < 0 {`}}, []string{"delay"}, "1"},
+	{"a task goes when the first it runs after has ended", false, []edit{{"scheduler/after.go",
+		`o.AfterWhen == AllFinished && live == 0,`,
+		`o.AfterWhen == AllFinished && live < all,`}}, []string{"after"}, "1"},
+	{"those that wait for a task are not told", false, []edit{{"scheduler/after.go",
+		`		switch o.judge() {
+		case mayGo:
+			s.letGo(t)`,
+		`		switch o.judge() {
+		case mayGo:
+			continue
+			s.letGo(t)`}}, []string{"live"}, "1"},
 	{"a slot is not given back", true, []edit{{"scheduler/step.go",
 		`if n.running--; n.running > 0 {`,
 		`if n.running--; true {`}}, []string{"slots"}, "1"},
@@ -150,10 +168,8 @@ func (p *position) claim`}}, []string{"disk"}, "1"},
 		t.Failures++
 		t.blame(c.Cause)`}}, []string{"once", "durable"}, "1"},
 	{"what two tasks submit by one name is taken twice", false, []edit{{"scheduler/submits.go",
-		`		if s.Task(c.ID) == nil {
-			s.accept`,
-		`		if s.tasks[c.ID] == nil {
-			s.accept`}}, []string{"once", "durable"}, "1"},
+		`s.Task(c.ID) != nil || u != nil`,
+		`s.tasks[c.ID] != nil || u != nil`}}, []string{"once", "durable"}, "1"},
 	{"what a task submits is lost", false, []edit{{"scheduler/step.go",
 		`		s.spawn(t, c.Submits) // before`,
 		`		// before`}}, []string{"once"}, "1"},

@@ -64,6 +64,7 @@ type node struct {
 	cutting bool
 	flights []*flight // oldest first, until they are answered
 	ticking bool      // a Tick is on its way
+	firing  int       // schedules that are being fired
 	beats   int
 }
 
@@ -136,7 +137,7 @@ func (n *node) die() {
 		l.cut()
 	}
 	n.links, n.buffer, n.flights = nil, nil, nil
-	n.leading, n.barrier, n.ticking = false, 0, false
+	n.leading, n.barrier, n.ticking, n.firing = false, 0, false, 0
 }
 
 // restart brings a node back that is down.
@@ -460,13 +461,18 @@ func (n *node) tick() {
 	n.beats++
 	var lost []*scheduler.WorkerLost
 	deadline := int64(0)
+	var due []scheduler.Schedule
 	n.m.View(func(s *scheduler.State) {
+		due = n.dueSchedules(s)
 		deadline = s.NextDeadline()
 		lost = n.roster.Silent(s, n.w.mono())
 	})
 	if deadline != 0 && deadline <= n.wall() && !n.ticking {
 		n.ticking = true
 		n.propose(&scheduler.Tick{}, func(scheduler.Result, error) { n.ticking = false })
+	}
+	if n.firing == 0 {
+		n.fire(due)
 	}
 	for _, c := range lost {
 		n.giveUp(c)

@@ -37,6 +37,9 @@ type Event struct {
 	Try int           // retries
 	For time.Duration // how long it lasts, or by how much
 
+	After           string        // tasks that it runs after, separated by commas; when, follows from N
+	Within, Backoff time.Duration // its deadline, its wait before the first retry
+
 	Queue, Key string // of a task
 	Unique     string // its unique key, and how long it has it: u1/queued, u1/running, u1/2s
 }
@@ -64,6 +67,7 @@ const (
 	doSnapshot  = "snapshot"   // node Who takes a snapshot and drops the log before it, but N entries
 	doIsolate   = "isolate"    // node Who reaches no other node for For
 	doDepose    = "depose"     // another node becomes leader
+	doSchedule  = "schedule"   // ID NS: a task again and again
 	doClock     = "clock"      // the clock of node Who jumps by For
 )
 
@@ -150,6 +154,8 @@ func (d *drawing) traffic() {
 		d.add(Event{At: at, Do: doCancel, ID: d.task()})
 	case k < 17:
 		d.add(Event{At: at, Do: doRead, ID: d.task()})
+	case k < 18:
+		d.add(Event{At: at, Do: doSchedule, ID: fmt.Sprint("s", d.n(2)), NS: d.space()})
 	default:
 		d.jobOf(at)
 	}
@@ -189,6 +195,7 @@ func (d *drawing) submit(at time.Duration, ns string) {
 	if needsWorker(e.Op) && d.n(3) == 0 {
 		e.NS = ""
 	}
+	d.timing(&e)
 	d.add(e)
 	if d.n(6) == 0 {
 		e.At += time.Duration(d.n(2000)) * time.Millisecond
@@ -315,8 +322,11 @@ func (e *Event) fields() []field {
 	text := func(name string, p *string) field {
 		return field{name, func() string { return *p }, func(s string) error { *p = s; return nil }}
 	}
+	length := func(name string, p *time.Duration) field {
+		return field{name, func() string { return nonzero(*p, *p) }, func(s string) (err error) { *p, err = time.ParseDuration(s); return err }}
+	}
 	return []field{
-		text("who", &e.Who), text("id", &e.ID), text("ns", &e.NS), text("op", &e.Op), text("job", &e.Job), text("arg", &e.Arg),
+		text("who", &e.Who), text("id", &e.ID), text("ns", &e.NS), text("op", &e.Op), text("job", &e.Job), text("arg", &e.Arg), text("after", &e.After), length("within", &e.Within), length("backoff", &e.Backoff),
 		text("queue", &e.Queue), text("key", &e.Key), text("unique", &e.Unique),
 		{"n", func() string { return nonzero(e.N, e.N) }, func(s string) (err error) { e.N, err = strconv.ParseInt(s, 10, 64); return err }},
 		{"try", func() string { return nonzero(e.Try, e.Try) }, func(s string) (err error) { e.Try, err = strconv.Atoi(s); return err }},

@@ -56,7 +56,7 @@ func (a *app) cronAddCommand() *cli.Command {
 			&cli.BoolFlag{Name: "replace", Usage: "change the schedule that is there", Destination: &o.schedule.Replace},
 			&cli.StringFlag{Name: "ns", Usage: "run in `NAMESPACE`", Destination: &o.schedule.Task.Namespace},
 			&cli.StringSliceFlag{Name: "arg", Usage: "`KEY=VALUE` the code can read; may be repeated"},
-			fileFlag(), labelFlag(),
+			fileFlag(), queueFlag(&o.schedule.Task.Queue), keyFlag(&o.schedule.Task.Key), labelFlag(),
 			&cli.DurationFlag{Name: "timeout", Usage: "`TIME` one attempt may take (default: the farm's)", Destination: &o.schedule.Task.Timeout},
 			&cli.IntFlag{Name: "retries", Usage: "try again up to `N` times when it fails", Destination: &o.schedule.Task.Retries},
 			&cli.IntFlag{Name: "priority", Usage: "higher goes first", Destination: &o.schedule.Task.Priority},
