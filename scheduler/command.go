@@ -413,12 +413,8 @@ func decodeCommand(r *wire.Reader, t byte) (Command, error) {
 		c = &WorkerSlots{Worker: r.String(), Incarnation: r.Uint(), Slots: uint32(r.Uint())}
 	case cmdWorkerIdle:
 		c = &WorkerIdle{Worker: r.String(), Drain: r.Bool()}
-	case cmdOpenJob:
-		c = &OpenJob{ID: r.String(), Body: r.Bytes(), Fold: r.String()}
-	case cmdSealJob:
-		c = &SealJob{ID: r.String(), Total: r.Uint()}
-	case cmdCancelJob:
-		c = &CancelJob{ID: r.String()}
+	case cmdOpenJob, cmdSealJob, cmdCancelJob, cmdReplace:
+		c = readOfJob(r, t)
 	case cmdTick:
 		c = &Tick{}
 	case cmdUpload:
@@ -433,8 +429,6 @@ func decodeCommand(r *wire.Reader, t byte) (Command, error) {
 		c = &Discard{ID: r.String()}
 	case cmdCounted:
 		return decodeCounted(r)
-	case cmdReplace:
-		c = readReplace(r)
 	default:
 		if r.Err() == nil {
 			return nil, &VersionError{What: "command type", Got: t, Want: cmdNewest}
