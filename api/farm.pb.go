@@ -268,6 +268,12 @@ type Call struct {
 	//	*Call_Status
 	//	*Call_ListQueues
 	//	*Call_SetQueue
+	//	*Call_RetryTask
+	//	*Call_DropTask
+	//	*Call_PutSchedule
+	//	*Call_GetSchedule
+	//	*Call_ListSchedules
+	//	*Call_ChangeSchedule
 	//	*Call_DrainWorker
 	Op            isCall_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
@@ -557,6 +563,60 @@ func (x *Call) GetSetQueue() *SetQueue {
 	return nil
 }
 
+func (x *Call) GetRetryTask() *RetryTask {
+	if x != nil {
+		if x, ok := x.Op.(*Call_RetryTask); ok {
+			return x.RetryTask
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetDropTask() *DropTask {
+	if x != nil {
+		if x, ok := x.Op.(*Call_DropTask); ok {
+			return x.DropTask
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetPutSchedule() *PutSchedule {
+	if x != nil {
+		if x, ok := x.Op.(*Call_PutSchedule); ok {
+			return x.PutSchedule
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetGetSchedule() *GetSchedule {
+	if x != nil {
+		if x, ok := x.Op.(*Call_GetSchedule); ok {
+			return x.GetSchedule
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetListSchedules() *ListSchedules {
+	if x != nil {
+		if x, ok := x.Op.(*Call_ListSchedules); ok {
+			return x.ListSchedules
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetChangeSchedule() *ChangeSchedule {
+	if x != nil {
+		if x, ok := x.Op.(*Call_ChangeSchedule); ok {
+			return x.ChangeSchedule
+		}
+	}
+	return nil
+}
+
 func (x *Call) GetDrainWorker() *DrainWorker {
 	if x != nil {
 		if x, ok := x.Op.(*Call_DrainWorker); ok {
@@ -670,6 +730,30 @@ type Call_SetQueue struct {
 	SetQueue *SetQueue `protobuf:"bytes,101,opt,name=set_queue,json=setQueue,proto3,oneof"`
 }
 
+type Call_RetryTask struct {
+	RetryTask *RetryTask `protobuf:"bytes,110,opt,name=retry_task,json=retryTask,proto3,oneof"`
+}
+
+type Call_DropTask struct {
+	DropTask *DropTask `protobuf:"bytes,111,opt,name=drop_task,json=dropTask,proto3,oneof"`
+}
+
+type Call_PutSchedule struct {
+	PutSchedule *PutSchedule `protobuf:"bytes,112,opt,name=put_schedule,json=putSchedule,proto3,oneof"`
+}
+
+type Call_GetSchedule struct {
+	GetSchedule *GetSchedule `protobuf:"bytes,113,opt,name=get_schedule,json=getSchedule,proto3,oneof"`
+}
+
+type Call_ListSchedules struct {
+	ListSchedules *ListSchedules `protobuf:"bytes,114,opt,name=list_schedules,json=listSchedules,proto3,oneof"`
+}
+
+type Call_ChangeSchedule struct {
+	ChangeSchedule *ChangeSchedule `protobuf:"bytes,115,opt,name=change_schedule,json=changeSchedule,proto3,oneof"`
+}
+
 type Call_DrainWorker struct {
 	DrainWorker *DrainWorker `protobuf:"bytes,120,opt,name=drain_worker,json=drainWorker,proto3,oneof"`
 }
@@ -724,6 +808,18 @@ func (*Call_ListQueues) isCall_Op() {}
 
 func (*Call_SetQueue) isCall_Op() {}
 
+func (*Call_RetryTask) isCall_Op() {}
+
+func (*Call_DropTask) isCall_Op() {}
+
+func (*Call_PutSchedule) isCall_Op() {}
+
+func (*Call_GetSchedule) isCall_Op() {}
+
+func (*Call_ListSchedules) isCall_Op() {}
+
+func (*Call_ChangeSchedule) isCall_Op() {}
+
 func (*Call_DrainWorker) isCall_Op() {}
 
 type Reply struct {
@@ -744,6 +840,8 @@ type Reply struct {
 	//	*Reply_Failures
 	//	*Reply_Status
 	//	*Reply_Queues
+	//	*Reply_Schedule
+	//	*Reply_Schedules
 	//	*Reply_Worker
 	Result        isReply_Result `protobuf_oneof:"result"`
 	unknownFields protoimpl.UnknownFields
@@ -907,6 +1005,24 @@ func (x *Reply) GetQueues() *QueueList {
 	return nil
 }
 
+func (x *Reply) GetSchedule() *Schedule {
+	if x != nil {
+		if x, ok := x.Result.(*Reply_Schedule); ok {
+			return x.Schedule
+		}
+	}
+	return nil
+}
+
+func (x *Reply) GetSchedules() *ScheduleList {
+	if x != nil {
+		if x, ok := x.Result.(*Reply_Schedules); ok {
+			return x.Schedules
+		}
+	}
+	return nil
+}
+
 func (x *Reply) GetWorker() *WorkerInfo {
 	if x != nil {
 		if x, ok := x.Result.(*Reply_Worker); ok {
@@ -964,6 +1080,14 @@ type Reply_Queues struct {
 	Queues *QueueList `protobuf:"bytes,100,opt,name=queues,proto3,oneof"` // of ListQueues, SetQueue
 }
 
+type Reply_Schedule struct {
+	Schedule *Schedule `protobuf:"bytes,112,opt,name=schedule,proto3,oneof"` // of PutSchedule, GetSchedule, ChangeSchedule but for "run"
+}
+
+type Reply_Schedules struct {
+	Schedules *ScheduleList `protobuf:"bytes,114,opt,name=schedules,proto3,oneof"`
+}
+
 type Reply_Worker struct {
 	Worker *WorkerInfo `protobuf:"bytes,120,opt,name=worker,proto3,oneof"` // of DrainWorker
 }
@@ -989,6 +1113,10 @@ func (*Reply_Failures) isReply_Result() {}
 func (*Reply_Status) isReply_Result() {}
 
 func (*Reply_Queues) isReply_Result() {}
+
+func (*Reply_Schedule) isReply_Result() {}
+
+func (*Reply_Schedules) isReply_Result() {}
 
 func (*Reply_Worker) isReply_Result() {}
 
@@ -1168,6 +1296,14 @@ type Submit struct {
 	Queue         string                 `protobuf:"bytes,11,opt,name=queue,proto3" json:"queue,omitempty"` // empty: default
 	Key           string                 `protobuf:"bytes,12,opt,name=key,proto3" json:"key,omitempty"`     // what the limits per key of its queue count by; empty: they do not concern it
 	Unique        *Unique                `protobuf:"bytes,13,opt,name=unique,proto3" json:"unique,omitempty"`
+	Backoff       int64                  `protobuf:"varint,20,opt,name=backoff,proto3" json:"backoff,omitempty"` // before the first retry; it doubles with each, up to backoff_max. 0: retries come at once
+	BackoffMax    int64                  `protobuf:"varint,21,opt,name=backoff_max,json=backoffMax,proto3" json:"backoff_max,omitempty"`
+	Deadline      int64                  `protobuf:"varint,22,opt,name=deadline,proto3" json:"deadline,omitempty"`                   // time at which the task fails unless it is final
+	Within        int64                  `protobuf:"varint,23,opt,name=within,proto3" json:"within,omitempty"`                       // the same, from the submission
+	At            int64                  `protobuf:"varint,24,opt,name=at,proto3" json:"at,omitempty"`                               // time before which it does not start
+	Keep          int64                  `protobuf:"varint,25,opt,name=keep,proto3" json:"keep,omitempty"`                           // how long the finished task is kept; 0: the default
+	After         []string               `protobuf:"bytes,26,rep,name=after,proto3" json:"after,omitempty"`                          // tasks it waits for
+	AfterWhen     string                 `protobuf:"bytes,27,opt,name=after_when,json=afterWhen,proto3" json:"after_when,omitempty"` // what must have become of them: "all" (succeeded), "any" (succeeded), "finished"
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1293,6 +1429,531 @@ func (x *Submit) GetUnique() *Unique {
 	return nil
 }
 
+func (x *Submit) GetBackoff() int64 {
+	if x != nil {
+		return x.Backoff
+	}
+	return 0
+}
+
+func (x *Submit) GetBackoffMax() int64 {
+	if x != nil {
+		return x.BackoffMax
+	}
+	return 0
+}
+
+func (x *Submit) GetDeadline() int64 {
+	if x != nil {
+		return x.Deadline
+	}
+	return 0
+}
+
+func (x *Submit) GetWithin() int64 {
+	if x != nil {
+		return x.Within
+	}
+	return 0
+}
+
+func (x *Submit) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Submit) GetKeep() int64 {
+	if x != nil {
+		return x.Keep
+	}
+	return 0
+}
+
+func (x *Submit) GetAfter() []string {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *Submit) GetAfterWhen() string {
+	if x != nil {
+		return x.AfterWhen
+	}
+	return ""
+}
+
+// RetryTask makes a task live again that failed or was cancelled.
+type RetryTask struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Request       string                 `protobuf:"bytes,2,opt,name=request,proto3" json:"request,omitempty"` // made by the client: a repeat of the last one changes nothing
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryTask) Reset() {
+	*x = RetryTask{}
+	mi := &file_farm_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryTask) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryTask) ProtoMessage() {}
+
+func (x *RetryTask) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryTask.ProtoReflect.Descriptor instead.
+func (*RetryTask) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RetryTask) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RetryTask) GetRequest() string {
+	if x != nil {
+		return x.Request
+	}
+	return ""
+}
+
+// DropTask removes a task that failed or was cancelled before its time.
+type DropTask struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropTask) Reset() {
+	*x = DropTask{}
+	mi := &file_farm_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropTask) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropTask) ProtoMessage() {}
+
+func (x *DropTask) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropTask.ProtoReflect.Descriptor instead.
+func (*DropTask) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *DropTask) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// Schedule submits a task again and again, at times that follow from spec.
+type Schedule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`                      // 1 to 64 bytes
+	Spec          string                 `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`                      // five fields as of cron, "@hourly" and such, or "@every 90s"
+	Zone          string                 `protobuf:"bytes,3,opt,name=zone,proto3" json:"zone,omitempty"`                      // of the times in spec, such as "Europe/Berlin"; empty: UTC
+	CatchUp       string                 `protobuf:"bytes,4,opt,name=catch_up,json=catchUp,proto3" json:"catch_up,omitempty"` // of times that were missed: "none", "one" or "all"
+	Task          *Submit                `protobuf:"bytes,5,opt,name=task,proto3" json:"task,omitempty"`                      // each is submitted with an id that follows from name and time
+	Paused        bool                   `protobuf:"varint,6,opt,name=paused,proto3" json:"paused,omitempty"`
+	Created       int64                  `protobuf:"varint,7,opt,name=created,proto3" json:"created,omitempty"`
+	Next          int64                  `protobuf:"varint,8,opt,name=next,proto3" json:"next,omitempty"` // time of the next one
+	Last          int64                  `protobuf:"varint,9,opt,name=last,proto3" json:"last,omitempty"` // time the newest was due
+	LastTask      string                 `protobuf:"bytes,10,opt,name=last_task,json=lastTask,proto3" json:"last_task,omitempty"`
+	Fired         uint64                 `protobuf:"varint,11,opt,name=fired,proto3" json:"fired,omitempty"`    // tasks submitted
+	Problem       string                 `protobuf:"bytes,12,opt,name=problem,proto3" json:"problem,omitempty"` // why the last was not submitted, empty when it was
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Schedule) Reset() {
+	*x = Schedule{}
+	mi := &file_farm_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Schedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Schedule) ProtoMessage() {}
+
+func (x *Schedule) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
+func (*Schedule) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Schedule) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Schedule) GetSpec() string {
+	if x != nil {
+		return x.Spec
+	}
+	return ""
+}
+
+func (x *Schedule) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *Schedule) GetCatchUp() string {
+	if x != nil {
+		return x.CatchUp
+	}
+	return ""
+}
+
+func (x *Schedule) GetTask() *Submit {
+	if x != nil {
+		return x.Task
+	}
+	return nil
+}
+
+func (x *Schedule) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *Schedule) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+func (x *Schedule) GetNext() int64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+func (x *Schedule) GetLast() int64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *Schedule) GetLastTask() string {
+	if x != nil {
+		return x.LastTask
+	}
+	return ""
+}
+
+func (x *Schedule) GetFired() uint64 {
+	if x != nil {
+		return x.Fired
+	}
+	return 0
+}
+
+func (x *Schedule) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+type ScheduleList struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Schedules     []*Schedule            `protobuf:"bytes,1,rep,name=schedules,proto3" json:"schedules,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScheduleList) Reset() {
+	*x = ScheduleList{}
+	mi := &file_farm_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScheduleList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScheduleList) ProtoMessage() {}
+
+func (x *ScheduleList) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScheduleList.ProtoReflect.Descriptor instead.
+func (*ScheduleList) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ScheduleList) GetSchedules() []*Schedule {
+	if x != nil {
+		return x.Schedules
+	}
+	return nil
+}
+
+// PutSchedule makes a schedule, or changes one. The same again changes nothing.
+type PutSchedule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Schedule      *Schedule              `protobuf:"bytes,1,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	Replace       bool                   `protobuf:"varint,2,opt,name=replace,proto3" json:"replace,omitempty"` // otherwise another one with the name is a conflict
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutSchedule) Reset() {
+	*x = PutSchedule{}
+	mi := &file_farm_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutSchedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutSchedule) ProtoMessage() {}
+
+func (x *PutSchedule) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutSchedule.ProtoReflect.Descriptor instead.
+func (*PutSchedule) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *PutSchedule) GetSchedule() *Schedule {
+	if x != nil {
+		return x.Schedule
+	}
+	return nil
+}
+
+func (x *PutSchedule) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
+}
+
+type GetSchedule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSchedule) Reset() {
+	*x = GetSchedule{}
+	mi := &file_farm_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSchedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSchedule) ProtoMessage() {}
+
+func (x *GetSchedule) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSchedule.ProtoReflect.Descriptor instead.
+func (*GetSchedule) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *GetSchedule) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ListSchedules asks for all schedules, by name.
+type ListSchedules struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSchedules) Reset() {
+	*x = ListSchedules{}
+	mi := &file_farm_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSchedules) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSchedules) ProtoMessage() {}
+
+func (x *ListSchedules) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSchedules.ProtoReflect.Descriptor instead.
+func (*ListSchedules) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{13}
+}
+
+type ChangeSchedule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Change        string                 `protobuf:"bytes,2,opt,name=change,proto3" json:"change,omitempty"` // "pause", "resume", "remove"; "run": submit its task now
+	Id            string                 `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`         // of "run", made by the client: it is part of the task's id
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeSchedule) Reset() {
+	*x = ChangeSchedule{}
+	mi := &file_farm_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeSchedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeSchedule) ProtoMessage() {}
+
+func (x *ChangeSchedule) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeSchedule.ProtoReflect.Descriptor instead.
+func (*ChangeSchedule) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ChangeSchedule) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ChangeSchedule) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *ChangeSchedule) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
 // Unique makes a task the only one with a key. Submitting another is answered with
 // the task that has it.
 type Unique struct {
@@ -1308,7 +1969,7 @@ type Unique struct {
 
 func (x *Unique) Reset() {
 	*x = Unique{}
-	mi := &file_farm_proto_msgTypes[7]
+	mi := &file_farm_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1981,7 @@ func (x *Unique) String() string {
 func (*Unique) ProtoMessage() {}
 
 func (x *Unique) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[7]
+	mi := &file_farm_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +1994,7 @@ func (x *Unique) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unique.ProtoReflect.Descriptor instead.
 func (*Unique) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{7}
+	return file_farm_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Unique) GetKey() string {
@@ -1367,7 +2028,7 @@ type ListQueues struct {
 
 func (x *ListQueues) Reset() {
 	*x = ListQueues{}
-	mi := &file_farm_proto_msgTypes[8]
+	mi := &file_farm_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1379,7 +2040,7 @@ func (x *ListQueues) String() string {
 func (*ListQueues) ProtoMessage() {}
 
 func (x *ListQueues) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[8]
+	mi := &file_farm_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1392,7 +2053,7 @@ func (x *ListQueues) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQueues.ProtoReflect.Descriptor instead.
 func (*ListQueues) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{8}
+	return file_farm_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListQueues) GetName() string {
@@ -1417,7 +2078,7 @@ type SetQueue struct {
 
 func (x *SetQueue) Reset() {
 	*x = SetQueue{}
-	mi := &file_farm_proto_msgTypes[9]
+	mi := &file_farm_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1429,7 +2090,7 @@ func (x *SetQueue) String() string {
 func (*SetQueue) ProtoMessage() {}
 
 func (x *SetQueue) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[9]
+	mi := &file_farm_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1442,7 +2103,7 @@ func (x *SetQueue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetQueue.ProtoReflect.Descriptor instead.
 func (*SetQueue) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{9}
+	return file_farm_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SetQueue) GetName() string {
@@ -1499,7 +2160,7 @@ type Rate struct {
 
 func (x *Rate) Reset() {
 	*x = Rate{}
-	mi := &file_farm_proto_msgTypes[10]
+	mi := &file_farm_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1511,7 +2172,7 @@ func (x *Rate) String() string {
 func (*Rate) ProtoMessage() {}
 
 func (x *Rate) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[10]
+	mi := &file_farm_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1524,7 +2185,7 @@ func (x *Rate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rate.ProtoReflect.Descriptor instead.
 func (*Rate) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{10}
+	return file_farm_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Rate) GetCount() uint32 {
@@ -1557,7 +2218,7 @@ type QueueList struct {
 
 func (x *QueueList) Reset() {
 	*x = QueueList{}
-	mi := &file_farm_proto_msgTypes[11]
+	mi := &file_farm_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1569,7 +2230,7 @@ func (x *QueueList) String() string {
 func (*QueueList) ProtoMessage() {}
 
 func (x *QueueList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[11]
+	mi := &file_farm_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1582,7 +2243,7 @@ func (x *QueueList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueList.ProtoReflect.Descriptor instead.
 func (*QueueList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{11}
+	return file_farm_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *QueueList) GetQueues() []*Queue {
@@ -1612,7 +2273,7 @@ type Queue struct {
 
 func (x *Queue) Reset() {
 	*x = Queue{}
-	mi := &file_farm_proto_msgTypes[12]
+	mi := &file_farm_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1624,7 +2285,7 @@ func (x *Queue) String() string {
 func (*Queue) ProtoMessage() {}
 
 func (x *Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[12]
+	mi := &file_farm_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1637,7 +2298,7 @@ func (x *Queue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Queue.ProtoReflect.Descriptor instead.
 func (*Queue) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{12}
+	return file_farm_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Queue) GetName() string {
@@ -1735,7 +2396,7 @@ type QueueKey struct {
 
 func (x *QueueKey) Reset() {
 	*x = QueueKey{}
-	mi := &file_farm_proto_msgTypes[13]
+	mi := &file_farm_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1747,7 +2408,7 @@ func (x *QueueKey) String() string {
 func (*QueueKey) ProtoMessage() {}
 
 func (x *QueueKey) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[13]
+	mi := &file_farm_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1760,7 +2421,7 @@ func (x *QueueKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueKey.ProtoReflect.Descriptor instead.
 func (*QueueKey) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{13}
+	return file_farm_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *QueueKey) GetKey() string {
@@ -1794,7 +2455,7 @@ type Wait struct {
 
 func (x *Wait) Reset() {
 	*x = Wait{}
-	mi := &file_farm_proto_msgTypes[14]
+	mi := &file_farm_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1806,7 +2467,7 @@ func (x *Wait) String() string {
 func (*Wait) ProtoMessage() {}
 
 func (x *Wait) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[14]
+	mi := &file_farm_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1819,7 +2480,7 @@ func (x *Wait) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wait.ProtoReflect.Descriptor instead.
 func (*Wait) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{14}
+	return file_farm_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Wait) GetId() string {
@@ -1845,7 +2506,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_farm_proto_msgTypes[15]
+	mi := &file_farm_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1857,7 +2518,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[15]
+	mi := &file_farm_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1870,7 +2531,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{15}
+	return file_farm_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Cancel) GetId() string {
@@ -1890,7 +2551,7 @@ type GetTask struct {
 
 func (x *GetTask) Reset() {
 	*x = GetTask{}
-	mi := &file_farm_proto_msgTypes[16]
+	mi := &file_farm_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1902,7 +2563,7 @@ func (x *GetTask) String() string {
 func (*GetTask) ProtoMessage() {}
 
 func (x *GetTask) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[16]
+	mi := &file_farm_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1915,7 +2576,7 @@ func (x *GetTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTask.ProtoReflect.Descriptor instead.
 func (*GetTask) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{16}
+	return file_farm_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetTask) GetId() string {
@@ -1936,15 +2597,17 @@ type ListTasks struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	Job           string                 `protobuf:"bytes,2,opt,name=job,proto3" json:"job,omitempty"`
-	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`  // queued, running, succeeded, failed, cancelled; empty: all
-	Limit         uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"` // 0: 100; at most 1000
+	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`   // queued, running, succeeded, failed, cancelled; empty: all
+	Limit         uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`  // 0: 100; at most 1000
+	From          string                 `protobuf:"bytes,20,opt,name=from,proto3" json:"from,omitempty"`    // go on from the place that an answer's next named
+	Brief         bool                   `protobuf:"varint,21,opt,name=brief,proto3" json:"brief,omitempty"` // without values and output
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListTasks) Reset() {
 	*x = ListTasks{}
-	mi := &file_farm_proto_msgTypes[17]
+	mi := &file_farm_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1956,7 +2619,7 @@ func (x *ListTasks) String() string {
 func (*ListTasks) ProtoMessage() {}
 
 func (x *ListTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[17]
+	mi := &file_farm_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1969,7 +2632,7 @@ func (x *ListTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasks.ProtoReflect.Descriptor instead.
 func (*ListTasks) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{17}
+	return file_farm_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListTasks) GetNamespace() string {
@@ -2000,6 +2663,20 @@ func (x *ListTasks) GetLimit() uint32 {
 	return 0
 }
 
+func (x *ListTasks) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *ListTasks) GetBrief() bool {
+	if x != nil {
+		return x.Brief
+	}
+	return false
+}
+
 type GetKey struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
@@ -2010,7 +2687,7 @@ type GetKey struct {
 
 func (x *GetKey) Reset() {
 	*x = GetKey{}
-	mi := &file_farm_proto_msgTypes[18]
+	mi := &file_farm_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2022,7 +2699,7 @@ func (x *GetKey) String() string {
 func (*GetKey) ProtoMessage() {}
 
 func (x *GetKey) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[18]
+	mi := &file_farm_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2035,7 +2712,7 @@ func (x *GetKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKey.ProtoReflect.Descriptor instead.
 func (*GetKey) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{18}
+	return file_farm_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetKey) GetNamespace() string {
@@ -2065,7 +2742,7 @@ type SetKey struct {
 
 func (x *SetKey) Reset() {
 	*x = SetKey{}
-	mi := &file_farm_proto_msgTypes[19]
+	mi := &file_farm_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2077,7 +2754,7 @@ func (x *SetKey) String() string {
 func (*SetKey) ProtoMessage() {}
 
 func (x *SetKey) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[19]
+	mi := &file_farm_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2090,7 +2767,7 @@ func (x *SetKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetKey.ProtoReflect.Descriptor instead.
 func (*SetKey) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{19}
+	return file_farm_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SetKey) GetId() string {
@@ -2139,7 +2816,7 @@ type DeleteKey struct {
 
 func (x *DeleteKey) Reset() {
 	*x = DeleteKey{}
-	mi := &file_farm_proto_msgTypes[20]
+	mi := &file_farm_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2151,7 +2828,7 @@ func (x *DeleteKey) String() string {
 func (*DeleteKey) ProtoMessage() {}
 
 func (x *DeleteKey) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[20]
+	mi := &file_farm_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2164,7 +2841,7 @@ func (x *DeleteKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteKey.ProtoReflect.Descriptor instead.
 func (*DeleteKey) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{20}
+	return file_farm_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DeleteKey) GetId() string {
@@ -2199,7 +2876,7 @@ type ListNamespaces struct {
 
 func (x *ListNamespaces) Reset() {
 	*x = ListNamespaces{}
-	mi := &file_farm_proto_msgTypes[21]
+	mi := &file_farm_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2211,7 +2888,7 @@ func (x *ListNamespaces) String() string {
 func (*ListNamespaces) ProtoMessage() {}
 
 func (x *ListNamespaces) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[21]
+	mi := &file_farm_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2224,7 +2901,7 @@ func (x *ListNamespaces) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNamespaces.ProtoReflect.Descriptor instead.
 func (*ListNamespaces) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{21}
+	return file_farm_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListNamespaces) GetFrom() string {
@@ -2258,7 +2935,7 @@ type GetNamespace struct {
 
 func (x *GetNamespace) Reset() {
 	*x = GetNamespace{}
-	mi := &file_farm_proto_msgTypes[22]
+	mi := &file_farm_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2270,7 +2947,7 @@ func (x *GetNamespace) String() string {
 func (*GetNamespace) ProtoMessage() {}
 
 func (x *GetNamespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[22]
+	mi := &file_farm_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2283,7 +2960,7 @@ func (x *GetNamespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNamespace.ProtoReflect.Descriptor instead.
 func (*GetNamespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{22}
+	return file_farm_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetNamespace) GetName() string {
@@ -2310,7 +2987,7 @@ type DropNamespace struct {
 
 func (x *DropNamespace) Reset() {
 	*x = DropNamespace{}
-	mi := &file_farm_proto_msgTypes[23]
+	mi := &file_farm_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2322,7 +2999,7 @@ func (x *DropNamespace) String() string {
 func (*DropNamespace) ProtoMessage() {}
 
 func (x *DropNamespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[23]
+	mi := &file_farm_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2335,7 +3012,7 @@ func (x *DropNamespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropNamespace.ProtoReflect.Descriptor instead.
 func (*DropNamespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{23}
+	return file_farm_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DropNamespace) GetId() string {
@@ -2361,7 +3038,7 @@ type GetHistory struct {
 
 func (x *GetHistory) Reset() {
 	*x = GetHistory{}
-	mi := &file_farm_proto_msgTypes[24]
+	mi := &file_farm_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2373,7 +3050,7 @@ func (x *GetHistory) String() string {
 func (*GetHistory) ProtoMessage() {}
 
 func (x *GetHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[24]
+	mi := &file_farm_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2386,7 +3063,7 @@ func (x *GetHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHistory.ProtoReflect.Descriptor instead.
 func (*GetHistory) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{24}
+	return file_farm_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetHistory) GetNamespace() string {
@@ -2409,7 +3086,7 @@ type RestoreNamespace struct {
 
 func (x *RestoreNamespace) Reset() {
 	*x = RestoreNamespace{}
-	mi := &file_farm_proto_msgTypes[25]
+	mi := &file_farm_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2421,7 +3098,7 @@ func (x *RestoreNamespace) String() string {
 func (*RestoreNamespace) ProtoMessage() {}
 
 func (x *RestoreNamespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[25]
+	mi := &file_farm_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2434,7 +3111,7 @@ func (x *RestoreNamespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreNamespace.ProtoReflect.Descriptor instead.
 func (*RestoreNamespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{25}
+	return file_farm_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RestoreNamespace) GetId() string {
@@ -2471,7 +3148,7 @@ type ForkNamespace struct {
 
 func (x *ForkNamespace) Reset() {
 	*x = ForkNamespace{}
-	mi := &file_farm_proto_msgTypes[26]
+	mi := &file_farm_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2483,7 +3160,7 @@ func (x *ForkNamespace) String() string {
 func (*ForkNamespace) ProtoMessage() {}
 
 func (x *ForkNamespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[26]
+	mi := &file_farm_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2496,7 +3173,7 @@ func (x *ForkNamespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForkNamespace.ProtoReflect.Descriptor instead.
 func (*ForkNamespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{26}
+	return file_farm_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ForkNamespace) GetId() string {
@@ -2533,7 +3210,7 @@ type ImportNamespace struct {
 
 func (x *ImportNamespace) Reset() {
 	*x = ImportNamespace{}
-	mi := &file_farm_proto_msgTypes[27]
+	mi := &file_farm_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2545,7 +3222,7 @@ func (x *ImportNamespace) String() string {
 func (*ImportNamespace) ProtoMessage() {}
 
 func (x *ImportNamespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[27]
+	mi := &file_farm_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2558,7 +3235,7 @@ func (x *ImportNamespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportNamespace.ProtoReflect.Descriptor instead.
 func (*ImportNamespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{27}
+	return file_farm_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ImportNamespace) GetId() string {
@@ -2592,7 +3269,7 @@ type OpenJob struct {
 
 func (x *OpenJob) Reset() {
 	*x = OpenJob{}
-	mi := &file_farm_proto_msgTypes[28]
+	mi := &file_farm_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2604,7 +3281,7 @@ func (x *OpenJob) String() string {
 func (*OpenJob) ProtoMessage() {}
 
 func (x *OpenJob) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[28]
+	mi := &file_farm_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2617,7 +3294,7 @@ func (x *OpenJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenJob.ProtoReflect.Descriptor instead.
 func (*OpenJob) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{28}
+	return file_farm_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *OpenJob) GetId() string {
@@ -2648,7 +3325,7 @@ type JobSpec struct {
 
 func (x *JobSpec) Reset() {
 	*x = JobSpec{}
-	mi := &file_farm_proto_msgTypes[29]
+	mi := &file_farm_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2660,7 +3337,7 @@ func (x *JobSpec) String() string {
 func (*JobSpec) ProtoMessage() {}
 
 func (x *JobSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[29]
+	mi := &file_farm_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2673,7 +3350,7 @@ func (x *JobSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobSpec.ProtoReflect.Descriptor instead.
 func (*JobSpec) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{29}
+	return file_farm_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *JobSpec) GetSource() string {
@@ -2721,7 +3398,7 @@ type SealJob struct {
 
 func (x *SealJob) Reset() {
 	*x = SealJob{}
-	mi := &file_farm_proto_msgTypes[30]
+	mi := &file_farm_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2733,7 +3410,7 @@ func (x *SealJob) String() string {
 func (*SealJob) ProtoMessage() {}
 
 func (x *SealJob) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[30]
+	mi := &file_farm_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2746,7 +3423,7 @@ func (x *SealJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealJob.ProtoReflect.Descriptor instead.
 func (*SealJob) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{30}
+	return file_farm_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SealJob) GetId() string {
@@ -2773,7 +3450,7 @@ type GetJob struct {
 
 func (x *GetJob) Reset() {
 	*x = GetJob{}
-	mi := &file_farm_proto_msgTypes[31]
+	mi := &file_farm_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2785,7 +3462,7 @@ func (x *GetJob) String() string {
 func (*GetJob) ProtoMessage() {}
 
 func (x *GetJob) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[31]
+	mi := &file_farm_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2798,7 +3475,7 @@ func (x *GetJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJob.ProtoReflect.Descriptor instead.
 func (*GetJob) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{31}
+	return file_farm_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetJob) GetId() string {
@@ -2824,7 +3501,7 @@ type CancelJob struct {
 
 func (x *CancelJob) Reset() {
 	*x = CancelJob{}
-	mi := &file_farm_proto_msgTypes[32]
+	mi := &file_farm_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2836,7 +3513,7 @@ func (x *CancelJob) String() string {
 func (*CancelJob) ProtoMessage() {}
 
 func (x *CancelJob) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[32]
+	mi := &file_farm_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2849,7 +3526,7 @@ func (x *CancelJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJob.ProtoReflect.Descriptor instead.
 func (*CancelJob) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{32}
+	return file_farm_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CancelJob) GetId() string {
@@ -2871,7 +3548,7 @@ type ListFailures struct {
 
 func (x *ListFailures) Reset() {
 	*x = ListFailures{}
-	mi := &file_farm_proto_msgTypes[33]
+	mi := &file_farm_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2883,7 +3560,7 @@ func (x *ListFailures) String() string {
 func (*ListFailures) ProtoMessage() {}
 
 func (x *ListFailures) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[33]
+	mi := &file_farm_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2896,7 +3573,7 @@ func (x *ListFailures) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFailures.ProtoReflect.Descriptor instead.
 func (*ListFailures) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{33}
+	return file_farm_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListFailures) GetJob() string {
@@ -2925,7 +3602,7 @@ type RetryJob struct {
 
 func (x *RetryJob) Reset() {
 	*x = RetryJob{}
-	mi := &file_farm_proto_msgTypes[34]
+	mi := &file_farm_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2937,7 +3614,7 @@ func (x *RetryJob) String() string {
 func (*RetryJob) ProtoMessage() {}
 
 func (x *RetryJob) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[34]
+	mi := &file_farm_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2950,7 +3627,7 @@ func (x *RetryJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryJob.ProtoReflect.Descriptor instead.
 func (*RetryJob) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{34}
+	return file_farm_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RetryJob) GetId() string {
@@ -2978,7 +3655,7 @@ type ListJobs struct {
 
 func (x *ListJobs) Reset() {
 	*x = ListJobs{}
-	mi := &file_farm_proto_msgTypes[35]
+	mi := &file_farm_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2990,7 +3667,7 @@ func (x *ListJobs) String() string {
 func (*ListJobs) ProtoMessage() {}
 
 func (x *ListJobs) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[35]
+	mi := &file_farm_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3003,7 +3680,7 @@ func (x *ListJobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobs.ProtoReflect.Descriptor instead.
 func (*ListJobs) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{35}
+	return file_farm_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListJobs) GetState() string {
@@ -3028,7 +3705,7 @@ type GetStatus struct {
 
 func (x *GetStatus) Reset() {
 	*x = GetStatus{}
-	mi := &file_farm_proto_msgTypes[36]
+	mi := &file_farm_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3040,7 +3717,7 @@ func (x *GetStatus) String() string {
 func (*GetStatus) ProtoMessage() {}
 
 func (x *GetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[36]
+	mi := &file_farm_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3053,7 +3730,7 @@ func (x *GetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatus.ProtoReflect.Descriptor instead.
 func (*GetStatus) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{36}
+	return file_farm_proto_rawDescGZIP(), []int{44}
 }
 
 // DrainWorker asks for a worker to be given nothing new, or to be used again.
@@ -3067,7 +3744,7 @@ type DrainWorker struct {
 
 func (x *DrainWorker) Reset() {
 	*x = DrainWorker{}
-	mi := &file_farm_proto_msgTypes[37]
+	mi := &file_farm_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3079,7 +3756,7 @@ func (x *DrainWorker) String() string {
 func (*DrainWorker) ProtoMessage() {}
 
 func (x *DrainWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[37]
+	mi := &file_farm_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3092,7 +3769,7 @@ func (x *DrainWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainWorker.ProtoReflect.Descriptor instead.
 func (*DrainWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{37}
+	return file_farm_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *DrainWorker) GetWorker() string {
@@ -3140,13 +3817,19 @@ type Task struct {
 	Needs         []string               `protobuf:"bytes,112,rep,name=needs,proto3" json:"needs,omitempty"`
 	Unique        string                 `protobuf:"bytes,113,opt,name=unique,proto3" json:"unique,omitempty"`   // its unique key
 	Waiting       string                 `protobuf:"bytes,114,opt,name=waiting,proto3" json:"waiting,omitempty"` // of a queued task: what for, in words
+	After         []string               `protobuf:"bytes,20,rep,name=after,proto3" json:"after,omitempty"`
+	AfterWhen     string                 `protobuf:"bytes,21,opt,name=after_when,json=afterWhen,proto3" json:"after_when,omitempty"`
+	Awaits        []string               `protobuf:"bytes,22,rep,name=awaits,proto3" json:"awaits,omitempty"` // of after, those that are not final, while it waits for them
+	NotBefore     int64                  `protobuf:"varint,23,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
+	Deadline      int64                  `protobuf:"varint,24,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	Keep          int64                  `protobuf:"varint,25,opt,name=keep,proto3" json:"keep,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_farm_proto_msgTypes[38]
+	mi := &file_farm_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3158,7 +3841,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[38]
+	mi := &file_farm_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3171,7 +3854,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{38}
+	return file_farm_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Task) GetId() string {
@@ -3377,9 +4060,51 @@ func (x *Task) GetWaiting() string {
 	return ""
 }
 
+func (x *Task) GetAfter() []string {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *Task) GetAfterWhen() string {
+	if x != nil {
+		return x.AfterWhen
+	}
+	return ""
+}
+
+func (x *Task) GetAwaits() []string {
+	if x != nil {
+		return x.Awaits
+	}
+	return nil
+}
+
+func (x *Task) GetNotBefore() int64 {
+	if x != nil {
+		return x.NotBefore
+	}
+	return 0
+}
+
+func (x *Task) GetDeadline() int64 {
+	if x != nil {
+		return x.Deadline
+	}
+	return 0
+}
+
+func (x *Task) GetKeep() int64 {
+	if x != nil {
+		return x.Keep
+	}
+	return 0
+}
+
 // TaskError says why a task failed. Kinds: compile, not-allowed, panic, exit,
 // crash, timeout, memory, cancelled, unserializable, limit, goroutine, call,
-// conflict, not-found, invalid, lost, internal; of a handler also error (what it
+// conflict, not-found, invalid, lost, expired, dependency, internal; of a handler also error (what it
 // returned) and stuck (it gave no sign of life for the time it had promised).
 type TaskError struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3392,7 +4117,7 @@ type TaskError struct {
 
 func (x *TaskError) Reset() {
 	*x = TaskError{}
-	mi := &file_farm_proto_msgTypes[39]
+	mi := &file_farm_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3404,7 +4129,7 @@ func (x *TaskError) String() string {
 func (*TaskError) ProtoMessage() {}
 
 func (x *TaskError) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[39]
+	mi := &file_farm_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3417,7 +4142,7 @@ func (x *TaskError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskError.ProtoReflect.Descriptor instead.
 func (*TaskError) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{39}
+	return file_farm_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *TaskError) GetKind() string {
@@ -3459,7 +4184,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_farm_proto_msgTypes[40]
+	mi := &file_farm_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3471,7 +4196,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[40]
+	mi := &file_farm_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3484,7 +4209,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{40}
+	return file_farm_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Outcome) GetValue() []byte {
@@ -3561,7 +4286,7 @@ type InputError struct {
 
 func (x *InputError) Reset() {
 	*x = InputError{}
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3573,7 +4298,7 @@ func (x *InputError) String() string {
 func (*InputError) ProtoMessage() {}
 
 func (x *InputError) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3586,7 +4311,7 @@ func (x *InputError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputError.ProtoReflect.Descriptor instead.
 func (*InputError) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{41}
+	return file_farm_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *InputError) GetIndex() uint32 {
@@ -3614,7 +4339,7 @@ type FailureList struct {
 
 func (x *FailureList) Reset() {
 	*x = FailureList{}
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3626,7 +4351,7 @@ func (x *FailureList) String() string {
 func (*FailureList) ProtoMessage() {}
 
 func (x *FailureList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3639,7 +4364,7 @@ func (x *FailureList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailureList.ProtoReflect.Descriptor instead.
 func (*FailureList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{42}
+	return file_farm_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *FailureList) GetFailures() []*Failure {
@@ -3676,7 +4401,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3688,7 +4413,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3701,7 +4426,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{43}
+	return file_farm_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Failure) GetTask() string {
@@ -3742,13 +4467,14 @@ func (x *Failure) GetFold() bool {
 type TaskList struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Tasks         []*Task                `protobuf:"bytes,1,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	Next          string                 `protobuf:"bytes,20,opt,name=next,proto3" json:"next,omitempty"` // where to go on, empty at the end; there may be more even if fewer than limit are here
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TaskList) Reset() {
 	*x = TaskList{}
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3760,7 +4486,7 @@ func (x *TaskList) String() string {
 func (*TaskList) ProtoMessage() {}
 
 func (x *TaskList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3773,7 +4499,7 @@ func (x *TaskList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskList.ProtoReflect.Descriptor instead.
 func (*TaskList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{44}
+	return file_farm_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *TaskList) GetTasks() []*Task {
@@ -3781,6 +4507,13 @@ func (x *TaskList) GetTasks() []*Task {
 		return x.Tasks
 	}
 	return nil
+}
+
+func (x *TaskList) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
 }
 
 type Variable struct {
@@ -3794,7 +4527,7 @@ type Variable struct {
 
 func (x *Variable) Reset() {
 	*x = Variable{}
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3806,7 +4539,7 @@ func (x *Variable) String() string {
 func (*Variable) ProtoMessage() {}
 
 func (x *Variable) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3819,7 +4552,7 @@ func (x *Variable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Variable.ProtoReflect.Descriptor instead.
 func (*Variable) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{45}
+	return file_farm_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Variable) GetJson() []byte {
@@ -3853,7 +4586,7 @@ type NamespaceList struct {
 
 func (x *NamespaceList) Reset() {
 	*x = NamespaceList{}
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3865,7 +4598,7 @@ func (x *NamespaceList) String() string {
 func (*NamespaceList) ProtoMessage() {}
 
 func (x *NamespaceList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3878,7 +4611,7 @@ func (x *NamespaceList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamespaceList.ProtoReflect.Descriptor instead.
 func (*NamespaceList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{46}
+	return file_farm_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *NamespaceList) GetNamespaces() []*Namespace {
@@ -3915,7 +4648,7 @@ type Namespace struct {
 
 func (x *Namespace) Reset() {
 	*x = Namespace{}
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3927,7 +4660,7 @@ func (x *Namespace) String() string {
 func (*Namespace) ProtoMessage() {}
 
 func (x *Namespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3940,7 +4673,7 @@ func (x *Namespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Namespace.ProtoReflect.Descriptor instead.
 func (*Namespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{47}
+	return file_farm_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Namespace) GetName() string {
@@ -4037,7 +4770,7 @@ type History struct {
 
 func (x *History) Reset() {
 	*x = History{}
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4049,7 +4782,7 @@ func (x *History) String() string {
 func (*History) ProtoMessage() {}
 
 func (x *History) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4062,7 +4795,7 @@ func (x *History) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use History.ProtoReflect.Descriptor instead.
 func (*History) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{48}
+	return file_farm_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *History) GetVersions() []*Version {
@@ -4085,7 +4818,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4097,7 +4830,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4110,7 +4843,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{49}
+	return file_farm_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Version) GetNumber() uint64 {
@@ -4160,7 +4893,7 @@ type VariableInfo struct {
 
 func (x *VariableInfo) Reset() {
 	*x = VariableInfo{}
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4172,7 +4905,7 @@ func (x *VariableInfo) String() string {
 func (*VariableInfo) ProtoMessage() {}
 
 func (x *VariableInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4185,7 +4918,7 @@ func (x *VariableInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VariableInfo.ProtoReflect.Descriptor instead.
 func (*VariableInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{50}
+	return file_farm_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *VariableInfo) GetName() string {
@@ -4227,7 +4960,7 @@ type Declaration struct {
 
 func (x *Declaration) Reset() {
 	*x = Declaration{}
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4239,7 +4972,7 @@ func (x *Declaration) String() string {
 func (*Declaration) ProtoMessage() {}
 
 func (x *Declaration) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4252,7 +4985,7 @@ func (x *Declaration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Declaration.ProtoReflect.Descriptor instead.
 func (*Declaration) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{51}
+	return file_farm_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Declaration) GetName() string {
@@ -4300,7 +5033,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4312,7 +5045,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4325,7 +5058,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{52}
+	return file_farm_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Job) GetId() string {
@@ -4449,7 +5182,7 @@ type JobList struct {
 
 func (x *JobList) Reset() {
 	*x = JobList{}
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4461,7 +5194,7 @@ func (x *JobList) String() string {
 func (*JobList) ProtoMessage() {}
 
 func (x *JobList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4474,7 +5207,7 @@ func (x *JobList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobList.ProtoReflect.Descriptor instead.
 func (*JobList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{53}
+	return file_farm_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *JobList) GetJobs() []*Job {
@@ -4502,7 +5235,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4514,7 +5247,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4527,7 +5260,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{54}
+	return file_farm_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Status) GetLeader() string {
@@ -4627,7 +5360,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4639,7 +5372,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4652,7 +5385,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{55}
+	return file_farm_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -4800,7 +5533,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4812,7 +5545,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4825,7 +5558,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{56}
+	return file_farm_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Mark) GetIndex() uint64 {
@@ -4860,7 +5593,7 @@ type WorkerInfo struct {
 
 func (x *WorkerInfo) Reset() {
 	*x = WorkerInfo{}
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4872,7 +5605,7 @@ func (x *WorkerInfo) String() string {
 func (*WorkerInfo) ProtoMessage() {}
 
 func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4885,7 +5618,7 @@ func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerInfo.ProtoReflect.Descriptor instead.
 func (*WorkerInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{57}
+	return file_farm_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *WorkerInfo) GetId() string {
@@ -4953,7 +5686,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4965,7 +5698,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4978,7 +5711,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{58}
+	return file_farm_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *WatchRequest) GetId() string {
@@ -5003,7 +5736,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5015,7 +5748,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5028,7 +5761,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{59}
+	return file_farm_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Event) GetEvent() isEvent_Event {
@@ -5114,7 +5847,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5126,7 +5859,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5139,7 +5872,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{60}
+	return file_farm_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Output) GetTask() string {
@@ -5183,7 +5916,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5195,7 +5928,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5208,7 +5941,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{61}
+	return file_farm_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Progress) GetTask() string {
@@ -5265,7 +5998,7 @@ type FromWorker struct {
 
 func (x *FromWorker) Reset() {
 	*x = FromWorker{}
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5277,7 +6010,7 @@ func (x *FromWorker) String() string {
 func (*FromWorker) ProtoMessage() {}
 
 func (x *FromWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5290,7 +6023,7 @@ func (x *FromWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromWorker.ProtoReflect.Descriptor instead.
 func (*FromWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{62}
+	return file_farm_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *FromWorker) GetHello() *Hello {
@@ -5372,7 +6105,7 @@ type Slots struct {
 
 func (x *Slots) Reset() {
 	*x = Slots{}
-	mi := &file_farm_proto_msgTypes[63]
+	mi := &file_farm_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5384,7 +6117,7 @@ func (x *Slots) String() string {
 func (*Slots) ProtoMessage() {}
 
 func (x *Slots) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[63]
+	mi := &file_farm_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5397,7 +6130,7 @@ func (x *Slots) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Slots.ProtoReflect.Descriptor instead.
 func (*Slots) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{63}
+	return file_farm_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Slots) GetSlots() uint32 {
@@ -5423,7 +6156,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_farm_proto_msgTypes[64]
+	mi := &file_farm_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5435,7 +6168,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[64]
+	mi := &file_farm_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5448,7 +6181,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{64}
+	return file_farm_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Hello) GetWorker() string {
@@ -5521,7 +6254,7 @@ type AttemptRef struct {
 
 func (x *AttemptRef) Reset() {
 	*x = AttemptRef{}
-	mi := &file_farm_proto_msgTypes[65]
+	mi := &file_farm_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5533,7 +6266,7 @@ func (x *AttemptRef) String() string {
 func (*AttemptRef) ProtoMessage() {}
 
 func (x *AttemptRef) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[65]
+	mi := &file_farm_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5546,7 +6279,7 @@ func (x *AttemptRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptRef.ProtoReflect.Descriptor instead.
 func (*AttemptRef) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{65}
+	return file_farm_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *AttemptRef) GetTask() string {
@@ -5593,7 +6326,7 @@ type Complete struct {
 
 func (x *Complete) Reset() {
 	*x = Complete{}
-	mi := &file_farm_proto_msgTypes[66]
+	mi := &file_farm_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5605,7 +6338,7 @@ func (x *Complete) String() string {
 func (*Complete) ProtoMessage() {}
 
 func (x *Complete) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[66]
+	mi := &file_farm_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5618,7 +6351,7 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{66}
+	return file_farm_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *Complete) GetTask() string {
@@ -5724,7 +6457,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_farm_proto_msgTypes[67]
+	mi := &file_farm_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5736,7 +6469,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[67]
+	mi := &file_farm_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5749,7 +6482,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{67}
+	return file_farm_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *Item) GetKey() string {
@@ -5791,7 +6524,7 @@ type Manifest struct {
 
 func (x *Manifest) Reset() {
 	*x = Manifest{}
-	mi := &file_farm_proto_msgTypes[68]
+	mi := &file_farm_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5803,7 +6536,7 @@ func (x *Manifest) String() string {
 func (*Manifest) ProtoMessage() {}
 
 func (x *Manifest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[68]
+	mi := &file_farm_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5816,7 +6549,7 @@ func (x *Manifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
 func (*Manifest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{68}
+	return file_farm_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *Manifest) GetSize() uint64 {
@@ -5843,7 +6576,7 @@ type OfferParts struct {
 
 func (x *OfferParts) Reset() {
 	*x = OfferParts{}
-	mi := &file_farm_proto_msgTypes[69]
+	mi := &file_farm_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5855,7 +6588,7 @@ func (x *OfferParts) String() string {
 func (*OfferParts) ProtoMessage() {}
 
 func (x *OfferParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[69]
+	mi := &file_farm_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5868,7 +6601,7 @@ func (x *OfferParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferParts.ProtoReflect.Descriptor instead.
 func (*OfferParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{69}
+	return file_farm_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *OfferParts) GetHashes() []byte {
@@ -5895,7 +6628,7 @@ type PartsNeeded struct {
 
 func (x *PartsNeeded) Reset() {
 	*x = PartsNeeded{}
-	mi := &file_farm_proto_msgTypes[70]
+	mi := &file_farm_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5907,7 +6640,7 @@ func (x *PartsNeeded) String() string {
 func (*PartsNeeded) ProtoMessage() {}
 
 func (x *PartsNeeded) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[70]
+	mi := &file_farm_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5920,7 +6653,7 @@ func (x *PartsNeeded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsNeeded.ProtoReflect.Descriptor instead.
 func (*PartsNeeded) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{70}
+	return file_farm_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *PartsNeeded) GetError() *Error {
@@ -5948,7 +6681,7 @@ type PutParts struct {
 
 func (x *PutParts) Reset() {
 	*x = PutParts{}
-	mi := &file_farm_proto_msgTypes[71]
+	mi := &file_farm_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5960,7 +6693,7 @@ func (x *PutParts) String() string {
 func (*PutParts) ProtoMessage() {}
 
 func (x *PutParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[71]
+	mi := &file_farm_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5973,7 +6706,7 @@ func (x *PutParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutParts.ProtoReflect.Descriptor instead.
 func (*PutParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{71}
+	return file_farm_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *PutParts) GetOwner() string {
@@ -6006,7 +6739,7 @@ type PartsKept struct {
 
 func (x *PartsKept) Reset() {
 	*x = PartsKept{}
-	mi := &file_farm_proto_msgTypes[72]
+	mi := &file_farm_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6018,7 +6751,7 @@ func (x *PartsKept) String() string {
 func (*PartsKept) ProtoMessage() {}
 
 func (x *PartsKept) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[72]
+	mi := &file_farm_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6031,7 +6764,7 @@ func (x *PartsKept) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsKept.ProtoReflect.Descriptor instead.
 func (*PartsKept) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{72}
+	return file_farm_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *PartsKept) GetError() *Error {
@@ -6051,7 +6784,7 @@ type GetParts struct {
 
 func (x *GetParts) Reset() {
 	*x = GetParts{}
-	mi := &file_farm_proto_msgTypes[73]
+	mi := &file_farm_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6063,7 +6796,7 @@ func (x *GetParts) String() string {
 func (*GetParts) ProtoMessage() {}
 
 func (x *GetParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[73]
+	mi := &file_farm_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6076,7 +6809,7 @@ func (x *GetParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetParts.ProtoReflect.Descriptor instead.
 func (*GetParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{73}
+	return file_farm_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *GetParts) GetHashes() []byte {
@@ -6103,7 +6836,7 @@ type PartsFound struct {
 
 func (x *PartsFound) Reset() {
 	*x = PartsFound{}
-	mi := &file_farm_proto_msgTypes[74]
+	mi := &file_farm_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6115,7 +6848,7 @@ func (x *PartsFound) String() string {
 func (*PartsFound) ProtoMessage() {}
 
 func (x *PartsFound) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[74]
+	mi := &file_farm_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6128,7 +6861,7 @@ func (x *PartsFound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsFound.ProtoReflect.Descriptor instead.
 func (*PartsFound) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{74}
+	return file_farm_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *PartsFound) GetError() *Error {
@@ -6155,7 +6888,7 @@ type ToWorker struct {
 
 func (x *ToWorker) Reset() {
 	*x = ToWorker{}
-	mi := &file_farm_proto_msgTypes[75]
+	mi := &file_farm_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6167,7 +6900,7 @@ func (x *ToWorker) String() string {
 func (*ToWorker) ProtoMessage() {}
 
 func (x *ToWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[75]
+	mi := &file_farm_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6180,7 +6913,7 @@ func (x *ToWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToWorker.ProtoReflect.Descriptor instead.
 func (*ToWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{75}
+	return file_farm_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ToWorker) GetInstructions() []*Instruction {
@@ -6208,7 +6941,7 @@ type Instruction struct {
 
 func (x *Instruction) Reset() {
 	*x = Instruction{}
-	mi := &file_farm_proto_msgTypes[76]
+	mi := &file_farm_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6220,7 +6953,7 @@ func (x *Instruction) String() string {
 func (*Instruction) ProtoMessage() {}
 
 func (x *Instruction) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[76]
+	mi := &file_farm_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6233,7 +6966,7 @@ func (x *Instruction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instruction.ProtoReflect.Descriptor instead.
 func (*Instruction) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{76}
+	return file_farm_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *Instruction) GetDo() isInstruction_Do {
@@ -6362,7 +7095,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_farm_proto_msgTypes[77]
+	mi := &file_farm_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6374,7 +7107,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[77]
+	mi := &file_farm_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6387,7 +7120,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{77}
+	return file_farm_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *Welcome) GetLease() int64 {
@@ -6424,7 +7157,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_farm_proto_msgTypes[78]
+	mi := &file_farm_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6436,7 +7169,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[78]
+	mi := &file_farm_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6449,7 +7182,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{78}
+	return file_farm_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *Assign) GetTask() string {
@@ -6549,7 +7282,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_farm_proto_msgTypes[79]
+	mi := &file_farm_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6561,7 +7294,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[79]
+	mi := &file_farm_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6574,7 +7307,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{79}
+	return file_farm_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *Load) GetVersion() uint64 {
@@ -6607,7 +7340,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_farm_proto_msgTypes[80]
+	mi := &file_farm_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6619,7 +7352,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[80]
+	mi := &file_farm_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6632,7 +7365,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{80}
+	return file_farm_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *InfoRequest) GetHash() bool {
@@ -6653,7 +7386,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_farm_proto_msgTypes[81]
+	mi := &file_farm_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6665,7 +7398,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[81]
+	mi := &file_farm_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6678,7 +7411,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{81}
+	return file_farm_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *JoinRequest) GetId() string {
@@ -6711,7 +7444,7 @@ type HandOverRequest struct {
 
 func (x *HandOverRequest) Reset() {
 	*x = HandOverRequest{}
-	mi := &file_farm_proto_msgTypes[82]
+	mi := &file_farm_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6723,7 +7456,7 @@ func (x *HandOverRequest) String() string {
 func (*HandOverRequest) ProtoMessage() {}
 
 func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[82]
+	mi := &file_farm_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6736,7 +7469,7 @@ func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOverRequest.ProtoReflect.Descriptor instead.
 func (*HandOverRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{82}
+	return file_farm_proto_rawDescGZIP(), []int{90}
 }
 
 type RemoveRequest struct {
@@ -6748,7 +7481,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_farm_proto_msgTypes[83]
+	mi := &file_farm_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6760,7 +7493,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[83]
+	mi := &file_farm_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6773,7 +7506,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{83}
+	return file_farm_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -6793,7 +7526,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_farm_proto_msgTypes[84]
+	mi := &file_farm_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6805,7 +7538,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[84]
+	mi := &file_farm_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6818,7 +7551,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{84}
+	return file_farm_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *JoinReply) GetError() *Error {
@@ -6844,8 +7577,7 @@ const file_farm_proto_rawDesc = "" +
 	"\x05Calls\x12#\n" +
 	"\x05calls\x18\x01 \x03(\v2\r.farm.v1.CallR\x05calls\"3\n" +
 	"\aReplies\x12(\n" +
-	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\xe0\n" +
-	"\n" +
+	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\xc2\r\n" +
 	"\x04Call\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1c\n" +
 	"\tforwarded\x18\x02 \x01(\bR\tforwarded\x12\x14\n" +
@@ -6879,9 +7611,16 @@ const file_farm_proto_rawDesc = "" +
 	"\x06status\x18( \x01(\v2\x12.farm.v1.GetStatusH\x00R\x06status\x126\n" +
 	"\vlist_queues\x18d \x01(\v2\x13.farm.v1.ListQueuesH\x00R\n" +
 	"listQueues\x120\n" +
-	"\tset_queue\x18e \x01(\v2\x11.farm.v1.SetQueueH\x00R\bsetQueue\x129\n" +
+	"\tset_queue\x18e \x01(\v2\x11.farm.v1.SetQueueH\x00R\bsetQueue\x123\n" +
+	"\n" +
+	"retry_task\x18n \x01(\v2\x12.farm.v1.RetryTaskH\x00R\tretryTask\x120\n" +
+	"\tdrop_task\x18o \x01(\v2\x11.farm.v1.DropTaskH\x00R\bdropTask\x129\n" +
+	"\fput_schedule\x18p \x01(\v2\x14.farm.v1.PutScheduleH\x00R\vputSchedule\x129\n" +
+	"\fget_schedule\x18q \x01(\v2\x14.farm.v1.GetScheduleH\x00R\vgetSchedule\x12?\n" +
+	"\x0elist_schedules\x18r \x01(\v2\x16.farm.v1.ListSchedulesH\x00R\rlistSchedules\x12B\n" +
+	"\x0fchange_schedule\x18s \x01(\v2\x17.farm.v1.ChangeScheduleH\x00R\x0echangeSchedule\x129\n" +
 	"\fdrain_worker\x18x \x01(\v2\x14.farm.v1.DrainWorkerH\x00R\vdrainWorkerB\x04\n" +
-	"\x02op\"\xff\x04\n" +
+	"\x02op\"\xe7\x05\n" +
 	"\x05Reply\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12$\n" +
 	"\x05error\x18\x02 \x01(\v2\x0e.farm.v1.ErrorR\x05error\x12\x10\n" +
@@ -6899,7 +7638,9 @@ const file_farm_proto_rawDesc = "" +
 	"\x04jobs\x18\" \x01(\v2\x10.farm.v1.JobListH\x00R\x04jobs\x123\n" +
 	"\bfailures\x18\x8c\x01 \x01(\v2\x14.farm.v1.FailureListH\x00R\bfailures\x12)\n" +
 	"\x06status\x18( \x01(\v2\x0f.farm.v1.StatusH\x00R\x06status\x12,\n" +
-	"\x06queues\x18d \x01(\v2\x12.farm.v1.QueueListH\x00R\x06queues\x12-\n" +
+	"\x06queues\x18d \x01(\v2\x12.farm.v1.QueueListH\x00R\x06queues\x12/\n" +
+	"\bschedule\x18p \x01(\v2\x11.farm.v1.ScheduleH\x00R\bschedule\x125\n" +
+	"\tschedules\x18r \x01(\v2\x15.farm.v1.ScheduleListH\x00R\tschedules\x12-\n" +
 	"\x06worker\x18x \x01(\v2\x13.farm.v1.WorkerInfoH\x00R\x06workerB\b\n" +
 	"\x06result\"D\n" +
 	"\x05Error\x12!\n" +
@@ -6921,7 +7662,7 @@ const file_farm_proto_rawDesc = "" +
 	"\n" +
 	"FilesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\xcc\x02\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\x94\x04\n" +
 	"\x06Submit\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
@@ -6936,7 +7677,48 @@ const file_farm_proto_rawDesc = "" +
 	" \x03(\tR\x05needs\x12\x14\n" +
 	"\x05queue\x18\v \x01(\tR\x05queue\x12\x10\n" +
 	"\x03key\x18\f \x01(\tR\x03key\x12'\n" +
-	"\x06unique\x18\r \x01(\v2\x0f.farm.v1.UniqueR\x06unique\"H\n" +
+	"\x06unique\x18\r \x01(\v2\x0f.farm.v1.UniqueR\x06unique\x12\x18\n" +
+	"\abackoff\x18\x14 \x01(\x03R\abackoff\x12\x1f\n" +
+	"\vbackoff_max\x18\x15 \x01(\x03R\n" +
+	"backoffMax\x12\x1a\n" +
+	"\bdeadline\x18\x16 \x01(\x03R\bdeadline\x12\x16\n" +
+	"\x06within\x18\x17 \x01(\x03R\x06within\x12\x0e\n" +
+	"\x02at\x18\x18 \x01(\x03R\x02at\x12\x12\n" +
+	"\x04keep\x18\x19 \x01(\x03R\x04keep\x12\x14\n" +
+	"\x05after\x18\x1a \x03(\tR\x05after\x12\x1d\n" +
+	"\n" +
+	"after_when\x18\x1b \x01(\tR\tafterWhen\"5\n" +
+	"\tRetryTask\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\arequest\x18\x02 \x01(\tR\arequest\"\x1a\n" +
+	"\bDropTask\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xad\x02\n" +
+	"\bSchedule\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04spec\x18\x02 \x01(\tR\x04spec\x12\x12\n" +
+	"\x04zone\x18\x03 \x01(\tR\x04zone\x12\x19\n" +
+	"\bcatch_up\x18\x04 \x01(\tR\acatchUp\x12#\n" +
+	"\x04task\x18\x05 \x01(\v2\x0f.farm.v1.SubmitR\x04task\x12\x16\n" +
+	"\x06paused\x18\x06 \x01(\bR\x06paused\x12\x18\n" +
+	"\acreated\x18\a \x01(\x03R\acreated\x12\x12\n" +
+	"\x04next\x18\b \x01(\x03R\x04next\x12\x12\n" +
+	"\x04last\x18\t \x01(\x03R\x04last\x12\x1b\n" +
+	"\tlast_task\x18\n" +
+	" \x01(\tR\blastTask\x12\x14\n" +
+	"\x05fired\x18\v \x01(\x04R\x05fired\x12\x18\n" +
+	"\aproblem\x18\f \x01(\tR\aproblem\"?\n" +
+	"\fScheduleList\x12/\n" +
+	"\tschedules\x18\x01 \x03(\v2\x11.farm.v1.ScheduleR\tschedules\"V\n" +
+	"\vPutSchedule\x12-\n" +
+	"\bschedule\x18\x01 \x01(\v2\x11.farm.v1.ScheduleR\bschedule\x12\x18\n" +
+	"\areplace\x18\x02 \x01(\bR\areplace\"!\n" +
+	"\vGetSchedule\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x0f\n" +
+	"\rListSchedules\"L\n" +
+	"\x0eChangeSchedule\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06change\x18\x02 \x01(\tR\x06change\x12\x0e\n" +
+	"\x02id\x18\x03 \x01(\tR\x02id\"H\n" +
 	"\x06Unique\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05while\x18\x02 \x01(\tR\x05while\x12\x16\n" +
@@ -6985,12 +7767,14 @@ const file_farm_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"1\n" +
 	"\aGetTask\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
-	"\x06inputs\x182 \x01(\bR\x06inputs\"g\n" +
+	"\x06inputs\x182 \x01(\bR\x06inputs\"\x91\x01\n" +
 	"\tListTasks\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\tR\x03job\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12\x14\n" +
-	"\x05limit\x18\x04 \x01(\rR\x05limit\"8\n" +
+	"\x05limit\x18\x04 \x01(\rR\x05limit\x12\x12\n" +
+	"\x04from\x18\x14 \x01(\tR\x04from\x12\x14\n" +
+	"\x05brief\x18\x15 \x01(\bR\x05brief\"8\n" +
 	"\x06GetKey\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\"\x85\x01\n" +
@@ -7062,7 +7846,7 @@ const file_farm_proto_rawDesc = "" +
 	"\tGetStatus\"9\n" +
 	"\vDrainWorker\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x12\n" +
-	"\x04undo\x18\x02 \x01(\bR\x04undo\"\xfe\x05\n" +
+	"\x04undo\x18\x02 \x01(\bR\x04undo\"\x9a\a\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
@@ -7095,7 +7879,15 @@ const file_farm_proto_rawDesc = "" +
 	"\x03key\x18o \x01(\tR\x03key\x12\x14\n" +
 	"\x05needs\x18p \x03(\tR\x05needs\x12\x16\n" +
 	"\x06unique\x18q \x01(\tR\x06unique\x12\x18\n" +
-	"\awaiting\x18r \x01(\tR\awaiting\"O\n" +
+	"\awaiting\x18r \x01(\tR\awaiting\x12\x14\n" +
+	"\x05after\x18\x14 \x03(\tR\x05after\x12\x1d\n" +
+	"\n" +
+	"after_when\x18\x15 \x01(\tR\tafterWhen\x12\x16\n" +
+	"\x06awaits\x18\x16 \x03(\tR\x06awaits\x12\x1d\n" +
+	"\n" +
+	"not_before\x18\x17 \x01(\x03R\tnotBefore\x12\x1a\n" +
+	"\bdeadline\x18\x18 \x01(\x03R\bdeadline\x12\x12\n" +
+	"\x04keep\x18\x19 \x01(\x03R\x04keep\"O\n" +
 	"\tTaskError\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
@@ -7125,9 +7917,10 @@ const file_farm_proto_rawDesc = "" +
 	"\bposition\x18\x02 \x01(\x04R\bposition\x12\x14\n" +
 	"\x05input\x18\x03 \x01(\fR\x05input\x12(\n" +
 	"\x05error\x18\x04 \x01(\v2\x12.farm.v1.TaskErrorR\x05error\x12\x12\n" +
-	"\x04fold\x18\x05 \x01(\bR\x04fold\"/\n" +
+	"\x04fold\x18\x05 \x01(\bR\x04fold\"C\n" +
 	"\bTaskList\x12#\n" +
-	"\x05tasks\x18\x01 \x03(\v2\r.farm.v1.TaskR\x05tasks\"L\n" +
+	"\x05tasks\x18\x01 \x03(\v2\r.farm.v1.TaskR\x05tasks\x12\x12\n" +
+	"\x04next\x18\x14 \x01(\tR\x04next\"L\n" +
 	"\bVariable\x12\x12\n" +
 	"\x04json\x18\x01 \x01(\fR\x04json\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
@@ -7423,7 +8216,7 @@ func file_farm_proto_rawDescGZIP() []byte {
 }
 
 var file_farm_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 88)
+var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 96)
 var file_farm_proto_goTypes = []any{
 	(Code)(0),                // 0: farm.v1.Code
 	(Ending)(0),              // 1: farm.v1.Ending
@@ -7434,222 +8227,241 @@ var file_farm_proto_goTypes = []any{
 	(*Error)(nil),            // 6: farm.v1.Error
 	(*Work)(nil),             // 7: farm.v1.Work
 	(*Submit)(nil),           // 8: farm.v1.Submit
-	(*Unique)(nil),           // 9: farm.v1.Unique
-	(*ListQueues)(nil),       // 10: farm.v1.ListQueues
-	(*SetQueue)(nil),         // 11: farm.v1.SetQueue
-	(*Rate)(nil),             // 12: farm.v1.Rate
-	(*QueueList)(nil),        // 13: farm.v1.QueueList
-	(*Queue)(nil),            // 14: farm.v1.Queue
-	(*QueueKey)(nil),         // 15: farm.v1.QueueKey
-	(*Wait)(nil),             // 16: farm.v1.Wait
-	(*Cancel)(nil),           // 17: farm.v1.Cancel
-	(*GetTask)(nil),          // 18: farm.v1.GetTask
-	(*ListTasks)(nil),        // 19: farm.v1.ListTasks
-	(*GetKey)(nil),           // 20: farm.v1.GetKey
-	(*SetKey)(nil),           // 21: farm.v1.SetKey
-	(*DeleteKey)(nil),        // 22: farm.v1.DeleteKey
-	(*ListNamespaces)(nil),   // 23: farm.v1.ListNamespaces
-	(*GetNamespace)(nil),     // 24: farm.v1.GetNamespace
-	(*DropNamespace)(nil),    // 25: farm.v1.DropNamespace
-	(*GetHistory)(nil),       // 26: farm.v1.GetHistory
-	(*RestoreNamespace)(nil), // 27: farm.v1.RestoreNamespace
-	(*ForkNamespace)(nil),    // 28: farm.v1.ForkNamespace
-	(*ImportNamespace)(nil),  // 29: farm.v1.ImportNamespace
-	(*OpenJob)(nil),          // 30: farm.v1.OpenJob
-	(*JobSpec)(nil),          // 31: farm.v1.JobSpec
-	(*SealJob)(nil),          // 32: farm.v1.SealJob
-	(*GetJob)(nil),           // 33: farm.v1.GetJob
-	(*CancelJob)(nil),        // 34: farm.v1.CancelJob
-	(*ListFailures)(nil),     // 35: farm.v1.ListFailures
-	(*RetryJob)(nil),         // 36: farm.v1.RetryJob
-	(*ListJobs)(nil),         // 37: farm.v1.ListJobs
-	(*GetStatus)(nil),        // 38: farm.v1.GetStatus
-	(*DrainWorker)(nil),      // 39: farm.v1.DrainWorker
-	(*Task)(nil),             // 40: farm.v1.Task
-	(*TaskError)(nil),        // 41: farm.v1.TaskError
-	(*Outcome)(nil),          // 42: farm.v1.Outcome
-	(*InputError)(nil),       // 43: farm.v1.InputError
-	(*FailureList)(nil),      // 44: farm.v1.FailureList
-	(*Failure)(nil),          // 45: farm.v1.Failure
-	(*TaskList)(nil),         // 46: farm.v1.TaskList
-	(*Variable)(nil),         // 47: farm.v1.Variable
-	(*NamespaceList)(nil),    // 48: farm.v1.NamespaceList
-	(*Namespace)(nil),        // 49: farm.v1.Namespace
-	(*History)(nil),          // 50: farm.v1.History
-	(*Version)(nil),          // 51: farm.v1.Version
-	(*VariableInfo)(nil),     // 52: farm.v1.VariableInfo
-	(*Declaration)(nil),      // 53: farm.v1.Declaration
-	(*Job)(nil),              // 54: farm.v1.Job
-	(*JobList)(nil),          // 55: farm.v1.JobList
-	(*Status)(nil),           // 56: farm.v1.Status
-	(*NodeInfo)(nil),         // 57: farm.v1.NodeInfo
-	(*Mark)(nil),             // 58: farm.v1.Mark
-	(*WorkerInfo)(nil),       // 59: farm.v1.WorkerInfo
-	(*WatchRequest)(nil),     // 60: farm.v1.WatchRequest
-	(*Event)(nil),            // 61: farm.v1.Event
-	(*Output)(nil),           // 62: farm.v1.Output
-	(*Progress)(nil),         // 63: farm.v1.Progress
-	(*FromWorker)(nil),       // 64: farm.v1.FromWorker
-	(*Slots)(nil),            // 65: farm.v1.Slots
-	(*Hello)(nil),            // 66: farm.v1.Hello
-	(*AttemptRef)(nil),       // 67: farm.v1.AttemptRef
-	(*Complete)(nil),         // 68: farm.v1.Complete
-	(*Item)(nil),             // 69: farm.v1.Item
-	(*Manifest)(nil),         // 70: farm.v1.Manifest
-	(*OfferParts)(nil),       // 71: farm.v1.OfferParts
-	(*PartsNeeded)(nil),      // 72: farm.v1.PartsNeeded
-	(*PutParts)(nil),         // 73: farm.v1.PutParts
-	(*PartsKept)(nil),        // 74: farm.v1.PartsKept
-	(*GetParts)(nil),         // 75: farm.v1.GetParts
-	(*PartsFound)(nil),       // 76: farm.v1.PartsFound
-	(*ToWorker)(nil),         // 77: farm.v1.ToWorker
-	(*Instruction)(nil),      // 78: farm.v1.Instruction
-	(*Welcome)(nil),          // 79: farm.v1.Welcome
-	(*Assign)(nil),           // 80: farm.v1.Assign
-	(*Load)(nil),             // 81: farm.v1.Load
-	(*InfoRequest)(nil),      // 82: farm.v1.InfoRequest
-	(*JoinRequest)(nil),      // 83: farm.v1.JoinRequest
-	(*HandOverRequest)(nil),  // 84: farm.v1.HandOverRequest
-	(*RemoveRequest)(nil),    // 85: farm.v1.RemoveRequest
-	(*JoinReply)(nil),        // 86: farm.v1.JoinReply
-	nil,                      // 87: farm.v1.Work.ArgsEntry
-	nil,                      // 88: farm.v1.Work.FilesEntry
-	nil,                      // 89: farm.v1.JobSpec.FilesEntry
+	(*RetryTask)(nil),        // 9: farm.v1.RetryTask
+	(*DropTask)(nil),         // 10: farm.v1.DropTask
+	(*Schedule)(nil),         // 11: farm.v1.Schedule
+	(*ScheduleList)(nil),     // 12: farm.v1.ScheduleList
+	(*PutSchedule)(nil),      // 13: farm.v1.PutSchedule
+	(*GetSchedule)(nil),      // 14: farm.v1.GetSchedule
+	(*ListSchedules)(nil),    // 15: farm.v1.ListSchedules
+	(*ChangeSchedule)(nil),   // 16: farm.v1.ChangeSchedule
+	(*Unique)(nil),           // 17: farm.v1.Unique
+	(*ListQueues)(nil),       // 18: farm.v1.ListQueues
+	(*SetQueue)(nil),         // 19: farm.v1.SetQueue
+	(*Rate)(nil),             // 20: farm.v1.Rate
+	(*QueueList)(nil),        // 21: farm.v1.QueueList
+	(*Queue)(nil),            // 22: farm.v1.Queue
+	(*QueueKey)(nil),         // 23: farm.v1.QueueKey
+	(*Wait)(nil),             // 24: farm.v1.Wait
+	(*Cancel)(nil),           // 25: farm.v1.Cancel
+	(*GetTask)(nil),          // 26: farm.v1.GetTask
+	(*ListTasks)(nil),        // 27: farm.v1.ListTasks
+	(*GetKey)(nil),           // 28: farm.v1.GetKey
+	(*SetKey)(nil),           // 29: farm.v1.SetKey
+	(*DeleteKey)(nil),        // 30: farm.v1.DeleteKey
+	(*ListNamespaces)(nil),   // 31: farm.v1.ListNamespaces
+	(*GetNamespace)(nil),     // 32: farm.v1.GetNamespace
+	(*DropNamespace)(nil),    // 33: farm.v1.DropNamespace
+	(*GetHistory)(nil),       // 34: farm.v1.GetHistory
+	(*RestoreNamespace)(nil), // 35: farm.v1.RestoreNamespace
+	(*ForkNamespace)(nil),    // 36: farm.v1.ForkNamespace
+	(*ImportNamespace)(nil),  // 37: farm.v1.ImportNamespace
+	(*OpenJob)(nil),          // 38: farm.v1.OpenJob
+	(*JobSpec)(nil),          // 39: farm.v1.JobSpec
+	(*SealJob)(nil),          // 40: farm.v1.SealJob
+	(*GetJob)(nil),           // 41: farm.v1.GetJob
+	(*CancelJob)(nil),        // 42: farm.v1.CancelJob
+	(*ListFailures)(nil),     // 43: farm.v1.ListFailures
+	(*RetryJob)(nil),         // 44: farm.v1.RetryJob
+	(*ListJobs)(nil),         // 45: farm.v1.ListJobs
+	(*GetStatus)(nil),        // 46: farm.v1.GetStatus
+	(*DrainWorker)(nil),      // 47: farm.v1.DrainWorker
+	(*Task)(nil),             // 48: farm.v1.Task
+	(*TaskError)(nil),        // 49: farm.v1.TaskError
+	(*Outcome)(nil),          // 50: farm.v1.Outcome
+	(*InputError)(nil),       // 51: farm.v1.InputError
+	(*FailureList)(nil),      // 52: farm.v1.FailureList
+	(*Failure)(nil),          // 53: farm.v1.Failure
+	(*TaskList)(nil),         // 54: farm.v1.TaskList
+	(*Variable)(nil),         // 55: farm.v1.Variable
+	(*NamespaceList)(nil),    // 56: farm.v1.NamespaceList
+	(*Namespace)(nil),        // 57: farm.v1.Namespace
+	(*History)(nil),          // 58: farm.v1.History
+	(*Version)(nil),          // 59: farm.v1.Version
+	(*VariableInfo)(nil),     // 60: farm.v1.VariableInfo
+	(*Declaration)(nil),      // 61: farm.v1.Declaration
+	(*Job)(nil),              // 62: farm.v1.Job
+	(*JobList)(nil),          // 63: farm.v1.JobList
+	(*Status)(nil),           // 64: farm.v1.Status
+	(*NodeInfo)(nil),         // 65: farm.v1.NodeInfo
+	(*Mark)(nil),             // 66: farm.v1.Mark
+	(*WorkerInfo)(nil),       // 67: farm.v1.WorkerInfo
+	(*WatchRequest)(nil),     // 68: farm.v1.WatchRequest
+	(*Event)(nil),            // 69: farm.v1.Event
+	(*Output)(nil),           // 70: farm.v1.Output
+	(*Progress)(nil),         // 71: farm.v1.Progress
+	(*FromWorker)(nil),       // 72: farm.v1.FromWorker
+	(*Slots)(nil),            // 73: farm.v1.Slots
+	(*Hello)(nil),            // 74: farm.v1.Hello
+	(*AttemptRef)(nil),       // 75: farm.v1.AttemptRef
+	(*Complete)(nil),         // 76: farm.v1.Complete
+	(*Item)(nil),             // 77: farm.v1.Item
+	(*Manifest)(nil),         // 78: farm.v1.Manifest
+	(*OfferParts)(nil),       // 79: farm.v1.OfferParts
+	(*PartsNeeded)(nil),      // 80: farm.v1.PartsNeeded
+	(*PutParts)(nil),         // 81: farm.v1.PutParts
+	(*PartsKept)(nil),        // 82: farm.v1.PartsKept
+	(*GetParts)(nil),         // 83: farm.v1.GetParts
+	(*PartsFound)(nil),       // 84: farm.v1.PartsFound
+	(*ToWorker)(nil),         // 85: farm.v1.ToWorker
+	(*Instruction)(nil),      // 86: farm.v1.Instruction
+	(*Welcome)(nil),          // 87: farm.v1.Welcome
+	(*Assign)(nil),           // 88: farm.v1.Assign
+	(*Load)(nil),             // 89: farm.v1.Load
+	(*InfoRequest)(nil),      // 90: farm.v1.InfoRequest
+	(*JoinRequest)(nil),      // 91: farm.v1.JoinRequest
+	(*HandOverRequest)(nil),  // 92: farm.v1.HandOverRequest
+	(*RemoveRequest)(nil),    // 93: farm.v1.RemoveRequest
+	(*JoinReply)(nil),        // 94: farm.v1.JoinReply
+	nil,                      // 95: farm.v1.Work.ArgsEntry
+	nil,                      // 96: farm.v1.Work.FilesEntry
+	nil,                      // 97: farm.v1.JobSpec.FilesEntry
 }
 var file_farm_proto_depIdxs = []int32{
 	4,   // 0: farm.v1.Calls.calls:type_name -> farm.v1.Call
 	5,   // 1: farm.v1.Replies.replies:type_name -> farm.v1.Reply
 	8,   // 2: farm.v1.Call.submit:type_name -> farm.v1.Submit
-	16,  // 3: farm.v1.Call.wait:type_name -> farm.v1.Wait
-	17,  // 4: farm.v1.Call.cancel:type_name -> farm.v1.Cancel
-	18,  // 5: farm.v1.Call.get_task:type_name -> farm.v1.GetTask
-	19,  // 6: farm.v1.Call.list_tasks:type_name -> farm.v1.ListTasks
-	20,  // 7: farm.v1.Call.get:type_name -> farm.v1.GetKey
-	21,  // 8: farm.v1.Call.set:type_name -> farm.v1.SetKey
-	22,  // 9: farm.v1.Call.delete:type_name -> farm.v1.DeleteKey
-	23,  // 10: farm.v1.Call.list_namespaces:type_name -> farm.v1.ListNamespaces
-	24,  // 11: farm.v1.Call.get_namespace:type_name -> farm.v1.GetNamespace
-	25,  // 12: farm.v1.Call.drop:type_name -> farm.v1.DropNamespace
-	26,  // 13: farm.v1.Call.get_history:type_name -> farm.v1.GetHistory
-	27,  // 14: farm.v1.Call.restore:type_name -> farm.v1.RestoreNamespace
-	28,  // 15: farm.v1.Call.fork:type_name -> farm.v1.ForkNamespace
-	29,  // 16: farm.v1.Call.import:type_name -> farm.v1.ImportNamespace
-	30,  // 17: farm.v1.Call.open_job:type_name -> farm.v1.OpenJob
-	32,  // 18: farm.v1.Call.seal_job:type_name -> farm.v1.SealJob
-	33,  // 19: farm.v1.Call.get_job:type_name -> farm.v1.GetJob
-	34,  // 20: farm.v1.Call.cancel_job:type_name -> farm.v1.CancelJob
-	37,  // 21: farm.v1.Call.list_jobs:type_name -> farm.v1.ListJobs
-	35,  // 22: farm.v1.Call.list_failures:type_name -> farm.v1.ListFailures
-	36,  // 23: farm.v1.Call.retry_job:type_name -> farm.v1.RetryJob
-	38,  // 24: farm.v1.Call.status:type_name -> farm.v1.GetStatus
-	10,  // 25: farm.v1.Call.list_queues:type_name -> farm.v1.ListQueues
-	11,  // 26: farm.v1.Call.set_queue:type_name -> farm.v1.SetQueue
-	39,  // 27: farm.v1.Call.drain_worker:type_name -> farm.v1.DrainWorker
-	6,   // 28: farm.v1.Reply.error:type_name -> farm.v1.Error
-	40,  // 29: farm.v1.Reply.task:type_name -> farm.v1.Task
-	46,  // 30: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
-	47,  // 31: farm.v1.Reply.variable:type_name -> farm.v1.Variable
-	48,  // 32: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
-	49,  // 33: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
-	50,  // 34: farm.v1.Reply.history:type_name -> farm.v1.History
-	54,  // 35: farm.v1.Reply.job:type_name -> farm.v1.Job
-	55,  // 36: farm.v1.Reply.jobs:type_name -> farm.v1.JobList
-	44,  // 37: farm.v1.Reply.failures:type_name -> farm.v1.FailureList
-	56,  // 38: farm.v1.Reply.status:type_name -> farm.v1.Status
-	13,  // 39: farm.v1.Reply.queues:type_name -> farm.v1.QueueList
-	59,  // 40: farm.v1.Reply.worker:type_name -> farm.v1.WorkerInfo
-	0,   // 41: farm.v1.Error.code:type_name -> farm.v1.Code
-	87,  // 42: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
-	21,  // 43: farm.v1.Work.set:type_name -> farm.v1.SetKey
-	88,  // 44: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
-	7,   // 45: farm.v1.Submit.work:type_name -> farm.v1.Work
-	9,   // 46: farm.v1.Submit.unique:type_name -> farm.v1.Unique
-	12,  // 47: farm.v1.SetQueue.rate:type_name -> farm.v1.Rate
-	12,  // 48: farm.v1.SetQueue.key_rate:type_name -> farm.v1.Rate
-	14,  // 49: farm.v1.QueueList.queues:type_name -> farm.v1.Queue
-	12,  // 50: farm.v1.Queue.rate:type_name -> farm.v1.Rate
-	12,  // 51: farm.v1.Queue.key_rate:type_name -> farm.v1.Rate
-	15,  // 52: farm.v1.Queue.busiest:type_name -> farm.v1.QueueKey
-	70,  // 53: farm.v1.SetKey.parts:type_name -> farm.v1.Manifest
-	69,  // 54: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
-	31,  // 55: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
-	89,  // 56: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
-	41,  // 57: farm.v1.Task.error:type_name -> farm.v1.TaskError
-	43,  // 58: farm.v1.Task.failed:type_name -> farm.v1.InputError
-	63,  // 59: farm.v1.Task.progress:type_name -> farm.v1.Progress
-	41,  // 60: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
-	43,  // 61: farm.v1.Outcome.failed:type_name -> farm.v1.InputError
-	41,  // 62: farm.v1.InputError.error:type_name -> farm.v1.TaskError
-	45,  // 63: farm.v1.FailureList.failures:type_name -> farm.v1.Failure
-	41,  // 64: farm.v1.Failure.error:type_name -> farm.v1.TaskError
-	40,  // 65: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
-	49,  // 66: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
-	52,  // 67: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
-	53,  // 68: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
-	69,  // 69: farm.v1.Namespace.stored:type_name -> farm.v1.Item
-	51,  // 70: farm.v1.History.versions:type_name -> farm.v1.Version
-	54,  // 71: farm.v1.JobList.jobs:type_name -> farm.v1.Job
-	57,  // 72: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
-	59,  // 73: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
-	58,  // 74: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
-	62,  // 75: farm.v1.Event.output:type_name -> farm.v1.Output
-	63,  // 76: farm.v1.Event.progress:type_name -> farm.v1.Progress
-	40,  // 77: farm.v1.Event.task:type_name -> farm.v1.Task
-	66,  // 78: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
-	68,  // 79: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
-	67,  // 80: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
-	67,  // 81: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
-	62,  // 82: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
-	63,  // 83: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
-	65,  // 84: farm.v1.FromWorker.resize:type_name -> farm.v1.Slots
-	67,  // 85: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
-	67,  // 86: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
-	1,   // 87: farm.v1.Complete.ending:type_name -> farm.v1.Ending
-	69,  // 88: farm.v1.Complete.put:type_name -> farm.v1.Item
-	42,  // 89: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
-	8,   // 90: farm.v1.Complete.submits:type_name -> farm.v1.Submit
-	70,  // 91: farm.v1.Item.parts:type_name -> farm.v1.Manifest
-	6,   // 92: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
-	6,   // 93: farm.v1.PartsKept.error:type_name -> farm.v1.Error
-	6,   // 94: farm.v1.PartsFound.error:type_name -> farm.v1.Error
-	78,  // 95: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
-	79,  // 96: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
-	80,  // 97: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
-	67,  // 98: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
-	67,  // 99: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
-	67,  // 100: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
-	67,  // 101: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
-	31,  // 102: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
-	81,  // 103: farm.v1.Assign.load:type_name -> farm.v1.Load
-	69,  // 104: farm.v1.Load.items:type_name -> farm.v1.Item
-	6,   // 105: farm.v1.JoinReply.error:type_name -> farm.v1.Error
-	2,   // 106: farm.v1.Farm.Do:input_type -> farm.v1.Calls
-	4,   // 107: farm.v1.Farm.One:input_type -> farm.v1.Call
-	60,  // 108: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
-	64,  // 109: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
-	71,  // 110: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
-	73,  // 111: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
-	75,  // 112: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
-	82,  // 113: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
-	83,  // 114: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
-	85,  // 115: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
-	84,  // 116: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
-	3,   // 117: farm.v1.Farm.Do:output_type -> farm.v1.Replies
-	5,   // 118: farm.v1.Farm.One:output_type -> farm.v1.Reply
-	61,  // 119: farm.v1.Farm.Watch:output_type -> farm.v1.Event
-	77,  // 120: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
-	72,  // 121: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
-	74,  // 122: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
-	76,  // 123: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
-	57,  // 124: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
-	86,  // 125: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
-	86,  // 126: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
-	86,  // 127: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
-	117, // [117:128] is the sub-list for method output_type
-	106, // [106:117] is the sub-list for method input_type
-	106, // [106:106] is the sub-list for extension type_name
-	106, // [106:106] is the sub-list for extension extendee
-	0,   // [0:106] is the sub-list for field type_name
+	24,  // 3: farm.v1.Call.wait:type_name -> farm.v1.Wait
+	25,  // 4: farm.v1.Call.cancel:type_name -> farm.v1.Cancel
+	26,  // 5: farm.v1.Call.get_task:type_name -> farm.v1.GetTask
+	27,  // 6: farm.v1.Call.list_tasks:type_name -> farm.v1.ListTasks
+	28,  // 7: farm.v1.Call.get:type_name -> farm.v1.GetKey
+	29,  // 8: farm.v1.Call.set:type_name -> farm.v1.SetKey
+	30,  // 9: farm.v1.Call.delete:type_name -> farm.v1.DeleteKey
+	31,  // 10: farm.v1.Call.list_namespaces:type_name -> farm.v1.ListNamespaces
+	32,  // 11: farm.v1.Call.get_namespace:type_name -> farm.v1.GetNamespace
+	33,  // 12: farm.v1.Call.drop:type_name -> farm.v1.DropNamespace
+	34,  // 13: farm.v1.Call.get_history:type_name -> farm.v1.GetHistory
+	35,  // 14: farm.v1.Call.restore:type_name -> farm.v1.RestoreNamespace
+	36,  // 15: farm.v1.Call.fork:type_name -> farm.v1.ForkNamespace
+	37,  // 16: farm.v1.Call.import:type_name -> farm.v1.ImportNamespace
+	38,  // 17: farm.v1.Call.open_job:type_name -> farm.v1.OpenJob
+	40,  // 18: farm.v1.Call.seal_job:type_name -> farm.v1.SealJob
+	41,  // 19: farm.v1.Call.get_job:type_name -> farm.v1.GetJob
+	42,  // 20: farm.v1.Call.cancel_job:type_name -> farm.v1.CancelJob
+	45,  // 21: farm.v1.Call.list_jobs:type_name -> farm.v1.ListJobs
+	43,  // 22: farm.v1.Call.list_failures:type_name -> farm.v1.ListFailures
+	44,  // 23: farm.v1.Call.retry_job:type_name -> farm.v1.RetryJob
+	46,  // 24: farm.v1.Call.status:type_name -> farm.v1.GetStatus
+	18,  // 25: farm.v1.Call.list_queues:type_name -> farm.v1.ListQueues
+	19,  // 26: farm.v1.Call.set_queue:type_name -> farm.v1.SetQueue
+	9,   // 27: farm.v1.Call.retry_task:type_name -> farm.v1.RetryTask
+	10,  // 28: farm.v1.Call.drop_task:type_name -> farm.v1.DropTask
+	13,  // 29: farm.v1.Call.put_schedule:type_name -> farm.v1.PutSchedule
+	14,  // 30: farm.v1.Call.get_schedule:type_name -> farm.v1.GetSchedule
+	15,  // 31: farm.v1.Call.list_schedules:type_name -> farm.v1.ListSchedules
+	16,  // 32: farm.v1.Call.change_schedule:type_name -> farm.v1.ChangeSchedule
+	47,  // 33: farm.v1.Call.drain_worker:type_name -> farm.v1.DrainWorker
+	6,   // 34: farm.v1.Reply.error:type_name -> farm.v1.Error
+	48,  // 35: farm.v1.Reply.task:type_name -> farm.v1.Task
+	54,  // 36: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
+	55,  // 37: farm.v1.Reply.variable:type_name -> farm.v1.Variable
+	56,  // 38: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
+	57,  // 39: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
+	58,  // 40: farm.v1.Reply.history:type_name -> farm.v1.History
+	62,  // 41: farm.v1.Reply.job:type_name -> farm.v1.Job
+	63,  // 42: farm.v1.Reply.jobs:type_name -> farm.v1.JobList
+	52,  // 43: farm.v1.Reply.failures:type_name -> farm.v1.FailureList
+	64,  // 44: farm.v1.Reply.status:type_name -> farm.v1.Status
+	21,  // 45: farm.v1.Reply.queues:type_name -> farm.v1.QueueList
+	11,  // 46: farm.v1.Reply.schedule:type_name -> farm.v1.Schedule
+	12,  // 47: farm.v1.Reply.schedules:type_name -> farm.v1.ScheduleList
+	67,  // 48: farm.v1.Reply.worker:type_name -> farm.v1.WorkerInfo
+	0,   // 49: farm.v1.Error.code:type_name -> farm.v1.Code
+	95,  // 50: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
+	29,  // 51: farm.v1.Work.set:type_name -> farm.v1.SetKey
+	96,  // 52: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
+	7,   // 53: farm.v1.Submit.work:type_name -> farm.v1.Work
+	17,  // 54: farm.v1.Submit.unique:type_name -> farm.v1.Unique
+	8,   // 55: farm.v1.Schedule.task:type_name -> farm.v1.Submit
+	11,  // 56: farm.v1.ScheduleList.schedules:type_name -> farm.v1.Schedule
+	11,  // 57: farm.v1.PutSchedule.schedule:type_name -> farm.v1.Schedule
+	20,  // 58: farm.v1.SetQueue.rate:type_name -> farm.v1.Rate
+	20,  // 59: farm.v1.SetQueue.key_rate:type_name -> farm.v1.Rate
+	22,  // 60: farm.v1.QueueList.queues:type_name -> farm.v1.Queue
+	20,  // 61: farm.v1.Queue.rate:type_name -> farm.v1.Rate
+	20,  // 62: farm.v1.Queue.key_rate:type_name -> farm.v1.Rate
+	23,  // 63: farm.v1.Queue.busiest:type_name -> farm.v1.QueueKey
+	78,  // 64: farm.v1.SetKey.parts:type_name -> farm.v1.Manifest
+	77,  // 65: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
+	39,  // 66: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
+	97,  // 67: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
+	49,  // 68: farm.v1.Task.error:type_name -> farm.v1.TaskError
+	51,  // 69: farm.v1.Task.failed:type_name -> farm.v1.InputError
+	71,  // 70: farm.v1.Task.progress:type_name -> farm.v1.Progress
+	49,  // 71: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
+	51,  // 72: farm.v1.Outcome.failed:type_name -> farm.v1.InputError
+	49,  // 73: farm.v1.InputError.error:type_name -> farm.v1.TaskError
+	53,  // 74: farm.v1.FailureList.failures:type_name -> farm.v1.Failure
+	49,  // 75: farm.v1.Failure.error:type_name -> farm.v1.TaskError
+	48,  // 76: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
+	57,  // 77: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
+	60,  // 78: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
+	61,  // 79: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
+	77,  // 80: farm.v1.Namespace.stored:type_name -> farm.v1.Item
+	59,  // 81: farm.v1.History.versions:type_name -> farm.v1.Version
+	62,  // 82: farm.v1.JobList.jobs:type_name -> farm.v1.Job
+	65,  // 83: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
+	67,  // 84: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
+	66,  // 85: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
+	70,  // 86: farm.v1.Event.output:type_name -> farm.v1.Output
+	71,  // 87: farm.v1.Event.progress:type_name -> farm.v1.Progress
+	48,  // 88: farm.v1.Event.task:type_name -> farm.v1.Task
+	74,  // 89: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
+	76,  // 90: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
+	75,  // 91: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
+	75,  // 92: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
+	70,  // 93: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
+	71,  // 94: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
+	73,  // 95: farm.v1.FromWorker.resize:type_name -> farm.v1.Slots
+	75,  // 96: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
+	75,  // 97: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
+	1,   // 98: farm.v1.Complete.ending:type_name -> farm.v1.Ending
+	77,  // 99: farm.v1.Complete.put:type_name -> farm.v1.Item
+	50,  // 100: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
+	8,   // 101: farm.v1.Complete.submits:type_name -> farm.v1.Submit
+	78,  // 102: farm.v1.Item.parts:type_name -> farm.v1.Manifest
+	6,   // 103: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
+	6,   // 104: farm.v1.PartsKept.error:type_name -> farm.v1.Error
+	6,   // 105: farm.v1.PartsFound.error:type_name -> farm.v1.Error
+	86,  // 106: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
+	87,  // 107: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
+	88,  // 108: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
+	75,  // 109: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
+	75,  // 110: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
+	75,  // 111: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
+	75,  // 112: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
+	39,  // 113: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
+	89,  // 114: farm.v1.Assign.load:type_name -> farm.v1.Load
+	77,  // 115: farm.v1.Load.items:type_name -> farm.v1.Item
+	6,   // 116: farm.v1.JoinReply.error:type_name -> farm.v1.Error
+	2,   // 117: farm.v1.Farm.Do:input_type -> farm.v1.Calls
+	4,   // 118: farm.v1.Farm.One:input_type -> farm.v1.Call
+	68,  // 119: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
+	72,  // 120: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
+	79,  // 121: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
+	81,  // 122: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
+	83,  // 123: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
+	90,  // 124: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
+	91,  // 125: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
+	93,  // 126: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
+	92,  // 127: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
+	3,   // 128: farm.v1.Farm.Do:output_type -> farm.v1.Replies
+	5,   // 129: farm.v1.Farm.One:output_type -> farm.v1.Reply
+	69,  // 130: farm.v1.Farm.Watch:output_type -> farm.v1.Event
+	85,  // 131: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
+	80,  // 132: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
+	82,  // 133: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
+	84,  // 134: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
+	65,  // 135: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
+	94,  // 136: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
+	94,  // 137: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
+	94,  // 138: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
+	128, // [128:139] is the sub-list for method output_type
+	117, // [117:128] is the sub-list for method input_type
+	117, // [117:117] is the sub-list for extension type_name
+	117, // [117:117] is the sub-list for extension extendee
+	0,   // [0:117] is the sub-list for field type_name
 }
 
 func init() { file_farm_proto_init() }
@@ -7683,6 +8495,12 @@ func file_farm_proto_init() {
 		(*Call_Status)(nil),
 		(*Call_ListQueues)(nil),
 		(*Call_SetQueue)(nil),
+		(*Call_RetryTask)(nil),
+		(*Call_DropTask)(nil),
+		(*Call_PutSchedule)(nil),
+		(*Call_GetSchedule)(nil),
+		(*Call_ListSchedules)(nil),
+		(*Call_ChangeSchedule)(nil),
 		(*Call_DrainWorker)(nil),
 	}
 	file_farm_proto_msgTypes[3].OneofWrappers = []any{
@@ -7697,16 +8515,18 @@ func file_farm_proto_init() {
 		(*Reply_Failures)(nil),
 		(*Reply_Status)(nil),
 		(*Reply_Queues)(nil),
+		(*Reply_Schedule)(nil),
+		(*Reply_Schedules)(nil),
 		(*Reply_Worker)(nil),
 	}
-	file_farm_proto_msgTypes[9].OneofWrappers = []any{}
-	file_farm_proto_msgTypes[59].OneofWrappers = []any{
+	file_farm_proto_msgTypes[17].OneofWrappers = []any{}
+	file_farm_proto_msgTypes[67].OneofWrappers = []any{
 		(*Event_State)(nil),
 		(*Event_Output)(nil),
 		(*Event_Progress)(nil),
 		(*Event_Task)(nil),
 	}
-	file_farm_proto_msgTypes[76].OneofWrappers = []any{
+	file_farm_proto_msgTypes[84].OneofWrappers = []any{
 		(*Instruction_Welcome)(nil),
 		(*Instruction_Assign)(nil),
 		(*Instruction_Settled)(nil),
@@ -7721,7 +8541,7 @@ func file_farm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_farm_proto_rawDesc), len(file_farm_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   88,
+			NumMessages:   96,
 			NumExtensions: 0,
 			NumServices:   4,
 		},
