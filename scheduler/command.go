@@ -370,8 +370,6 @@ func decodeCommand(r *wire.Reader, t byte) (Command, error) {
 			}
 		}
 		c = x
-	case cmdCancel:
-		c = &Cancel{ID: r.String()}
 	case cmdComplete, cmdCompleteIn, cmdCompleteTo, cmdCompleteSubmits:
 		x := &Complete{Task: r.String(), Attempt: uint32(r.Uint()), Worker: r.String(), Incarnation: r.Uint(), Epoch: r.Uint(), Base: r.Uint(),
 			Status: Status(r.Byte()), Cause: r.String(), Change: readChange(r)}
@@ -426,10 +424,8 @@ func decodeCommand(r *wire.Reader, t byte) (Command, error) {
 		c = &Found{Cluster: r.String()}
 	case cmdSetQueue:
 		c = readSetQueue(r)
-	case cmdRetry:
-		c = &Retry{ID: r.String(), Request: r.String()}
-	case cmdDiscard:
-		c = &Discard{ID: r.String()}
+	case cmdCancel, cmdRetry, cmdDiscard:
+		c = readOfTask(r, t)
 	case cmdCounted:
 		return decodeCounted(r)
 	case cmdPutSchedule, cmdChangeSchedule, cmdFireSchedule:
