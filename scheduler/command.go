@@ -390,8 +390,6 @@ func decodeCommand(r *wire.Reader, t byte) (Command, error) {
 			}
 		}
 		c = x
-	case cmdCancel:
-		c = &Cancel{ID: r.String()}
 	case cmdComplete, cmdCompleteIn, cmdCompleteTo, cmdCompleteSubmits:
 		x, err := readComplete(t, r)
 		if err != nil {
@@ -428,8 +426,6 @@ func decodeCommand(r *wire.Reader, t byte) (Command, error) {
 		}
 	case cmdCounted:
 		return decodeCounted(r)
-	case cmdReplace:
-		c = readReplace(r)
 	default:
 		if c = readPlain(t, r); c == nil && r.Err() == nil {
 			return nil, &VersionError{What: "command type", Got: t, Want: cmdNewest}
@@ -445,6 +441,10 @@ func decodeCommand(r *wire.Reader, t byte) (Command, error) {
 // other types.
 func readPlain(t byte, r *wire.Reader) Command {
 	switch t {
+	case cmdCancel:
+		return &Cancel{ID: r.String()}
+	case cmdReplace:
+		return readReplace(r)
 	case cmdSlots:
 		return &WorkerSlots{Worker: r.String(), Incarnation: r.Uint(), Slots: uint32(r.Uint())}
 	case cmdWorkerIdle:
