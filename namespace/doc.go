@@ -13,6 +13,7 @@
 //	i/<local name>   an import
 //	d/<key>          a declaration: a function, method, type or constant group
 //	v/<name>         a variable
+//	h/engine         the engine of its cells; without it that is yaegi
 //
 // The key of a declaration is the name of the function or type, "T.M" for method M of T, and the
 // comma-separated names of the specs of a constant or type group.
@@ -21,6 +22,7 @@
 // are a varint length followed by the bytes. After the format byte:
 //
 //	import       path string
+//	engine       name string
 //	declaration  ordinal varint, kind byte (1 type, 2 func, 3 method, 4 const), source string
 //	variable     kind byte (1 own value, 2 shared), type string, then
 //	             1: the number of other variables that share its memory, their names, sorted, and the

@@ -4,6 +4,7 @@ import (
 	"go/token"
 	"go/types"
 	"strings"
+	"sync"
 )
 
 const runsLater = "it runs code after the cell has returned"
@@ -112,8 +113,8 @@ func Progress(done, total int)
 func Logf(format string, args ...any)
 `
 
-// farmPackage is the type information of package farm.
-func farmPackage() *types.Package {
+// hostFarm is the type information of package farm, shared and only read.
+var hostFarm = sync.OnceValue(func() *types.Package {
 	fset := token.NewFileSet()
 	f := mustParse(fset, "farm.go", farmSource)
 	conf := types.Config{IgnoreFuncBodies: true}
@@ -122,4 +123,4 @@ func farmPackage() *types.Package {
 		panic(err) // the source is a constant
 	}
 	return pkg
-}
+})

@@ -267,12 +267,15 @@ func (d *Decl) header() ast.Decl {
 	return &x
 }
 
-func (e *Env) importDecl() ast.Decl {
-	g := &ast.GenDecl{Tok: token.IMPORT, TokPos: e.c.none, Lparen: e.c.none, Rparen: e.c.none}
-	for _, n := range slices.Sorted(maps.Keys(e.Imports)) {
+func (e *Env) importDecl() ast.Decl { return e.c.imports(e.Imports) }
+
+// imports is the declaration of imports, local name → path.
+func (c *Compiler) imports(list map[string]string) *ast.GenDecl {
+	g := &ast.GenDecl{Tok: token.IMPORT, TokPos: c.none, Lparen: c.none, Rparen: c.none}
+	for _, n := range slices.Sorted(maps.Keys(list)) {
 		g.Specs = append(g.Specs, &ast.ImportSpec{
 			Name: ast.NewIdent(n),
-			Path: &ast.BasicLit{Kind: token.STRING, Value: strconv.Quote(e.Imports[n])},
+			Path: &ast.BasicLit{Kind: token.STRING, Value: strconv.Quote(list[n])},
 		})
 	}
 	return g

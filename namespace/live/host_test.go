@@ -11,6 +11,7 @@ import (
 	"time"
 
 	ns "farm/namespace"
+	"farm/namespace/cell"
 )
 
 func TestExitIsNoSuccess(t *testing.T) {
@@ -29,7 +30,7 @@ func TestExitIsNoSuccess(t *testing.T) {
 // TestAbandonedEngineIsSilent proves that code left running by a failed cell writes nothing later.
 func TestAbandonedEngineIsSilent(t *testing.T) {
 	var out bytes.Buffer
-	l, err := newLoaded(Options{Stdout: &out, Stderr: &out})
+	l, err := newLoaded(ns.EngineYaegi, cell.NewCompiler(), Options{Stdout: &out, Stderr: &out})
 	if err != nil {
 		t.Fatal(err)
 	}

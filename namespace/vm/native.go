@@ -167,7 +167,8 @@ func address(v reflect.Value) raw.Pointer {
 
 // callBack runs a function of the machine for compiled code, in a thread of its own.
 func (m *Machine) callBack(tg target, sig *types.Signature, in []reflect.Value, recv *shape, recvAt raw.Pointer, out []reflect.Type) []reflect.Value {
-	if m.stop.Load() {
+	r := m.run.Load()
+	if r.stop.Load() {
 		panic(stopped{})
 	}
 	if m.callbacks.Add(1) > int64(m.lim.Callbacks) {
@@ -176,7 +177,7 @@ func (m *Machine) callBack(tg target, sig *types.Signature, in []reflect.Value, 
 	}
 	defer m.callbacks.Add(-1)
 	t := m.threads.Get().(*thread)
-	t.back = true
+	t.back, t.run = true, r
 	at := loc{}
 	put := func(s *shape, mem raw.Pointer) {
 		pp, np := t.regs(int(at.p), int(at.n))

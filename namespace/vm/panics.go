@@ -132,7 +132,7 @@ func (t *thread) leave(p *panicking) {
 	if t.back || p.hard || p.goexit {
 		panic(p.value)
 	}
-	panic(&PanicError{Value: p.value, Stack: p.stack})
+	panic(newPanicError(p.value, p.stack))
 }
 
 // recovered is what the builtin recover gives in the innermost frame.

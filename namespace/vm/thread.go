@@ -7,6 +7,7 @@ import (
 // thread is a goroutine of the program, or a call from compiled code back into the machine.
 type thread struct {
 	m      *Machine
+	run    *run // to which it belongs
 	ptrs   []raw.Pointer
 	nums   []uint64
 	frames []frame // those above top are zero
@@ -61,8 +62,8 @@ const (
 // argRoom is how many registers of each bank the arguments and results of one call may take.
 const argRoom = 256
 
-func newThread(m *Machine) *thread {
-	return &thread{m: m, ptrs: make([]raw.Pointer, firstRegisters), nums: make([]uint64, firstRegisters), frames: make([]frame, firstFrames), top: -1}
+func newThread(m *Machine, r *run) *thread {
+	return &thread{m: m, run: r, ptrs: make([]raw.Pointer, firstRegisters), nums: make([]uint64, firstRegisters), frames: make([]frame, firstFrames), top: -1}
 }
 
 // room makes room for a frame of c that begins at p, n and for the arguments of what it calls.
@@ -140,7 +141,7 @@ func (t *thread) call(tg target) {
 		return
 	}
 	t.push(tg, p, n).flags = flagBase
-	t.run(t.top)
+	t.interpret(t.top)
 }
 
 // outcome of a stretch of interpretation.
@@ -152,9 +153,9 @@ const (
 	panicked                // there is a new panic
 )
 
-// run interprets from the innermost frame on until the frame base has returned. It panics when that
+// interpret goes on from the innermost frame on until the frame base has returned. It panics when that
 // panics.
-func (t *thread) run(base int) {
+func (t *thread) interpret(base int) {
 	for how := t.loop(); how != returned; how = t.loop() {
 		t.unwind(base)
 	}

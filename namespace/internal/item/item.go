@@ -25,7 +25,11 @@ const (
 	ImportPrefix = "i/"
 	DeclPrefix   = "d/"
 	VarPrefix    = "v/"
+	HeaderPrefix = "h/"
 )
+
+// EngineKey is the key of the item that names the engine of a namespace.
+const EngineKey = HeaderPrefix + "engine"
 
 // Decl is a declaration.
 type Decl struct {
@@ -48,6 +52,9 @@ func str(b []byte, s string) []byte {
 
 // Import encodes an import.
 func Import(path string) []byte { return str([]byte{format}, path) }
+
+// Engine encodes the name of an engine.
+func Engine(name string) []byte { return str([]byte{format}, name) }
 
 // Encode encodes a declaration.
 func (d Decl) Encode() []byte {
@@ -127,6 +134,9 @@ func ParseImport(key string, b []byte) (string, error) {
 	return p, r.end(key)
 }
 
+// ParseEngine decodes the name of an engine.
+func ParseEngine(b []byte) (string, error) { return ParseImport(EngineKey, b) }
+
 // ParseDecl decodes a declaration.
 func ParseDecl(key string, b []byte) (Decl, error) {
 	r := open(b)
@@ -165,7 +175,7 @@ func VarHeader(b []byte) []byte {
 
 // Split cuts a key into its prefix and name.
 func Split(key string) (prefix, name string, err error) {
-	if len(key) < 3 || key[1] != '/' || !strings.Contains("idv", key[:1]) {
+	if len(key) < 3 || key[1] != '/' || !strings.Contains("idvh", key[:1]) {
 		return "", "", fmt.Errorf("%w: key %q", ErrCorrupt, key)
 	}
 	return key[:2], key[2:], nil

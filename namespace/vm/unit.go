@@ -1,0 +1,136 @@
+package vm
+
+import (
+	"fmt"
+	"go/ast"
+	"go/token"
+	"go/types"
+	"reflect"
+
+	"golang.org/x/tools/go/ssa"
+
+	"farm/namespace/vm/raw"
+)
+
+// MainPath is the path of the packages that Load makes.
+const MainPath = "main"
+
+// Parts is a machine for a program that comes in parts. Each part is a package of its own to package ssa,
+// and all are package main to the program: a part is checked with the objects of earlier parts in its
+// scope, so that types, variables and functions are the same ones everywhere. Its methods are not safe for
+// concurrent use.
+type Parts struct {
+	*Machine
+	im    *Importer
+	fset  *token.FileSet
+	known map[*types.Package]bool // packages that the program has
+	ctx   *types.Context
+}
+
+// NewParts makes a machine without any part. opt.Fset has the positions of the parts.
+func NewParts(im *Importer, opt Options) (*Parts, error) {
+	prog := ssa.NewProgram(opt.Fset, ssa.InstantiateGenerics|ssa.BuildSerially)
+	m, err := New(prog, opt)
+	if err != nil {
+		return nil, err
+	}
+	return &Parts{Machine: m, im: im, fset: opt.Fset, known: map[*types.Package]bool{}, ctx: types.NewContext()}, nil
+}
+
+// Load adds a part: a file that is checked with the given objects of other parts in its scope. What its
+// package variables are set to is not looked at: they begin as zero. It gives the objects that the file
+// declares. An error says that the code is not valid, or beyond the machine; then nothing has changed.
+func (p *Parts) Load(file *ast.File, scope []types.Object) (made *types.Scope, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			made, err = nil, &LoadError{Msg: fmt.Sprint(r)}
+		}
+	}()
+	pkg := types.NewPackage(MainPath, MainPath)
+	before := map[types.Object]bool{}
+	for _, o := range scope {
+		pkg.Scope().Insert(o)
+		before[o] = true
+	}
+	info := NewInfo()
+	conf := types.Config{Importer: p.im, DisableUnusedImportCheck: true, GoVersion: GoVersion, Sizes: sizes, Context: p.ctx}
+	if err := types.NewChecker(&conf, p.fset, pkg, info).Files([]*ast.File{file}); err != nil {
+		return nil, &LoadError{Msg: err.Error()}
+	}
+	p.im.link(p.prog, pkg, p.known)
+	p.prog.CreatePackage(pkg, []*ast.File{file}, info, false).Build()
+	made = types.NewScope(nil, token.NoPos, token.NoPos, "")
+	for _, n := range pkg.Scope().Names() {
+		if o := pkg.Scope().Lookup(n); !before[o] {
+			made.Insert(o)
+		}
+	}
+	return made, nil
+}
+
+// link adds to a program the packages that pkg needs and that are not known yet.
+func (im *Importer) link(prog *ssa.Program, pkg *types.Package, known map[*types.Package]bool) {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	var add func(p *types.Package)
+	add = func(p *types.Package) {
+		if known[p] {
+			return
+		}
+		known[p] = true
+		if s := im.parsed[p.Path()]; s != nil && im.pkgs[p.Path()] == p {
+			for _, q := range p.Imports() {
+				add(q)
+			}
+			prog.CreatePackage(p, s.files, s.info, true).Build()
+			return
+		}
+		prog.CreatePackage(p, nil, nil, true)
+	}
+	for _, q := range pkg.Imports() {
+		add(q)
+	}
+}
+
+// Func is the code of a declared function.
+func (p *Parts) Func(o *types.Func) *ssa.Function { return p.prog.FuncValue(o) }
+
+// Var is the memory of a package variable, which stays where it is.
+func (p *Parts) Var(o *types.Var) (v reflect.Value, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = p.failed(r)
+		}
+	}()
+	pkg := p.prog.Package(o.Pkg())
+	g, ok := pkg.Members[o.Name()].(*ssa.Global)
+	if !ok {
+		return reflect.Value{}, &LoadError{Msg: "no variable " + o.Name()}
+	}
+	return raw.Value(p.typeOf(o.Type()).Type, p.global(g)), nil
+}
+
+// Reflect is the run-time type of a type.
+func (p *Parts) Reflect(t types.Type) (rt reflect.Type, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = p.failed(r)
+		}
+	}()
+	return p.reflectOf(t), nil
+}
+
+func (p *Parts) failed(r any) error {
+	if e, ok := r.(*typeError); ok {
+		return &LoadError{Msg: e.msg, Refused: e.refused}
+	}
+	return &LoadError{Msg: fmt.Sprint(r)}
+}
+
+// Static is the type that the machine has made a run-time type for, nil when it has not made it.
+func (p *Parts) Static(rt reflect.Type) types.Type {
+	if t, ok := p.types.static.Load(raw.TypeOf(rt)); ok {
+		return t.(types.Type)
+	}
+	return nil
+}
