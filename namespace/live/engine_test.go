@@ -90,6 +90,12 @@ func (b *bare) run(t *testing.T, src string) (out string, err error) {
 }
 
 func TestEngineCases(t *testing.T) {
+	for _, engine := range ns.Engines() {
+		t.Run(engine, func(t *testing.T) { engineCases(t, engine) })
+	}
+}
+
+func engineCases(t *testing.T, engine string) {
 	// Values of a type whose methods change cannot be moved to another engine without the codec.
 	needCodec := map[string]bool{"method redefinition": true, "method added later": true}
 	// Only a context ends a run that exits.
@@ -99,11 +105,11 @@ func TestEngineCases(t *testing.T) {
 			continue
 		}
 		t.Run(c.Name, func(t *testing.T) {
-			b := newBare(t, ns.EngineYaegi)
+			b := newBare(t, engine)
 			for i, src := range c.Cells {
 				got, err := b.run(t, src)
-				if wrong := compare(c.Want[i], got, err); (wrong != nil) != (cases.Wrong[c.Name][i] != "") {
-					t.Errorf("cell %d:\n%s\n%v; known to be wrong: %q", i, src, wrong, cases.Wrong[c.Name][i])
+				if wrong := compare(c.Wants(engine, i), got, err); (wrong != nil) != (cases.Wrong(engine, c.Name, i) != "") {
+					t.Errorf("cell %d:\n%s\n%v; known to be wrong: %q", i, src, wrong, cases.Wrong(engine, c.Name, i))
 				}
 			}
 		})

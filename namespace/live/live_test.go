@@ -20,6 +20,11 @@ func run(t *testing.T, c *Context, src string) (ns.Result, error) {
 	return c.Run(t.Context(), ns.Run{Source: src})
 }
 
+func runOn(t *testing.T, c *Context, engine, src string) (ns.Result, error) {
+	t.Helper()
+	return c.Run(t.Context(), ns.Run{Source: src, Engine: engine})
+}
+
 func mustRun(t *testing.T, c *Context, src string) ns.Result {
 	t.Helper()
 	r, err := run(t, c, src)
@@ -40,14 +45,20 @@ func unkept(err error) bool {
 // each cell. Results, errors and items must be equal after each cell, and be what Go says.
 func TestWarmEqualsRestored(t *testing.T) {
 	o := startOthers(t)
+	for _, engine := range ns.Engines() {
+		t.Run(engine, func(t *testing.T) { warmEqualsRestored(t, engine, o) })
+	}
+}
+
+func warmEqualsRestored(t *testing.T, engine string, o *others) {
 	for _, cs := range cases.List() {
 		t.Run(cs.Name, func(t *testing.T) {
 			warm := New(Options{})
 			items := ns.Items{}
 			for i, src := range cs.Cells {
 				before := maps.Clone(warm.Items())
-				w, werr := run(t, warm, src)
-				c := o.run(t, items, src)
+				w, werr := runOn(t, warm, engine, src)
+				c := o.run(t, engine, items, src)
 				if text(werr) != c.Err {
 					t.Errorf("cell %d:\n%s\nwarm: %v\ncold: %v", i, src, werr, c.Err)
 				}
@@ -58,7 +69,7 @@ func TestWarmEqualsRestored(t *testing.T) {
 				if werr != nil {
 					sameItems(t, warm.Items(), before)
 				}
-				answer(t, cs, i, w, werr)
+				answer(t, engine, cs, i, w, werr)
 				if unkept(werr) {
 					t.Logf("cell %d ends the case: %v", i, werr)
 					return
@@ -83,20 +94,20 @@ func mustKeep(c cases.Case) bool {
 }
 
 // answer holds what a cell gave against what Go says; a cell that is known to be wrong must be.
-func answer(t *testing.T, cs cases.Case, i int, r ns.Result, err error) {
+func answer(t *testing.T, engine string, cs cases.Case, i int, r ns.Result, err error) {
 	t.Helper()
 	got := string(r.JSON)
 	if s, bad := strconv.Unquote(got); bad == nil {
 		got = s
 	}
-	if strings.ContainsAny(string(r.JSON), "[{.") && string(r.JSON)[0] != '"' || strings.HasPrefix(cs.Want[i], "[") && r.Type != "string" {
-		got = cs.Want[i] // the readable form of a composite value is not that of fmt: the engine's own test has it
+	if strings.ContainsAny(string(r.JSON), "[{.") && string(r.JSON)[0] != '"' || strings.HasPrefix(cs.Wants(engine, i), "[") && r.Type != "string" {
+		got = cs.Wants(engine, i) // the readable form of a composite value is not that of fmt: the engine's own test has it
 	}
 	if unkept(err) && !mustKeep(cs) {
 		return
 	}
-	if wrong := compare(cs.Want[i], got, err); (wrong != nil) != (cases.Wrong[cs.Name][i] != "") {
-		t.Errorf("cell %d:\n%s\n%v; known to be wrong: %q", i, cs.Cells[i], wrong, cases.Wrong[cs.Name][i])
+	if wrong := compare(cs.Wants(engine, i), got, err); (wrong != nil) != (cases.Wrong(engine, cs.Name, i) != "") {
+		t.Errorf("cell %d:\n%s\n%v; known to be wrong: %q", i, cs.Cells[i], wrong, cases.Wrong(engine, cs.Name, i))
 	}
 }
 

@@ -58,7 +58,7 @@ func TestTypesInStandardInterfaces(t *testing.T) {
 			items := ns.Items{}
 			for i, src := range append([]string{stdTypes}, x.cells...) {
 				w := mustRun(t, warm, src)
-				c := o.run(t, items, src)
+				c := o.run(t, ns.EngineYaegi, items, src)
 				if c.Err != "" || string(c.JSON) != string(w.JSON) {
 					t.Fatalf("cell %d:\n%s\nwarm %s, cold %s, %s", i, src, w.JSON, c.JSON, c.Err)
 				}

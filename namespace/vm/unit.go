@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"go/types"
 	"reflect"
+	"strings"
 
 	"golang.org/x/tools/go/ssa"
 
@@ -46,19 +47,20 @@ func (p *Parts) Load(file *ast.File, scope []types.Object) (made *types.Scope, e
 			made, err = nil, &LoadError{Msg: fmt.Sprint(r)}
 		}
 	}()
-	pkg := types.NewPackage(MainPath, MainPath)
-	before := map[types.Object]bool{}
-	for _, o := range scope {
-		pkg.Scope().Insert(o)
-		before[o] = true
+	pkg, info, err := p.check(file, scope)
+	if err != nil && strings.Contains(err.Error(), unexportedLiteral) {
+		nameFields(file, info)
+		pkg, info, err = p.check(file, scope)
 	}
-	info := NewInfo()
-	conf := types.Config{Importer: p.im, DisableUnusedImportCheck: true, GoVersion: GoVersion, Sizes: sizes, Context: p.ctx}
-	if err := types.NewChecker(&conf, p.fset, pkg, info).Files([]*ast.File{file}); err != nil {
+	if err != nil {
 		return nil, &LoadError{Msg: err.Error()}
 	}
 	p.im.link(p.prog, pkg, p.known)
 	p.prog.CreatePackage(pkg, []*ast.File{file}, info, false).Build()
+	before := map[types.Object]bool{}
+	for _, o := range scope {
+		before[o] = true
+	}
 	made = types.NewScope(nil, token.NoPos, token.NoPos, "")
 	for _, n := range pkg.Scope().Names() {
 		if o := pkg.Scope().Lookup(n); !before[o] {
@@ -66,6 +68,53 @@ func (p *Parts) Load(file *ast.File, scope []types.Object) (made *types.Scope, e
 		}
 	}
 	return made, nil
+}
+
+func (p *Parts) check(file *ast.File, scope []types.Object) (*types.Package, *types.Info, error) {
+	pkg := types.NewPackage(MainPath, MainPath)
+	for _, o := range scope {
+		pkg.Scope().Insert(o)
+	}
+	info := NewInfo()
+	var first error
+	conf := types.Config{Importer: p.im, DisableUnusedImportCheck: true, GoVersion: GoVersion, Sizes: sizes, Context: p.ctx, Error: func(err error) {
+		if first == nil || strings.Contains(err.Error(), unexportedLiteral) {
+			first = err
+		}
+	}}
+	_ = types.NewChecker(&conf, p.fset, pkg, info).Files([]*ast.File{file}) // the first error is there
+	return pkg, info, first
+}
+
+// unexportedLiteral is what the type checker says of T{1} where T has a field that is not exported and is
+// of another package. It goes by the identity of packages there, and every part is one. T{n: 1} is fine.
+const unexportedLiteral = "implicit assignment to unexported field"
+
+// nameFields writes the names of the fields into all literals of structs without them.
+func nameFields(file *ast.File, info *types.Info) {
+	ast.Inspect(file, func(n ast.Node) bool {
+		x, ok := n.(*ast.CompositeLit)
+		if !ok || len(x.Elts) == 0 || info.TypeOf(x) == nil {
+			return true
+		}
+		t := info.TypeOf(x)
+		if p, ok := t.Underlying().(*types.Pointer); ok { // of elements that are pointers
+			t = p.Elem()
+		}
+		s, ok := t.Underlying().(*types.Struct)
+		if _, named := x.Elts[0].(*ast.KeyValueExpr); !ok || named || s.NumFields() != len(x.Elts) {
+			return true
+		}
+		for i := range s.NumFields() {
+			if s.Field(i).Name() == "_" {
+				return true // it has no name that could be written
+			}
+		}
+		for i, e := range x.Elts {
+			x.Elts[i] = &ast.KeyValueExpr{Key: &ast.Ident{Name: s.Field(i).Name(), NamePos: e.Pos()}, Colon: e.Pos(), Value: e}
+		}
+		return true
+	})
 }
 
 // link adds to a program the packages that pkg needs and that are not known yet.
