@@ -263,24 +263,32 @@ func (c *cluster) follower(ctx context.Context, pick func(n int) int) (*node, er
 	return others[pick(len(others))], nil
 }
 
-// unhealthy says why the cluster is not whole: all nodes up and of one mind about
-// members and leader, and all workers ready.
+// status asks a node for that of the cluster.
+func (c *cluster) status(ctx context.Context, n *node) (*api.Status, error) {
+	ask, cancel := context.WithTimeout(ctx, 2*askLimit)
+	defer cancel()
+	r, err := api.NewFarmClient(n.conn).One(ask, &api.Call{Op: &api.Call_Status{Status: &api.GetStatus{}}})
+	if err != nil {
+		return nil, err
+	}
+	if r.GetError() != nil {
+		return nil, errors.New(r.GetError().Message)
+	}
+	return r.GetStatus(), nil
+}
+
+// unhealthy says why the cluster is not whole: all nodes up, voting, and of one
+// mind about members and leader, and all workers ready.
 func (c *cluster) unhealthy(ctx context.Context) error {
 	l := c.leader(ctx)
 	if l == nil {
 		return errors.New("nobody leads")
 	}
 	members := c.members()
-	ask, cancel := context.WithTimeout(ctx, 2*askLimit)
-	defer cancel()
-	r, err := api.NewFarmClient(l.conn).One(ask, &api.Call{Op: &api.Call_Status{Status: &api.GetStatus{}}})
+	s, err := c.status(ctx, l)
 	if err != nil {
 		return fmt.Errorf("%s, the leader: %w", l.id, err)
 	}
-	if r.GetError() != nil {
-		return fmt.Errorf("%s, the leader: %s", l.id, r.GetError().Message)
-	}
-	s := r.GetStatus()
 	ready := map[string]bool{}
 	for _, w := range s.Workers {
 		ready[w.Node] = w.State == "ready"
@@ -295,6 +303,8 @@ func (c *cluster) unhealthy(ctx context.Context) error {
 			return fmt.Errorf("%s is no member", n.id)
 		case !i.Reachable || i.Leader != l.id:
 			return fmt.Errorf("%s is not reached, or follows %q", n.id, i.Leader)
+		case !i.Voter:
+			return fmt.Errorf("%s does not vote yet", n.id)
 		case !ready[n.id]:
 			return fmt.Errorf("the worker of %s is not ready", n.id)
 		case i.Applied+1000 < s.Nodes[0].Applied:
@@ -402,11 +412,16 @@ func (c *cluster) addMember() (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = c.spawn(n)
+	return n, c.startMember(n)
+}
+
+// startMember starts a new node, which joins.
+func (c *cluster) startMember(n *node) error {
+	err := c.spawn(n)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.nodes = append(c.nodes, n)
-	return n, err
+	return err
 }
 
 // stop ends everything.

@@ -49,7 +49,7 @@ func Scenarios() []Scenario {
 		{Name: "damage", About: "files at rest are not what was written", Faults: []string{"flip-log", "flip-state", "cut-log", "cut-state", "old-state"}, Traffic: busy, damages: true},
 		{Name: "clock", About: "the leader's clock jumps", Faults: []string{"clock-jumps"}, Traffic: Traffic{Clients: 16, Mix: with(everyday, map[string]int{opDelayed: 20}), Pause: 30 * time.Millisecond}},
 		{Name: "upgrades", About: "nodes are restarted one by one, leadership is handed on", Faults: []string{"rolling-restart", "stop-leader", "hand-over"}, Traffic: busy},
-		{Name: "members", About: "nodes join, leave, and are replaced", Faults: []string{"add-node", "remove-node", "replace-node"}, Traffic: busy},
+		{Name: "members", About: "nodes join, leave, and are replaced", Faults: []string{"add-node", "add-and-kill", "remove-node", "replace-node"}, Traffic: busy},
 		{Name: "snapshots", About: "a node needs what the log does not have any more", Faults: []string{"install-snapshot"}, Traffic: Traffic{Clients: 8, Mix: everyday, Pause: 20 * time.Millisecond},
 			args: []string{"--snapshot-entries", "400", "--snapshot-every", "500ms"}},
 		{Name: "big", About: "large values, and nodes that die", Faults: []string{"kill-leader", "lossy-links", "kill-all"}, Traffic: Traffic{Clients: 12, Mix: map[string]int{opBig: 10, opBigGet: 10, opAdd: 5, opRead: 5}, Pause: 20 * time.Millisecond}},
@@ -57,7 +57,7 @@ func Scenarios() []Scenario {
 		{Name: "failover", About: "leaders die and are stopped: how long nothing is acknowledged", Faults: []string{"kill-leader", "stop-leader"},
 			Traffic: Traffic{Clients: 16, Mix: map[string]int{opAdd: 10, opRead: 10, opSet: 10}, Pause: 10 * time.Millisecond}},
 		{Name: "storm", About: "all of it, in any order", Faults: []string{"kill-context", "kill-node", "kill-leader", "kill-majority", "kill-all", "pause-leader", "pause-worker", "partition-leader", "partition-node", "deaf-leader", "mute-leader",
-			"partition-client", "slow-links", "lossy-links", "log-error", "state-error", "rolling-restart", "stop-leader", "hand-over", "remove-node", "replace-node", "crash-log", "crash-state"}, Traffic: busy},
+			"partition-client", "slow-links", "lossy-links", "log-error", "state-error", "rolling-restart", "stop-leader", "hand-over", "add-and-kill", "remove-node", "replace-node", "crash-log", "crash-state"}, Traffic: busy},
 	}
 }
 

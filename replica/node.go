@@ -114,6 +114,7 @@ func (n *Node) start(ctx context.Context) error {
 	n.tasks.Go(func() { n.dispatch.run(n.ctx) })
 	n.tasks.Go(n.followLeadership)
 	n.tasks.Go(func() { n.agree(n.ctx) })
+	n.tasks.Go(func() { n.promote(n.ctx) })
 	n.serve()
 	if err := n.enter(ctx); err != nil {
 		return err

@@ -91,84 +91,6 @@ func (n *Node) Info(ctx context.Context, q *api.InfoRequest) (*api.NodeInfo, err
 	return v, nil
 }
 
-// Join implements api.PeersServer: the leader takes a node in, or notes its new
-// address; another node asks the leader.
-func (n *Node) Join(ctx context.Context, q *api.JoinRequest) (*api.JoinReply, error) {
-	if !n.leads() {
-		return n.joinElsewhere(ctx, q)
-	}
-	cluster := n.cluster()
-	switch {
-	case !scheduler.ValidName(q.Id):
-		return refuseMember(api.Code_INVALID, "%q cannot be a node's id", q.Id)
-	case q.Cluster != "" && q.Cluster != cluster:
-		return refuseMember(api.Code_CONFLICT, "node %s belongs to cluster %s, this is cluster %s", q.Id, q.Cluster, cluster)
-	}
-	for _, s := range n.raft.Servers() {
-		switch {
-		case s.ID == q.Id && s.Address == q.Address:
-			return &api.JoinReply{Cluster: cluster}, nil
-		case s.ID == q.Id && n.answers(ctx, s, q.Address):
-			return refuseMember(api.Code_CONFLICT, "a node %s is running at %s", s.ID, s.Address)
-		}
-	}
-	if err := n.raft.AddVoter(ctx, q.Id, q.Address); err != nil {
-		return refuseMember(api.Code_UNAVAILABLE, "%v", err)
-	}
-	n.log.Info("node joined", "id", q.Id, "address", q.Address)
-	return &api.JoinReply{Cluster: cluster}, nil
-}
-
-// refuseMember answers Join or Remove with a refusal, which travels in the reply.
-func refuseMember(code api.Code, format string, args ...any) (*api.JoinReply, error) {
-	return &api.JoinReply{Error: &api.Error{Code: code, Message: fmt.Sprintf(format, args...)}}, nil
-}
-
-// answers tells whether the member is running at its address and is not the node that
-// asks to join, which may come back with only its instance new to the cluster.
-func (n *Node) answers(ctx context.Context, s consensus.Server, joining string) bool {
-	_, addr, _ := consensus.SplitAddress(s.Address)
-	_, _, instance := consensus.SplitAddress(joining)
-	i, err := n.peers.info(ctx, addr, false)
-	return err == nil && i.Id == s.ID && i.Instance != instance
-}
-
-func (n *Node) joinElsewhere(ctx context.Context, q *api.JoinRequest) (*api.JoinReply, error) {
-	addr := n.leaderAPI()
-	if addr == "" || addr == n.apiAddr {
-		return refuseMember(api.Code_UNAVAILABLE, "there is no leader")
-	}
-	c, err := n.peers.conn(addr)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 5*peerTimeout)
-	defer cancel()
-	return api.NewPeersClient(c).Join(ctx, q)
-}
-
-// Remove implements api.PeersServer: the leader takes a node out.
-func (n *Node) Remove(ctx context.Context, q *api.RemoveRequest) (*api.JoinReply, error) {
-	if !n.leads() {
-		return refuseMember(api.Code_NOT_LEADER, "the leader is at %s", n.leaderAPI())
-	}
-	if err := n.raft.Remove(ctx, q.Id); err != nil {
-		return refuseMember(api.Code_UNAVAILABLE, "%v", err)
-	}
-	return &api.JoinReply{Cluster: n.cluster()}, nil
-}
-
-// HandOver implements api.PeersServer: the leader lets another node lead.
-func (n *Node) HandOver(ctx context.Context, _ *api.HandOverRequest) (*api.JoinReply, error) {
-	if !n.leads() {
-		return refuseMember(api.Code_NOT_LEADER, "the leader is at %s", n.leaderAPI())
-	}
-	if err := n.raft.Transfer(ctx); err != nil {
-		return refuseMember(api.Code_UNAVAILABLE, "%v", err)
-	}
-	return &api.JoinReply{Cluster: n.cluster()}, nil
-}
-
 // enter makes the node a member of a cluster: it goes on where it was, starts
 // one with the nodes of Join, or joins the one they have. It returns when that
 // is done, or ctx ends.
@@ -261,7 +183,7 @@ func (n *Node) announce(ctx context.Context, me consensus.Server) (bool, error) 
 		}
 	}
 	if n.leads() {
-		err := n.raft.AddVoter(ctx, me.ID, me.Address)
+		err := n.raft.Add(ctx, me.ID, me.Address)
 		return err == nil, err
 	}
 	err := errors.New("no other member answers")

@@ -30,6 +30,9 @@ const (
 	cmdWorkerLost = 13
 	cmdUpload     = 14
 	cmdCompleteIn = 15 // Complete with items in parts
+	cmdSubmitWith = 16 // Submit with options
+	cmdWorkerWith = 17 // WorkerUp with what the worker has
+	cmdNewest     = cmdWorkerWith
 )
 
 // Submit asks for a task. The client makes ID, so a repeat is recognised: the
@@ -41,7 +44,8 @@ type Submit struct {
 	Timeout            int64 // nanoseconds
 	Retries            uint32
 	Priority           int32
-	Delay              int64 // nanoseconds from the log's time
+	Delay              int64    // nanoseconds from the log's time
+	Options            *Options // nil: none
 }
 
 // Cancel asks for the end of a task that is not finished: a queued one is
@@ -100,6 +104,7 @@ type WorkerUp struct {
 	Incarnation uint64
 	Node        string
 	Slots       uint32
+	Has         []string // labels and handlers, as in Options.Needs; sorted
 }
 
 // WorkerLost says that the leader gave up on an incarnation of a worker. Its
@@ -168,7 +173,12 @@ func (c *Found) AppendTo(b []byte) []byte { return wire.AppendString(append(b, c
 
 // AppendTo implements Command.
 func (c *Submit) AppendTo(b []byte) []byte {
-	b = append(b, cmdSubmit)
+	with := !c.Options.None()
+	if with {
+		b = append(b, cmdSubmitWith)
+	} else {
+		b = append(b, cmdSubmit)
+	}
 	b = wire.AppendString(b, c.ID)
 	b = wire.AppendString(b, c.Namespace)
 	b = wire.AppendString(b, c.Job)
@@ -177,7 +187,11 @@ func (c *Submit) AppendTo(b []byte) []byte {
 	b = wire.AppendInt(b, c.Timeout)
 	b = wire.AppendUint(b, uint64(c.Retries))
 	b = wire.AppendInt(b, int64(c.Priority))
-	return wire.AppendInt(b, c.Delay)
+	b = wire.AppendInt(b, c.Delay)
+	if with {
+		b = c.Options.append(b)
+	}
+	return b
 }
 
 // AppendTo implements Command.
@@ -223,11 +237,19 @@ func (c *Return) AppendTo(b []byte) []byte {
 
 // AppendTo implements Command.
 func (c *WorkerUp) AppendTo(b []byte) []byte {
-	b = append(b, cmdWorkerUp)
+	if len(c.Has) > 0 {
+		b = append(b, cmdWorkerWith)
+	} else {
+		b = append(b, cmdWorkerUp)
+	}
 	b = wire.AppendString(b, c.Worker)
 	b = wire.AppendUint(b, c.Incarnation)
 	b = wire.AppendString(b, c.Node)
-	return wire.AppendUint(b, uint64(c.Slots))
+	b = wire.AppendUint(b, uint64(c.Slots))
+	if len(c.Has) > 0 {
+		b = appendStrings(b, c.Has)
+	}
+	return b
 }
 
 // AppendTo implements Command.
@@ -275,9 +297,16 @@ func (c *Tick) AppendTo(b []byte) []byte { return append(b, cmdTick) }
 func DecodeCommand(r *wire.Reader) (Command, error) {
 	var c Command
 	switch t := r.Byte(); t {
-	case cmdSubmit:
-		c = &Submit{ID: r.String(), Namespace: r.String(), Job: r.String(), Kind: Kind(r.Byte()), Body: r.Bytes(),
+	case cmdSubmit, cmdSubmitWith:
+		x := &Submit{ID: r.String(), Namespace: r.String(), Job: r.String(), Kind: Kind(r.Byte()), Body: r.Bytes(),
 			Timeout: r.Int(), Retries: uint32(r.Uint()), Priority: int32(r.Int()), Delay: r.Int()}
+		if t == cmdSubmitWith {
+			var err error
+			if x.Options, err = readOptions(r); err != nil {
+				return nil, err
+			}
+		}
+		c = x
 	case cmdCancel:
 		c = &Cancel{ID: r.String()}
 	case cmdComplete, cmdCompleteIn:
@@ -294,8 +323,12 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 			x.Attempts = append(x.Attempts, Attempt{r.String(), uint32(r.Uint())})
 		}
 		c = x
-	case cmdWorkerUp:
-		c = &WorkerUp{Worker: r.String(), Incarnation: r.Uint(), Node: r.String(), Slots: uint32(r.Uint())}
+	case cmdWorkerUp, cmdWorkerWith:
+		x := &WorkerUp{Worker: r.String(), Incarnation: r.Uint(), Node: r.String(), Slots: uint32(r.Uint())}
+		if t == cmdWorkerWith {
+			x.Has = readStrings(r)
+		}
+		c = x
 	case cmdWorkerLost, cmdWorkerGone:
 		x := &WorkerLost{Worker: r.String(), Incarnation: r.Uint(), Guess: r.Bool()}
 		for range r.Count() {
@@ -323,7 +356,7 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		c = &Found{Cluster: r.String()}
 	default:
 		if r.Err() == nil {
-			return nil, &VersionError{What: "command type", Got: t, Want: cmdCompleteIn}
+			return nil, &VersionError{What: "command type", Got: t, Want: cmdNewest}
 		}
 	}
 	if err := r.Err(); err != nil {

@@ -238,8 +238,11 @@ func TestRetentionByBytes(t *testing.T) {
 func TestNewerRecords(t *testing.T) {
 	for _, key := range []string{"m", "w/x", "n/x", "j/x", "q/x", "l/x"} {
 		known := byte(recordVersion)
-		if key == "n/x" {
+		switch key {
+		case "n/x":
 			known = partsVersion
+		case "w/x", "q/x":
+			known = optionsVersion
 		}
 		_, err := Load(plainRecords{key: {known + 1}})
 		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", key)) || !strings.Contains(err.Error(), fmt.Sprintf("format %d, this farm knows up to %d", known+1, known)) {

@@ -143,12 +143,15 @@ func (s *State) workerUp(c *WorkerUp) Result {
 	if !ValidName(c.Worker) || c.Slots == 0 || c.Slots > MaxSlots || len(c.Node) > MaxIDBytes {
 		return refuse(Invalid, "a worker's name or slots are out of range")
 	}
+	if r := thingsAllowed("the worker has", c.Has, MaxHas); r.Code != OK {
+		return r
+	}
 	i, found := s.workerIndex(c.Worker)
 	if !found {
 		if len(s.workers) >= MaxWorkers {
 			return refuse(Limit, "there are %d workers, which is the limit", len(s.workers))
 		}
-		w := &Worker{ID: c.Worker, Incarnation: c.Incarnation, Node: c.Node, Slots: c.Slots, Average: newcomer, tasks: map[string]*Task{}}
+		w := &Worker{ID: c.Worker, Incarnation: c.Incarnation, Node: c.Node, Slots: c.Slots, Has: slices.Clone(c.Has), Average: newcomer, tasks: map[string]*Task{}}
 		s.workers = slices.Insert(s.workers, i, w)
 		s.touchWorker(w)
 		return Result{Code: OK}
@@ -161,7 +164,7 @@ func (s *State) workerUp(c *WorkerUp) Result {
 		return refuse(Stale, "worker %s has a newer incarnation, %d", c.Worker, old.Incarnation)
 	}
 	s.lose(old, nil, true, "the worker was started again")
-	old.Incarnation, old.Node, old.Slots, old.Drain = c.Incarnation, c.Node, c.Slots, false
+	old.Incarnation, old.Node, old.Slots, old.Has, old.Drain = c.Incarnation, c.Node, c.Slots, slices.Clone(c.Has), false
 	s.touchWorker(old)
 	return Result{Code: OK}
 }

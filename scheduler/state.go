@@ -64,10 +64,11 @@ const (
 type Worker struct {
 	ID          string
 	Incarnation uint64
-	Node        string // the node it belongs to, or empty
-	Slots       uint32 // attempts it runs at a time
-	Drain       bool   // is given nothing new
-	Average     int64  // nanoseconds an attempt takes here, smoothed
+	Node        string   // the node it belongs to, or empty
+	Slots       uint32   // attempts it runs at a time
+	Drain       bool     // is given nothing new
+	Average     int64    // nanoseconds an attempt takes here, smoothed
+	Has         []string // labels and handlers, as in Options.Needs; sorted
 
 	tasks map[string]*Task // assigned to it
 	load  int              // private tasks and busy namespaces among them
@@ -221,22 +222,34 @@ func Load(rec Records) (*State, error) {
 
 func (s *State) loadWorker(b []byte) error {
 	r := wire.NewReader(b)
-	if v := r.Byte(); v != recordVersion {
-		return &VersionError{"worker record", v, recordVersion}
+	v := r.Byte()
+	if v != recordVersion && v != optionsVersion {
+		return &VersionError{"worker record", v, optionsVersion}
 	}
 	w := &Worker{ID: r.String(), Incarnation: r.Uint(), Node: r.String(), Slots: uint32(r.Uint()), Drain: r.Bool(), Average: r.Int(), tasks: map[string]*Task{}}
+	if v == optionsVersion {
+		w.Has = readStrings(r)
+	}
 	s.workers = append(s.workers, w)
 	return r.Done()
 }
 
 func (w *Worker) append(b []byte) []byte {
-	b = append(b, recordVersion)
+	if len(w.Has) > 0 {
+		b = append(b, optionsVersion)
+	} else {
+		b = append(b, recordVersion)
+	}
 	b = wire.AppendString(b, w.ID)
 	b = wire.AppendUint(b, w.Incarnation)
 	b = wire.AppendString(b, w.Node)
 	b = wire.AppendUint(b, uint64(w.Slots))
 	b = wire.AppendBool(b, w.Drain)
-	return wire.AppendInt(b, w.Average)
+	b = wire.AppendInt(b, w.Average)
+	if len(w.Has) > 0 {
+		b = appendStrings(b, w.Has)
+	}
+	return b
 }
 
 func (s *State) loadNamespace(b []byte) error {

@@ -166,6 +166,9 @@ func (s *State) submit(c *Submit) Result {
 	}
 	t := &Task{ID: c.ID, Namespace: c.Namespace, Job: c.Job, Kind: c.Kind, Body: bytes.Clone(c.Body), Timeout: c.Timeout,
 		Retries: c.Retries, Priority: c.Priority, inQueue: -1}
+	if !c.Options.None() {
+		t.Options = c.Options.clone()
+	}
 	if c.Delay > 0 {
 		t.NotBefore = s.Clock + c.Delay
 	}
@@ -214,7 +217,7 @@ func (s *State) submitAllowed(c *Submit) Result {
 	if c.Kind == PatchParts {
 		return s.patchAllowed(c)
 	}
-	return Result{Code: OK}
+	return c.Options.allowed()
 }
 
 // patchAllowed looks at a patch with items in parts when it is submitted: from

@@ -57,12 +57,13 @@ type Task struct {
 	FoldOf    string // the task whose results this one feeds to its job's fold, or empty
 	Kind      Kind
 	Body      []byte
-	Timeout   int64  // nanoseconds one attempt may take; 0 is the worker's default
-	Retries   uint32 // how often it is tried again after it failed by itself
-	Priority  int32  // higher is placed first among tasks that could be placed
-	NotBefore int64  // unix nanoseconds before which it is not placed
-	Order     uint64 // position among all submissions
-	Submitted int64  // unix nanoseconds, the log's time
+	Timeout   int64    // nanoseconds one attempt may take; 0 is the worker's default
+	Retries   uint32   // how often it is tried again after it failed by itself
+	Priority  int32    // higher is placed first among tasks that could be placed
+	NotBefore int64    // unix nanoseconds before which it is not placed
+	Order     uint64   // position among all submissions
+	Submitted int64    // unix nanoseconds, the log's time
+	Options   *Options // nil: none
 
 	State       TaskState
 	Attempt     uint32 // number of the current or last attempt, from 1; 0 before the first
@@ -99,8 +100,17 @@ func (t *Task) record() []byte {
 	return t.append(make([]byte, 0, 256+len(t.Body)+len(t.Outcome)))
 }
 
+// optionsVersion is the format of the record of a task with options, and of a
+// worker that has something; those without have the first.
+const optionsVersion = 2
+
 func (t *Task) append(b []byte) []byte {
-	b = append(b, recordVersion)
+	with := !t.Options.None()
+	if with {
+		b = append(b, optionsVersion)
+	} else {
+		b = append(b, recordVersion)
+	}
 	b = wire.AppendString(b, t.ID)
 	b = wire.AppendString(b, t.Namespace)
 	b = wire.AppendString(b, t.Job)
@@ -127,13 +137,18 @@ func (t *Task) append(b []byte) []byte {
 	for _, c := range t.Causes {
 		b = wire.AppendString(b, c)
 	}
-	return wire.AppendBytes(b, t.Outcome)
+	b = wire.AppendBytes(b, t.Outcome)
+	if with {
+		b = t.Options.append(b)
+	}
+	return b
 }
 
 func decodeTask(b []byte) (*Task, error) {
 	r := wire.NewReader(b)
-	if v := r.Byte(); v != recordVersion {
-		return nil, &VersionError{What: "task record", Got: v, Want: recordVersion}
+	v := r.Byte()
+	if v != recordVersion && v != optionsVersion {
+		return nil, &VersionError{What: "task record", Got: v, Want: optionsVersion}
 	}
 	t := &Task{inQueue: -1}
 	t.ID, t.Namespace, t.Job, t.FoldOf = r.String(), r.String(), r.String(), r.String()
@@ -154,6 +169,12 @@ func decodeTask(b []byte) (*Task, error) {
 		t.Causes = append(t.Causes, r.String())
 	}
 	t.Outcome = r.Bytes()
+	if v == optionsVersion {
+		var err error
+		if t.Options, err = readOptions(r); err != nil {
+			return nil, err
+		}
+	}
 	return t, r.Done()
 }
 

@@ -192,6 +192,35 @@ func TestNodesAreLearnedAndUsedForFailover(t *testing.T) {
 	}
 }
 
+// All nodes that a client knew may be replaced while it is connected: it hears of the
+// new ones in time, and forgets the old.
+func TestNodesAreLearnedWhileConnected(t *testing.T) {
+	third := startFake(t, usual)
+	var members atomic.Pointer[[]*api.NodeInfo]
+	members.Store(&[]*api.NodeInfo{{Id: "b", Api: "127.0.0.1:1"}})
+	first := startFake(t, func(n *fakeNode, st *fakeStream, c *api.Call) *api.Reply {
+		if c.GetStatus() != nil {
+			return &api.Reply{Result: &api.Reply_Status{Status: &api.Status{Leader: "b", Nodes: *members.Load()}}}
+		}
+		return usual(n, st, c)
+	})
+	c := dialFake(t, Options{}, first)
+	knows := func(want ...string) func() bool {
+		return func() bool {
+			c.conn.mu.Lock()
+			defer c.conn.mu.Unlock()
+			return slices.Equal(c.conn.addrs, want)
+		}
+	}
+	eventually(t, "the first members are known", knows(first.addr, "127.0.0.1:1"))
+	members.Store(&[]*api.NodeInfo{{Id: "c", Api: third.addr}})
+	eventually(t, "the new member is known, the old forgotten", knows(first.addr, third.addr))
+	first.stop()
+	if _, err := c.Run(testContext(t), Task{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestMovesToTheLeaderOnce(t *testing.T) {
 	var leader, other *fakeNode
 	answer := func(n *fakeNode, st *fakeStream, c *api.Call) *api.Reply {

@@ -57,6 +57,9 @@ const (
 	// minBackoff and maxBackoff bound the pause between two tries.
 	minBackoff = 25 * time.Millisecond
 	maxBackoff = time.Second
+	// askEvery is how often a client asks who the members are: all those it knows
+	// may be replaced while it is connected to one of them.
+	askEvery = 2 * time.Second
 	// maxNodes bounds the addresses a client keeps.
 	maxNodes = 64
 )
@@ -105,11 +108,13 @@ type conn struct {
 	changed chan struct{} // closed and replaced when up changes
 	down    time.Time     // since when nothing was answered; zero when all is well
 	lastErr error
-	addrs   []string
-	next    int    // index in addrs of the next to try
-	prefer  string // to try before that
-	moved   uint64 // term in which the client last moved to the leader
-	cluster string // that the first node answered for; the client keeps to it
+	given   []string // addresses the caller gave
+	addrs   []string // given, and those of the members as last heard
+	next    int      // index in addrs of the next to try
+	asking  *call    // the newest question for them
+	prefer  string   // to try before that
+	moved   uint64   // term in which the client last moved to the leader
+	cluster string   // that the first node answered for; the client keeps to it
 }
 
 // session is one stream.
@@ -130,7 +135,7 @@ func newConn(timeout time.Duration, addrs []string) *conn {
 	c := &conn{
 		timeout: timeout, ctx: ctx, cancel: cancel, room: semaphore.NewWeighted(maxPending),
 		wake: make(chan struct{}, 1), pending: map[uint64]*call{}, changed: make(chan struct{}),
-		down: time.Now(), addrs: slices.Clone(addrs),
+		down: time.Now(), given: slices.Clone(addrs), addrs: slices.Clone(addrs),
 	}
 	c.stopped.Go(c.run)
 	c.stopped.Go(c.check)
@@ -389,7 +394,7 @@ func (c *conn) begin(s *session) {
 	slices.SortFunc(c.queue, func(a, b *call) int { return cmp.Compare(a.msg.Seq, b.msg.Seq) })
 	c.takeAll(func(cl *call) bool { return cl.inside })
 	c.setUp(s)
-	c.ask(s)
+	c.ask(s, true)
 }
 
 // write sends what is queued, as much at once as there is and fits.
@@ -508,40 +513,56 @@ func (c *conn) again(s *session, cl *call, why *api.Error, now time.Time) {
 
 // ---- learning, timeouts ----
 
-// ask asks for the nodes of the cluster. The caller holds mu.
-func (c *conn) ask(s *session) {
+// ask asks for the nodes of the cluster; with move, the client goes to the leader.
+// The caller holds mu.
+func (c *conn) ask(s *session, move bool) {
 	if c.closed {
 		return
 	}
 	cl := &call{inside: true, begun: time.Now(), msg: &api.Call{Stale: true, Op: &api.Call_Status{Status: &api.GetStatus{}}}}
 	cl.done = func(r *api.Reply, err error) {
 		if err == nil && r.GetStatus() != nil {
-			c.learn(s, r.GetStatus())
+			c.learn(s, r.GetStatus(), move)
 		}
 	}
+	c.asking = cl
 	c.add(cl)
 }
 
-// learn keeps the addresses of nodes, and moves to the leader, at most once a
-// term: calls made there need not be passed on.
-func (c *conn) learn(s *session, st *api.Status) {
+// askAgain asks when the last answer is old, and never twice at a time. The caller
+// holds mu.
+func (c *conn) askAgain(now time.Time) {
+	last := c.asking
+	if c.up != nil && last != nil && now.Sub(last.begun) > askEvery && c.pending[last.msg.Seq] != last {
+		c.ask(c.up, false)
+	}
+}
+
+// learn keeps the addresses of nodes, and moves to the leader if it may, at most
+// once a term: calls made there need not be passed on.
+func (c *conn) learn(s *session, st *api.Status, move bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cluster == "" {
 		c.cluster = st.Cluster
 	}
+	addrs := slices.Clone(c.given) // those of nodes that left go
+	if st.Leader == "" {
+		addrs = c.addrs // from a node that may be none any more itself
+	}
 	for _, n := range st.Nodes {
 		if n.Api == "" {
 			continue
 		}
-		if !slices.Contains(c.addrs, n.Api) && len(c.addrs) < maxNodes {
-			c.addrs = append(c.addrs, n.Api)
+		if !slices.Contains(addrs, n.Api) && len(addrs) < maxNodes {
+			addrs = append(addrs, n.Api)
 		}
-		if n.Id == st.Leader && n.Api != s.addr && st.Term > c.moved && c.up == s {
+		if move && n.Id == st.Leader && n.Api != s.addr && st.Term > c.moved && c.up == s {
 			c.moved, c.prefer = st.Term, n.Api
 			s.fail(errMove)
 		}
 	}
+	c.addrs = addrs
 }
 
 // check ends calls whose time is over and streams that went silent.
@@ -557,6 +578,7 @@ func (c *conn) check() {
 		c.mu.Lock()
 		now := time.Now()
 		c.checkSession(now)
+		c.askAgain(now)
 		late := c.takeAll(func(cl *call) bool { return !cl.inside && c.late(cl, now) })
 		c.mu.Unlock()
 		for _, cl := range late {

@@ -13,7 +13,8 @@ import (
 // RemoveNode takes a node out of the cluster: it no longer counts for a
 // majority, and what it had is left behind. It is for nodes that do not come
 // back; one that is still running should be stopped first. Errors, among others:
-// ErrNotFound when there is no such node, ErrUnavailable.
+// ErrNotFound when there is no such node, ErrConflict when those that are left could
+// not go on, ErrUnavailable.
 func (c *Client) RemoveNode(ctx context.Context, id string) error {
 	st, err := c.Status(ctx)
 	if err != nil {
@@ -39,6 +40,9 @@ func (c *Client) RemoveNode(ctx context.Context, id string) error {
 		return fmt.Errorf("remove node %s: %w: %w", id, ErrUnavailable, err)
 	}
 	if e := r.GetError(); e != nil {
+		if e.Code == api.Code_CONFLICT {
+			return fmt.Errorf("remove node %s: %w: %s", id, ErrConflict, e.Message)
+		}
 		return fmt.Errorf("remove node %s: %w: %s", id, ErrUnavailable, e.Message)
 	}
 	return nil

@@ -118,7 +118,7 @@ type hooks struct {
 // Server is one member of the cluster.
 type Server struct {
 	ID      string
-	Address string // as given to Bootstrap or AddVoter: see JoinAddress
+	Address string // as given to Bootstrap or Add: see JoinAddress
 	Voter   bool   // ignored by Bootstrap: all are voters there
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -49,12 +50,30 @@ func (r *Raft) servers() []raft.Server {
 	return r.raft.GetConfiguration().Configuration().Servers
 }
 
-// AddVoter adds a server, or changes the address of one. It returns when the new
+// Add adds a server that gets the log and does not vote: see Promote. Of one that is
+// a member it changes the address, and it votes as before. It returns when the new
 // configuration is committed. Only the leader can; errors are those of Propose, and
 // ErrBusy.
-func (r *Raft) AddVoter(ctx context.Context, id, address string) error {
+func (r *Raft) Add(ctx context.Context, id, address string) error {
 	return r.change(ctx, func(timeout time.Duration) raft.Future {
-		return r.raft.AddVoter(raft.ServerID(id), raft.ServerAddress(address), 0, timeout)
+		return r.raft.AddNonvoter(raft.ServerID(id), raft.ServerAddress(address), 0, timeout)
+	})
+}
+
+// Promote makes a voter of a server that Servers returned, if it is still a member at
+// that address and does not vote; else it does nothing. It must have caught up: from
+// now on it counts for a majority. Errors are those of Add.
+func (r *Raft) Promote(ctx context.Context, s Server) error {
+	now := r.raft.GetConfiguration()
+	is := func(m raft.Server) bool {
+		return string(m.ID) == s.ID && string(m.Address) == s.Address && m.Suffrage != raft.Voter
+	}
+	if !slices.ContainsFunc(now.Configuration().Servers, is) {
+		return nil
+	}
+	return r.change(ctx, func(timeout time.Duration) raft.Future {
+		// The index makes it fail if another change, such as its removal, was faster.
+		return r.raft.AddVoter(raft.ServerID(s.ID), raft.ServerAddress(s.Address), now.Index(), timeout)
 	})
 }
 

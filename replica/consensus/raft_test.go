@@ -299,8 +299,25 @@ func TestMembership(t *testing.T) {
 		if m.Bootstrapped() {
 			t.Error("a new node claims to be a member")
 		}
-		if err := l.AddVoter(withTimeout(t), m.config.ID, m.Address()); err != nil {
+		if err := l.Add(withTimeout(t), m.config.ID, m.Address()); err != nil {
 			t.Fatal(err)
+		}
+		if s := l.Servers()[i]; s.Voter || s.ID != m.config.ID {
+			t.Errorf("server %d was added as %+v", i, s)
+		}
+		s := l.Servers()[i]
+		gone := s
+		gone.Address = "127.0.0.1:1"
+		if err := l.Promote(withTimeout(t), gone); err != nil || l.Servers()[i].Voter {
+			t.Errorf("promotion at another address: %v, %+v", err, l.Servers()[i])
+		}
+		for range 2 { // the second time there is nothing to do
+			if err := l.Promote(withTimeout(t), s); err != nil || !l.Servers()[i].Voter {
+				t.Fatalf("promotion: %v, %+v", err, l.Servers()[i])
+			}
+		}
+		if err := l.Add(withTimeout(t), m.config.ID, m.Address()); err != nil || !l.Servers()[i].Voter {
+			t.Errorf("a voter added again: %v, %+v", err, l.Servers()[i])
 		}
 	}
 	c.agree(1)
@@ -313,8 +330,8 @@ func TestMembership(t *testing.T) {
 			t.Errorf("leader is %q at %q", id, address)
 		}
 	}
-	if err := c.members[1].AddVoter(withTimeout(t), "x", "127.0.0.1:1"); !errors.Is(err, ErrNotLeader) {
-		t.Errorf("AddVoter at a follower: %v", err)
+	if err := c.members[1].Add(withTimeout(t), "x", "127.0.0.1:1"); !errors.Is(err, ErrNotLeader) {
+		t.Errorf("Add at a follower: %v", err)
 	}
 	if err := l.Transfer(withTimeout(t)); err != nil {
 		t.Fatal(err)
@@ -390,8 +407,8 @@ func TestShutdownWithProposalsInFlight(t *testing.T) {
 			if err := l.ReadBarrier(withTimeout(t)); !errors.Is(err, ErrNotLeader) {
 				t.Errorf("ReadBarrier after Shutdown: %v", err)
 			}
-			if err := l.AddVoter(withTimeout(t), "x", "127.0.0.1:1"); !errors.Is(err, ErrNotLeader) {
-				t.Errorf("AddVoter after Shutdown: %v", err)
+			if err := l.Add(withTimeout(t), "x", "127.0.0.1:1"); !errors.Is(err, ErrNotLeader) {
+				t.Errorf("Add after Shutdown: %v", err)
 			}
 			if err := l.Shutdown(); err != nil {
 				t.Errorf("second Shutdown: %v", err)
