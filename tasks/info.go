@@ -38,6 +38,10 @@ type Task struct {
 	// inputs, when it has no parameters).
 	Call   string
 	Inputs []json.RawMessage
+	// Engine runs the code: "yaegi" or "ssa". Empty: that of the namespace, and "yaegi"
+	// in a new or private one. A namespace keeps the engine of its first cell; a task that
+	// asks for another one fails.
+	Engine string
 	// Args can be read by the code.
 	Args map[string]string
 	// Files can be read by the code, by name, with farm.ReadFile. All together have at
@@ -89,7 +93,7 @@ func (t *Task) submit(wait bool) (*api.Submit, error) {
 	return &api.Submit{
 		Id: t.ID, Namespace: t.Namespace, Job: t.Job, Wait: wait,
 		Timeout: int64(t.Timeout), Retries: uint32(t.Retries), Priority: int32(t.Priority), Delay: int64(t.Delay),
-		Work: &api.Work{Source: t.Source, Call: t.Call, Inputs: inputs, Args: t.Args, Files: t.Files, First: t.First},
+		Work: &api.Work{Source: t.Source, Call: t.Call, Inputs: inputs, Args: t.Args, Files: t.Files, First: t.First, Engine: t.Engine},
 	}, nil
 }
 

@@ -21,6 +21,8 @@ type JobSpec struct {
 	FoldCall      string
 	// Files can be read by the code of every task, by name. At most MaxFiles bytes.
 	Files map[string][]byte
+	// Engine runs the code, as in Task. In FoldNamespace it counts when that is empty.
+	Engine string
 }
 
 // OpenJob makes a job, to which tasks can then be submitted, and returns its id.
@@ -32,7 +34,7 @@ func (c *Client) OpenJob(ctx context.Context, s JobSpec) (string, error) {
 		return "", err
 	}
 	_, err := c.conn.do(ctx, &api.Call{Op: &api.Call_OpenJob{OpenJob: &api.OpenJob{Id: s.ID,
-		Spec: &api.JobSpec{Source: s.Source, Call: s.Call, FoldNamespace: s.FoldNamespace, FoldCall: s.FoldCall, Files: s.Files}}}}, false)
+		Spec: &api.JobSpec{Source: s.Source, Call: s.Call, FoldNamespace: s.FoldNamespace, FoldCall: s.FoldCall, Files: s.Files, Engine: s.Engine}}}}, false)
 	if err != nil {
 		return "", fmt.Errorf("open job %s: %w", s.ID, err)
 	}

@@ -7,9 +7,9 @@ import "strings"
 var examples = map[string][]string{
 	"dev":  {"farm dev", "farm dev -n 1 --dir /tmp/scratch"},
 	"node": {"farm node --data /var/lib/farm --listen 10.0.0.1:7401 --raft 10.0.0.1:7400 --join 10.0.0.1:7401,10.0.0.2:7401,10.0.0.3:7401 --bootstrap-expect 3"},
-	"submit": {"farm submit -c '6*7'", "farm submit --ns sums --retries 2 hello.go", "farm submit --file data.csv --arg column=3 hello.go",
+	"submit": {"farm submit -c '6*7'", "farm submit --ns sums --retries 2 hello.go", "farm submit --engine ssa hello.go", "farm submit --file data.csv --arg column=3 hello.go",
 		"farm submit --detach --delay 1h -c '1'", "farm submit -o '{{.id}} took {{.attempt}} attempts' -c '1'"},
-	"exec":        {"farm exec c0 'a := 10'", "farm exec 'c{0..3}' 'len(xs)'"},
+	"exec":        {"farm exec c0 'a := 10'", "farm exec --engine ssa fresh 'a := 10'", "farm exec 'c{0..3}' 'len(xs)'"},
 	"repl":        {"farm repl c0"},
 	"map":         {"farm map --call Square --in numbers.jsonl squares.go", "farm map --call Square --fold sums:Add --in numbers.jsonl squares.go", "farm map --call Square --in numbers.jsonl --detach squares.go"},
 	"set":         {"farm set c0 a 10", `farm set 'c{0..3}' words '["one", "two"]'`},

@@ -33,6 +33,7 @@ func (a *app) submitCommand() *cli.Command {
 		Flags: a.clientFlags(
 			&cli.StringFlag{Name: "c", Usage: "the `CODE` itself, instead of a file", Destination: &o.code},
 			&cli.StringFlag{Name: "ns", Usage: "run in `NAMESPACE`", Destination: &o.task.Namespace},
+			engineFlag(&o.task.Engine),
 			&cli.StringFlag{Name: "id", Usage: "`ID` of the task: a second submit with it is the first one", Destination: &o.task.ID},
 			&cli.StringSliceFlag{Name: "arg", Usage: "`KEY=VALUE` the code can read; may be repeated"},
 			fileFlag(),
@@ -60,6 +61,9 @@ func (o *submitOptions) validate(hasCode bool) error {
 	if hasCode == (o.file != "") {
 		return usage("submit: give one of FILE.go, -c CODE and - (standard input)")
 	}
+	if err := checkEngine("submit", o.task.Engine); err != nil {
+		return err
+	}
 	if o.task.Timeout < 0 || o.task.Delay < 0 || o.task.Retries < 0 {
 		return usage("submit: --timeout, --delay and --retries cannot be negative")
 	}
@@ -85,13 +89,14 @@ func splitArgs(verb string, args []string) (map[string]string, error) {
 }
 
 func (a *app) runSubmit(ctx context.Context, addr string, o *submitOptions) error {
-	src := source{"cell", o.code}
+	src := source{name: "cell", text: o.code}
 	if o.file != "" {
 		var err error
 		if src, err = a.readSource(o.file); err != nil {
 			return err
 		}
 	}
+	src.engine = o.task.Engine
 	o.task.Source = src.text
 	if o.task.Namespace == "" { // a typo costs not even a connection
 		if err := src.check(nil); err != nil {
