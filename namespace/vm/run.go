@@ -176,7 +176,8 @@ type Ended struct {
 	// Err is the error of the code: *PanicError, *ExitError (also of code 0), *LimitError, *LoadError,
 	// ErrGoexit, or the cause of the context's end.
 	Err error
-	// Left are the goroutines that had not ended by themselves in time.
+	// Left are the goroutines that had not ended by themselves in time, those of a program that could not
+	// be ended.
 	Left int
 	// Stuck says that something goes on all the same, in compiled code that nothing can end. The machine
 	// is not to be used again.
@@ -223,7 +224,9 @@ func (m *Machine) within(ctx context.Context, how Call, f func(r *run) error) En
 	if errors.Is(err, errExit0) {
 		err = &ExitError{}
 	}
-	stuck = r.wait(nil, how.Hurry) > 0 || stuck
+	if n := r.wait(nil, how.Hurry); n > 0 {
+		left, stuck = max(left, n), true
+	}
 	return Ended{Err: err, Left: left, Stuck: stuck}
 }
 

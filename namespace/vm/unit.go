@@ -176,10 +176,59 @@ func (p *Parts) failed(r any) error {
 	return &LoadError{Msg: fmt.Sprint(r)}
 }
 
-// Static is the type that the machine has made a run-time type for, nil when it has not made it.
+// Static is the type that a run-time type is of, nil when there is none that a program could write.
 func (p *Parts) Static(rt reflect.Type) types.Type {
 	if t, ok := p.types.static.Load(raw.TypeOf(rt)); ok {
 		return t.(types.Type)
+	}
+	t := p.staticOf(rt)
+	if t != nil {
+		p.types.static.Store(raw.TypeOf(rt), t)
+	}
+	return t
+}
+
+func (p *Parts) staticOf(rt reflect.Type) types.Type {
+	if rt.Name() != "" {
+		return p.declared(rt)
+	}
+	var key, elem types.Type
+	switch rt.Kind() {
+	case reflect.Map:
+		if key = p.Static(rt.Key()); key == nil {
+			return nil
+		}
+		fallthrough
+	case reflect.Pointer, reflect.Slice, reflect.Array:
+		if elem = p.Static(rt.Elem()); elem == nil {
+			return nil
+		}
+	}
+	switch rt.Kind() {
+	case reflect.Pointer:
+		return types.NewPointer(elem)
+	case reflect.Slice:
+		return types.NewSlice(elem)
+	case reflect.Array:
+		return types.NewArray(elem, int64(rt.Len()))
+	case reflect.Map:
+		return types.NewMap(key, elem)
+	}
+	return nil
+}
+
+// declared is a predeclared type, or one that a package of compiled Go exports.
+func (p *Parts) declared(rt reflect.Type) types.Type {
+	scope := types.Universe
+	if rt.PkgPath() != "" {
+		pkg, err := p.im.Import(rt.PkgPath())
+		if err != nil || p.syms.Type(rt.PkgPath(), rt.Name()) != rt {
+			return nil
+		}
+		scope = pkg.Scope()
+	}
+	if o, ok := scope.Lookup(rt.Name()).(*types.TypeName); ok {
+		return o.Type()
 	}
 	return nil
 }
