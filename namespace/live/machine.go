@@ -48,8 +48,14 @@ var importer = sync.OnceValues(func() (*vm.Importer, error) {
 	return vm.NewImporter(fset, typeinfo.Export, sources, cell.HostPackages()...)
 })
 
-// maxFrame is about how many bytes a call takes on the stack of the machine, beside its registers.
-const maxFrame = 64
+// Shares of the bytes of a stack, in a machine: half for calls, a quarter for each kind of registers.
+const (
+	frameBytes    = 2 * 64 // a call has about 64
+	registerBytes = 4 * 8
+	// A call of compiled code that calls back takes a stack of its own and some of the process's, here with
+	// room to spare.
+	callbackBytes = 32 << 10
+)
 
 // newMachine makes an instance for units of a compiler.
 func newMachine(comp *cell.Compiler, opt Options) (*machine, error) {
@@ -63,7 +69,7 @@ func newMachine(comp *cell.Compiler, opt Options) (*machine, error) {
 	stack := opt.StackBytes
 	m.parts, err = vm.NewParts(im, vm.Options{
 		Stdout: opt.Stdout, Stderr: opt.Stderr, Fset: comp.Files(), Symbols: newSymbols(m.members()),
-		Limits: vm.Limits{Registers: stack / 8, Frames: stack / maxFrame},
+		Limits: vm.Limits{Registers: stack / registerBytes, Frames: stack / frameBytes, Callbacks: stack / callbackBytes},
 	})
 	if err != nil {
 		return nil, err

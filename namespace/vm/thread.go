@@ -53,7 +53,7 @@ type target struct {
 	fn *raw.Func
 }
 
-// Sizes of a new thread, in registers and frames.
+// Sizes of a new thread, in registers and frames, at most what the limits allow.
 const (
 	firstRegisters = 1024
 	firstFrames    = 32
@@ -63,28 +63,29 @@ const (
 const argRoom = 256
 
 func newThread(m *Machine, r *run) *thread {
-	return &thread{m: m, run: r, ptrs: make([]raw.Pointer, firstRegisters), nums: make([]uint64, firstRegisters), frames: make([]frame, firstFrames), top: -1}
+	regs, frames := min(firstRegisters, m.lim.Registers), min(firstFrames, m.lim.Frames)
+	return &thread{m: m, run: r, ptrs: make([]raw.Pointer, regs), nums: make([]uint64, regs), frames: make([]frame, frames), top: -1}
 }
 
 // room makes room for a frame of c that begins at p, n and for the arguments of what it calls.
 func (t *thread) room(c *code, p, n int) {
 	if need := p + int(c.frame.p) + argRoom; need > len(t.ptrs) {
 		t.checkStack(need)
-		ptrs := make([]raw.Pointer, 2*need)
+		ptrs := make([]raw.Pointer, min(2*need, t.m.lim.Registers))
 		copy(ptrs, t.ptrs)
 		t.ptrs = ptrs
 	}
 	if need := n + int(c.frame.n) + argRoom; need > len(t.nums) {
 		t.checkStack(need)
-		nums := make([]uint64, 2*need)
+		nums := make([]uint64, min(2*need, t.m.lim.Registers))
 		copy(nums, t.nums)
 		t.nums = nums
 	}
 	if t.top+2 > len(t.frames) {
-		if t.top >= t.m.lim.Frames {
+		if t.top+2 > t.m.lim.Frames {
 			panic(&LimitError{"stack: calls within each other", int64(t.m.lim.Frames)})
 		}
-		frames := make([]frame, 2*len(t.frames))
+		frames := make([]frame, min(2*len(t.frames), t.m.lim.Frames))
 		copy(frames, t.frames)
 		t.frames = frames
 	}
