@@ -8,6 +8,10 @@ package api
 // for. A node of another cluster refuses the call with codes.FailedPrecondition.
 const ClusterKey = "farm-cluster"
 
+// LeaderKey is the key of the trailer in which a node that does not lead says where
+// the leader is, to a worker that would attach.
+const LeaderKey = "farm-leader"
+
 // MaxMessage is the size in bytes of the largest message either side of any
 // stream accepts; senders split batches below it.
 const MaxMessage = 8 << 20

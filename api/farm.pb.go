@@ -98,16 +98,18 @@ const (
 	Ending_FAILURE            Ending = 2
 	Ending_PERMANENT          Ending = 3
 	Ending_STOPPED            Ending = 4
+	Ending_SNOOZED            Ending = 30 // put off: the attempt counts for nothing
 )
 
 // Enum value maps for Ending.
 var (
 	Ending_name = map[int32]string{
-		0: "ENDING_UNSPECIFIED",
-		1: "SUCCESS",
-		2: "FAILURE",
-		3: "PERMANENT",
-		4: "STOPPED",
+		0:  "ENDING_UNSPECIFIED",
+		1:  "SUCCESS",
+		2:  "FAILURE",
+		3:  "PERMANENT",
+		4:  "STOPPED",
+		30: "SNOOZED",
 	}
 	Ending_value = map[string]int32{
 		"ENDING_UNSPECIFIED": 0,
@@ -115,6 +117,7 @@ var (
 		"FAILURE":            2,
 		"PERMANENT":          3,
 		"STOPPED":            4,
+		"SNOOZED":            30,
 	}
 )
 
@@ -261,6 +264,9 @@ type Call struct {
 	//	*Call_CancelJob
 	//	*Call_ListJobs
 	//	*Call_Status
+	//	*Call_ListQueues
+	//	*Call_SetQueue
+	//	*Call_DrainWorker
 	Op            isCall_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -513,6 +519,33 @@ func (x *Call) GetStatus() *GetStatus {
 	return nil
 }
 
+func (x *Call) GetListQueues() *ListQueues {
+	if x != nil {
+		if x, ok := x.Op.(*Call_ListQueues); ok {
+			return x.ListQueues
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetSetQueue() *SetQueue {
+	if x != nil {
+		if x, ok := x.Op.(*Call_SetQueue); ok {
+			return x.SetQueue
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetDrainWorker() *DrainWorker {
+	if x != nil {
+		if x, ok := x.Op.(*Call_DrainWorker); ok {
+			return x.DrainWorker
+		}
+	}
+	return nil
+}
+
 type isCall_Op interface {
 	isCall_Op()
 }
@@ -601,6 +634,18 @@ type Call_Status struct {
 	Status *GetStatus `protobuf:"bytes,40,opt,name=status,proto3,oneof"`
 }
 
+type Call_ListQueues struct {
+	ListQueues *ListQueues `protobuf:"bytes,100,opt,name=list_queues,json=listQueues,proto3,oneof"`
+}
+
+type Call_SetQueue struct {
+	SetQueue *SetQueue `protobuf:"bytes,101,opt,name=set_queue,json=setQueue,proto3,oneof"`
+}
+
+type Call_DrainWorker struct {
+	DrainWorker *DrainWorker `protobuf:"bytes,120,opt,name=drain_worker,json=drainWorker,proto3,oneof"`
+}
+
 func (*Call_Submit) isCall_Op() {}
 
 func (*Call_Wait) isCall_Op() {}
@@ -643,6 +688,12 @@ func (*Call_ListJobs) isCall_Op() {}
 
 func (*Call_Status) isCall_Op() {}
 
+func (*Call_ListQueues) isCall_Op() {}
+
+func (*Call_SetQueue) isCall_Op() {}
+
+func (*Call_DrainWorker) isCall_Op() {}
+
 type Reply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Seq   uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
@@ -659,6 +710,8 @@ type Reply struct {
 	//	*Reply_Job
 	//	*Reply_Jobs
 	//	*Reply_Status
+	//	*Reply_Queues
+	//	*Reply_Worker
 	Result        isReply_Result `protobuf_oneof:"result"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -803,6 +856,24 @@ func (x *Reply) GetStatus() *Status {
 	return nil
 }
 
+func (x *Reply) GetQueues() *QueueList {
+	if x != nil {
+		if x, ok := x.Result.(*Reply_Queues); ok {
+			return x.Queues
+		}
+	}
+	return nil
+}
+
+func (x *Reply) GetWorker() *WorkerInfo {
+	if x != nil {
+		if x, ok := x.Result.(*Reply_Worker); ok {
+			return x.Worker
+		}
+	}
+	return nil
+}
+
 type isReply_Result interface {
 	isReply_Result()
 }
@@ -843,6 +914,14 @@ type Reply_Status struct {
 	Status *Status `protobuf:"bytes,40,opt,name=status,proto3,oneof"`
 }
 
+type Reply_Queues struct {
+	Queues *QueueList `protobuf:"bytes,100,opt,name=queues,proto3,oneof"` // of ListQueues, SetQueue
+}
+
+type Reply_Worker struct {
+	Worker *WorkerInfo `protobuf:"bytes,120,opt,name=worker,proto3,oneof"` // of DrainWorker
+}
+
 func (*Reply_Task) isReply_Result() {}
 
 func (*Reply_Tasks) isReply_Result() {}
@@ -860,6 +939,10 @@ func (*Reply_Job) isReply_Result() {}
 func (*Reply_Jobs) isReply_Result() {}
 
 func (*Reply_Status) isReply_Result() {}
+
+func (*Reply_Queues) isReply_Result() {}
+
+func (*Reply_Worker) isReply_Result() {}
 
 type Error struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -924,6 +1007,8 @@ type Work struct {
 	Set           *SetKey                `protobuf:"bytes,6,opt,name=set,proto3" json:"set,omitempty"`                                                                               // instead of source: set a variable through the engine
 	Files         map[string][]byte      `protobuf:"bytes,7,rep,name=files,proto3" json:"files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // that the code can read, by name
 	Engine        string                 `protobuf:"bytes,60,opt,name=engine,proto3" json:"engine,omitempty"`                                                                        // that runs the code: yaegi or ssa; empty: that of the namespace, yaegi where it has none
+	Handler       string                 `protobuf:"bytes,30,opt,name=handler,proto3" json:"handler,omitempty"`                                                                      // instead of source: a compiled function of a user's worker, by name
+	Input         []byte                 `protobuf:"bytes,31,opt,name=input,proto3" json:"input,omitempty"`                                                                          // of the handler, JSON
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1014,6 +1099,20 @@ func (x *Work) GetEngine() string {
 	return ""
 }
 
+func (x *Work) GetHandler() string {
+	if x != nil {
+		return x.Handler
+	}
+	return ""
+}
+
+func (x *Work) GetInput() []byte {
+	if x != nil {
+		return x.Input
+	}
+	return nil
+}
+
 type Submit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1024,7 +1123,11 @@ type Submit struct {
 	Retries       uint32                 `protobuf:"varint,6,opt,name=retries,proto3" json:"retries,omitempty"`
 	Priority      int32                  `protobuf:"varint,7,opt,name=priority,proto3" json:"priority,omitempty"`
 	Delay         int64                  `protobuf:"varint,8,opt,name=delay,proto3" json:"delay,omitempty"`
-	Wait          bool                   `protobuf:"varint,9,opt,name=wait,proto3" json:"wait,omitempty"` // answer when the task is final
+	Wait          bool                   `protobuf:"varint,9,opt,name=wait,proto3" json:"wait,omitempty"`   // answer when the task is final
+	Needs         []string               `protobuf:"bytes,10,rep,name=needs,proto3" json:"needs,omitempty"` // what its worker must have, sorted: "label:key=value", "handler:name"
+	Queue         string                 `protobuf:"bytes,11,opt,name=queue,proto3" json:"queue,omitempty"` // empty: default
+	Key           string                 `protobuf:"bytes,12,opt,name=key,proto3" json:"key,omitempty"`     // what the limits per key of its queue count by; empty: they do not concern it
+	Unique        *Unique                `protobuf:"bytes,13,opt,name=unique,proto3" json:"unique,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1122,6 +1225,525 @@ func (x *Submit) GetWait() bool {
 	return false
 }
 
+func (x *Submit) GetNeeds() []string {
+	if x != nil {
+		return x.Needs
+	}
+	return nil
+}
+
+func (x *Submit) GetQueue() string {
+	if x != nil {
+		return x.Queue
+	}
+	return ""
+}
+
+func (x *Submit) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Submit) GetUnique() *Unique {
+	if x != nil {
+		return x.Unique
+	}
+	return nil
+}
+
+// Unique makes a task the only one with a key. Submitting another is answered with
+// the task that has it.
+type Unique struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Key   string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"` // 1 to 256 bytes
+	// How long the task has the key: "queued", until it is given to a worker;
+	// "running", until it is final; or, with period, until that is over.
+	While         string `protobuf:"bytes,2,opt,name=while,proto3" json:"while,omitempty"`
+	Period        int64  `protobuf:"varint,3,opt,name=period,proto3" json:"period,omitempty"` // from the submission
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Unique) Reset() {
+	*x = Unique{}
+	mi := &file_farm_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Unique) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Unique) ProtoMessage() {}
+
+func (x *Unique) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Unique.ProtoReflect.Descriptor instead.
+func (*Unique) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Unique) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Unique) GetWhile() string {
+	if x != nil {
+		return x.While
+	}
+	return ""
+}
+
+func (x *Unique) GetPeriod() int64 {
+	if x != nil {
+		return x.Period
+	}
+	return 0
+}
+
+// ListQueues asks for the queues that have tasks, limits or are paused, by name.
+type ListQueues struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // only this one, also when it has nothing, and its busiest keys
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListQueues) Reset() {
+	*x = ListQueues{}
+	mi := &file_farm_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListQueues) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListQueues) ProtoMessage() {}
+
+func (x *ListQueues) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListQueues.ProtoReflect.Descriptor instead.
+func (*ListQueues) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListQueues) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// SetQueue changes what is given, and answers with the queue.
+type SetQueue struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Name           string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Paused         *bool                  `protobuf:"varint,2,opt,name=paused,proto3,oneof" json:"paused,omitempty"`
+	Concurrency    *uint32                `protobuf:"varint,3,opt,name=concurrency,proto3,oneof" json:"concurrency,omitempty"` // 0: no limit
+	Rate           *Rate                  `protobuf:"bytes,4,opt,name=rate,proto3" json:"rate,omitempty"`
+	KeyConcurrency *uint32                `protobuf:"varint,5,opt,name=key_concurrency,json=keyConcurrency,proto3,oneof" json:"key_concurrency,omitempty"`
+	KeyRate        *Rate                  `protobuf:"bytes,6,opt,name=key_rate,json=keyRate,proto3" json:"key_rate,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *SetQueue) Reset() {
+	*x = SetQueue{}
+	mi := &file_farm_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetQueue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetQueue) ProtoMessage() {}
+
+func (x *SetQueue) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetQueue.ProtoReflect.Descriptor instead.
+func (*SetQueue) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SetQueue) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetQueue) GetPaused() bool {
+	if x != nil && x.Paused != nil {
+		return *x.Paused
+	}
+	return false
+}
+
+func (x *SetQueue) GetConcurrency() uint32 {
+	if x != nil && x.Concurrency != nil {
+		return *x.Concurrency
+	}
+	return 0
+}
+
+func (x *SetQueue) GetRate() *Rate {
+	if x != nil {
+		return x.Rate
+	}
+	return nil
+}
+
+func (x *SetQueue) GetKeyConcurrency() uint32 {
+	if x != nil && x.KeyConcurrency != nil {
+		return *x.KeyConcurrency
+	}
+	return 0
+}
+
+func (x *SetQueue) GetKeyRate() *Rate {
+	if x != nil {
+		return x.KeyRate
+	}
+	return nil
+}
+
+// Rate is how many attempts may begin.
+type Rate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Count         uint32                 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"` // 0: no limit
+	Period        int64                  `protobuf:"varint,2,opt,name=period,proto3" json:"period,omitempty"`
+	Burst         uint32                 `protobuf:"varint,3,opt,name=burst,proto3" json:"burst,omitempty"` // how many may begin at once after a pause; 0: 1
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rate) Reset() {
+	*x = Rate{}
+	mi := &file_farm_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rate) ProtoMessage() {}
+
+func (x *Rate) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rate.ProtoReflect.Descriptor instead.
+func (*Rate) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Rate) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Rate) GetPeriod() int64 {
+	if x != nil {
+		return x.Period
+	}
+	return 0
+}
+
+func (x *Rate) GetBurst() uint32 {
+	if x != nil {
+		return x.Burst
+	}
+	return 0
+}
+
+type QueueList struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Queues        []*Queue               `protobuf:"bytes,1,rep,name=queues,proto3" json:"queues,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueueList) Reset() {
+	*x = QueueList{}
+	mi := &file_farm_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueueList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueueList) ProtoMessage() {}
+
+func (x *QueueList) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueueList.ProtoReflect.Descriptor instead.
+func (*QueueList) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *QueueList) GetQueues() []*Queue {
+	if x != nil {
+		return x.Queues
+	}
+	return nil
+}
+
+type Queue struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Name           string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Paused         bool                   `protobuf:"varint,2,opt,name=paused,proto3" json:"paused,omitempty"`
+	Concurrency    uint32                 `protobuf:"varint,3,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
+	Rate           *Rate                  `protobuf:"bytes,4,opt,name=rate,proto3" json:"rate,omitempty"`
+	KeyConcurrency uint32                 `protobuf:"varint,5,opt,name=key_concurrency,json=keyConcurrency,proto3" json:"key_concurrency,omitempty"`
+	KeyRate        *Rate                  `protobuf:"bytes,6,opt,name=key_rate,json=keyRate,proto3" json:"key_rate,omitempty"`
+	Waiting        uint64                 `protobuf:"varint,7,opt,name=waiting,proto3" json:"waiting,omitempty"` // for a worker, for their turn or for a limit
+	Running        uint64                 `protobuf:"varint,8,opt,name=running,proto3" json:"running,omitempty"`
+	Delayed        uint64                 `protobuf:"varint,9,opt,name=delayed,proto3" json:"delayed,omitempty"`  // for their time
+	Limited        uint64                 `protobuf:"varint,10,opt,name=limited,proto3" json:"limited,omitempty"` // of those waiting: that would be next but for a limit or a pause
+	Keys           uint64                 `protobuf:"varint,11,opt,name=keys,proto3" json:"keys,omitempty"`       // that are known
+	Busiest        []*QueueKey            `protobuf:"bytes,12,rep,name=busiest,proto3" json:"busiest,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Queue) Reset() {
+	*x = Queue{}
+	mi := &file_farm_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Queue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Queue) ProtoMessage() {}
+
+func (x *Queue) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Queue.ProtoReflect.Descriptor instead.
+func (*Queue) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Queue) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Queue) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *Queue) GetConcurrency() uint32 {
+	if x != nil {
+		return x.Concurrency
+	}
+	return 0
+}
+
+func (x *Queue) GetRate() *Rate {
+	if x != nil {
+		return x.Rate
+	}
+	return nil
+}
+
+func (x *Queue) GetKeyConcurrency() uint32 {
+	if x != nil {
+		return x.KeyConcurrency
+	}
+	return 0
+}
+
+func (x *Queue) GetKeyRate() *Rate {
+	if x != nil {
+		return x.KeyRate
+	}
+	return nil
+}
+
+func (x *Queue) GetWaiting() uint64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *Queue) GetRunning() uint64 {
+	if x != nil {
+		return x.Running
+	}
+	return 0
+}
+
+func (x *Queue) GetDelayed() uint64 {
+	if x != nil {
+		return x.Delayed
+	}
+	return 0
+}
+
+func (x *Queue) GetLimited() uint64 {
+	if x != nil {
+		return x.Limited
+	}
+	return 0
+}
+
+func (x *Queue) GetKeys() uint64 {
+	if x != nil {
+		return x.Keys
+	}
+	return 0
+}
+
+func (x *Queue) GetBusiest() []*QueueKey {
+	if x != nil {
+		return x.Busiest
+	}
+	return nil
+}
+
+type QueueKey struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Running       uint64                 `protobuf:"varint,2,opt,name=running,proto3" json:"running,omitempty"`
+	Waiting       uint64                 `protobuf:"varint,3,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueueKey) Reset() {
+	*x = QueueKey{}
+	mi := &file_farm_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueueKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueueKey) ProtoMessage() {}
+
+func (x *QueueKey) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueueKey.ProtoReflect.Descriptor instead.
+func (*QueueKey) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *QueueKey) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *QueueKey) GetRunning() uint64 {
+	if x != nil {
+		return x.Running
+	}
+	return 0
+}
+
+func (x *QueueKey) GetWaiting() uint64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
 type Wait struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1132,7 +1754,7 @@ type Wait struct {
 
 func (x *Wait) Reset() {
 	*x = Wait{}
-	mi := &file_farm_proto_msgTypes[7]
+	mi := &file_farm_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1144,7 +1766,7 @@ func (x *Wait) String() string {
 func (*Wait) ProtoMessage() {}
 
 func (x *Wait) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[7]
+	mi := &file_farm_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1157,7 +1779,7 @@ func (x *Wait) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wait.ProtoReflect.Descriptor instead.
 func (*Wait) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{7}
+	return file_farm_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Wait) GetId() string {
@@ -1183,7 +1805,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_farm_proto_msgTypes[8]
+	mi := &file_farm_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1817,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[8]
+	mi := &file_farm_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1830,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{8}
+	return file_farm_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Cancel) GetId() string {
@@ -1227,7 +1849,7 @@ type GetTask struct {
 
 func (x *GetTask) Reset() {
 	*x = GetTask{}
-	mi := &file_farm_proto_msgTypes[9]
+	mi := &file_farm_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1239,7 +1861,7 @@ func (x *GetTask) String() string {
 func (*GetTask) ProtoMessage() {}
 
 func (x *GetTask) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[9]
+	mi := &file_farm_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1252,7 +1874,7 @@ func (x *GetTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTask.ProtoReflect.Descriptor instead.
 func (*GetTask) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{9}
+	return file_farm_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetTask) GetId() string {
@@ -1274,7 +1896,7 @@ type ListTasks struct {
 
 func (x *ListTasks) Reset() {
 	*x = ListTasks{}
-	mi := &file_farm_proto_msgTypes[10]
+	mi := &file_farm_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1286,7 +1908,7 @@ func (x *ListTasks) String() string {
 func (*ListTasks) ProtoMessage() {}
 
 func (x *ListTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[10]
+	mi := &file_farm_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1299,7 +1921,7 @@ func (x *ListTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasks.ProtoReflect.Descriptor instead.
 func (*ListTasks) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{10}
+	return file_farm_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListTasks) GetNamespace() string {
@@ -1340,7 +1962,7 @@ type GetKey struct {
 
 func (x *GetKey) Reset() {
 	*x = GetKey{}
-	mi := &file_farm_proto_msgTypes[11]
+	mi := &file_farm_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1352,7 +1974,7 @@ func (x *GetKey) String() string {
 func (*GetKey) ProtoMessage() {}
 
 func (x *GetKey) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[11]
+	mi := &file_farm_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1365,7 +1987,7 @@ func (x *GetKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKey.ProtoReflect.Descriptor instead.
 func (*GetKey) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{11}
+	return file_farm_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetKey) GetNamespace() string {
@@ -1395,7 +2017,7 @@ type SetKey struct {
 
 func (x *SetKey) Reset() {
 	*x = SetKey{}
-	mi := &file_farm_proto_msgTypes[12]
+	mi := &file_farm_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1407,7 +2029,7 @@ func (x *SetKey) String() string {
 func (*SetKey) ProtoMessage() {}
 
 func (x *SetKey) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[12]
+	mi := &file_farm_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1420,7 +2042,7 @@ func (x *SetKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetKey.ProtoReflect.Descriptor instead.
 func (*SetKey) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{12}
+	return file_farm_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SetKey) GetId() string {
@@ -1469,7 +2091,7 @@ type DeleteKey struct {
 
 func (x *DeleteKey) Reset() {
 	*x = DeleteKey{}
-	mi := &file_farm_proto_msgTypes[13]
+	mi := &file_farm_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1481,7 +2103,7 @@ func (x *DeleteKey) String() string {
 func (*DeleteKey) ProtoMessage() {}
 
 func (x *DeleteKey) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[13]
+	mi := &file_farm_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1494,7 +2116,7 @@ func (x *DeleteKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteKey.ProtoReflect.Descriptor instead.
 func (*DeleteKey) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{13}
+	return file_farm_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DeleteKey) GetId() string {
@@ -1529,7 +2151,7 @@ type ListNamespaces struct {
 
 func (x *ListNamespaces) Reset() {
 	*x = ListNamespaces{}
-	mi := &file_farm_proto_msgTypes[14]
+	mi := &file_farm_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1541,7 +2163,7 @@ func (x *ListNamespaces) String() string {
 func (*ListNamespaces) ProtoMessage() {}
 
 func (x *ListNamespaces) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[14]
+	mi := &file_farm_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1554,7 +2176,7 @@ func (x *ListNamespaces) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNamespaces.ProtoReflect.Descriptor instead.
 func (*ListNamespaces) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{14}
+	return file_farm_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListNamespaces) GetFrom() string {
@@ -1588,7 +2210,7 @@ type GetNamespace struct {
 
 func (x *GetNamespace) Reset() {
 	*x = GetNamespace{}
-	mi := &file_farm_proto_msgTypes[15]
+	mi := &file_farm_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1600,7 +2222,7 @@ func (x *GetNamespace) String() string {
 func (*GetNamespace) ProtoMessage() {}
 
 func (x *GetNamespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[15]
+	mi := &file_farm_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1613,7 +2235,7 @@ func (x *GetNamespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNamespace.ProtoReflect.Descriptor instead.
 func (*GetNamespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{15}
+	return file_farm_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetNamespace) GetName() string {
@@ -1640,7 +2262,7 @@ type DropNamespace struct {
 
 func (x *DropNamespace) Reset() {
 	*x = DropNamespace{}
-	mi := &file_farm_proto_msgTypes[16]
+	mi := &file_farm_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1652,7 +2274,7 @@ func (x *DropNamespace) String() string {
 func (*DropNamespace) ProtoMessage() {}
 
 func (x *DropNamespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[16]
+	mi := &file_farm_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1665,7 +2287,7 @@ func (x *DropNamespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropNamespace.ProtoReflect.Descriptor instead.
 func (*DropNamespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{16}
+	return file_farm_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DropNamespace) GetId() string {
@@ -1691,7 +2313,7 @@ type GetHistory struct {
 
 func (x *GetHistory) Reset() {
 	*x = GetHistory{}
-	mi := &file_farm_proto_msgTypes[17]
+	mi := &file_farm_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1703,7 +2325,7 @@ func (x *GetHistory) String() string {
 func (*GetHistory) ProtoMessage() {}
 
 func (x *GetHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[17]
+	mi := &file_farm_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1716,7 +2338,7 @@ func (x *GetHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHistory.ProtoReflect.Descriptor instead.
 func (*GetHistory) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{17}
+	return file_farm_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetHistory) GetNamespace() string {
@@ -1739,7 +2361,7 @@ type RestoreNamespace struct {
 
 func (x *RestoreNamespace) Reset() {
 	*x = RestoreNamespace{}
-	mi := &file_farm_proto_msgTypes[18]
+	mi := &file_farm_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1751,7 +2373,7 @@ func (x *RestoreNamespace) String() string {
 func (*RestoreNamespace) ProtoMessage() {}
 
 func (x *RestoreNamespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[18]
+	mi := &file_farm_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1764,7 +2386,7 @@ func (x *RestoreNamespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreNamespace.ProtoReflect.Descriptor instead.
 func (*RestoreNamespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{18}
+	return file_farm_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RestoreNamespace) GetId() string {
@@ -1801,7 +2423,7 @@ type ForkNamespace struct {
 
 func (x *ForkNamespace) Reset() {
 	*x = ForkNamespace{}
-	mi := &file_farm_proto_msgTypes[19]
+	mi := &file_farm_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1813,7 +2435,7 @@ func (x *ForkNamespace) String() string {
 func (*ForkNamespace) ProtoMessage() {}
 
 func (x *ForkNamespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[19]
+	mi := &file_farm_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1826,7 +2448,7 @@ func (x *ForkNamespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForkNamespace.ProtoReflect.Descriptor instead.
 func (*ForkNamespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{19}
+	return file_farm_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ForkNamespace) GetId() string {
@@ -1863,7 +2485,7 @@ type ImportNamespace struct {
 
 func (x *ImportNamespace) Reset() {
 	*x = ImportNamespace{}
-	mi := &file_farm_proto_msgTypes[20]
+	mi := &file_farm_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1875,7 +2497,7 @@ func (x *ImportNamespace) String() string {
 func (*ImportNamespace) ProtoMessage() {}
 
 func (x *ImportNamespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[20]
+	mi := &file_farm_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1888,7 +2510,7 @@ func (x *ImportNamespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportNamespace.ProtoReflect.Descriptor instead.
 func (*ImportNamespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{20}
+	return file_farm_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ImportNamespace) GetId() string {
@@ -1922,7 +2544,7 @@ type OpenJob struct {
 
 func (x *OpenJob) Reset() {
 	*x = OpenJob{}
-	mi := &file_farm_proto_msgTypes[21]
+	mi := &file_farm_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1934,7 +2556,7 @@ func (x *OpenJob) String() string {
 func (*OpenJob) ProtoMessage() {}
 
 func (x *OpenJob) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[21]
+	mi := &file_farm_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1947,7 +2569,7 @@ func (x *OpenJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenJob.ProtoReflect.Descriptor instead.
 func (*OpenJob) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{21}
+	return file_farm_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *OpenJob) GetId() string {
@@ -1979,7 +2601,7 @@ type JobSpec struct {
 
 func (x *JobSpec) Reset() {
 	*x = JobSpec{}
-	mi := &file_farm_proto_msgTypes[22]
+	mi := &file_farm_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1991,7 +2613,7 @@ func (x *JobSpec) String() string {
 func (*JobSpec) ProtoMessage() {}
 
 func (x *JobSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[22]
+	mi := &file_farm_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2004,7 +2626,7 @@ func (x *JobSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobSpec.ProtoReflect.Descriptor instead.
 func (*JobSpec) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{22}
+	return file_farm_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *JobSpec) GetSource() string {
@@ -2059,7 +2681,7 @@ type SealJob struct {
 
 func (x *SealJob) Reset() {
 	*x = SealJob{}
-	mi := &file_farm_proto_msgTypes[23]
+	mi := &file_farm_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2071,7 +2693,7 @@ func (x *SealJob) String() string {
 func (*SealJob) ProtoMessage() {}
 
 func (x *SealJob) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[23]
+	mi := &file_farm_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2084,7 +2706,7 @@ func (x *SealJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealJob.ProtoReflect.Descriptor instead.
 func (*SealJob) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{23}
+	return file_farm_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SealJob) GetId() string {
@@ -2111,7 +2733,7 @@ type GetJob struct {
 
 func (x *GetJob) Reset() {
 	*x = GetJob{}
-	mi := &file_farm_proto_msgTypes[24]
+	mi := &file_farm_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2123,7 +2745,7 @@ func (x *GetJob) String() string {
 func (*GetJob) ProtoMessage() {}
 
 func (x *GetJob) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[24]
+	mi := &file_farm_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2136,7 +2758,7 @@ func (x *GetJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJob.ProtoReflect.Descriptor instead.
 func (*GetJob) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{24}
+	return file_farm_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GetJob) GetId() string {
@@ -2162,7 +2784,7 @@ type CancelJob struct {
 
 func (x *CancelJob) Reset() {
 	*x = CancelJob{}
-	mi := &file_farm_proto_msgTypes[25]
+	mi := &file_farm_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2174,7 +2796,7 @@ func (x *CancelJob) String() string {
 func (*CancelJob) ProtoMessage() {}
 
 func (x *CancelJob) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[25]
+	mi := &file_farm_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2187,7 +2809,7 @@ func (x *CancelJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJob.ProtoReflect.Descriptor instead.
 func (*CancelJob) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{25}
+	return file_farm_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CancelJob) GetId() string {
@@ -2209,7 +2831,7 @@ type ListJobs struct {
 
 func (x *ListJobs) Reset() {
 	*x = ListJobs{}
-	mi := &file_farm_proto_msgTypes[26]
+	mi := &file_farm_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2221,7 +2843,7 @@ func (x *ListJobs) String() string {
 func (*ListJobs) ProtoMessage() {}
 
 func (x *ListJobs) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[26]
+	mi := &file_farm_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2234,7 +2856,7 @@ func (x *ListJobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobs.ProtoReflect.Descriptor instead.
 func (*ListJobs) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{26}
+	return file_farm_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListJobs) GetState() string {
@@ -2259,7 +2881,7 @@ type GetStatus struct {
 
 func (x *GetStatus) Reset() {
 	*x = GetStatus{}
-	mi := &file_farm_proto_msgTypes[27]
+	mi := &file_farm_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2271,7 +2893,7 @@ func (x *GetStatus) String() string {
 func (*GetStatus) ProtoMessage() {}
 
 func (x *GetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[27]
+	mi := &file_farm_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2284,7 +2906,60 @@ func (x *GetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatus.ProtoReflect.Descriptor instead.
 func (*GetStatus) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{27}
+	return file_farm_proto_rawDescGZIP(), []int{34}
+}
+
+// DrainWorker asks for a worker to be given nothing new, or to be used again.
+type DrainWorker struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Worker        string                 `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
+	Undo          bool                   `protobuf:"varint,2,opt,name=undo,proto3" json:"undo,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainWorker) Reset() {
+	*x = DrainWorker{}
+	mi := &file_farm_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainWorker) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainWorker) ProtoMessage() {}
+
+func (x *DrainWorker) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainWorker.ProtoReflect.Descriptor instead.
+func (*DrainWorker) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *DrainWorker) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *DrainWorker) GetUndo() bool {
+	if x != nil {
+		return x.Undo
+	}
+	return false
 }
 
 type Task struct {
@@ -2308,13 +2983,19 @@ type Task struct {
 	Causes        []string               `protobuf:"bytes,17,rep,name=causes,proto3" json:"causes,omitempty"`   // of earlier attempts
 	Results       [][]byte               `protobuf:"bytes,18,rep,name=results,proto3" json:"results,omitempty"` // of a call with inputs: JSON, in their order
 	Order         uint64                 `protobuf:"varint,19,opt,name=order,proto3" json:"order,omitempty"`
+	Progress      *Progress              `protobuf:"bytes,30,opt,name=progress,proto3" json:"progress,omitempty"` // while it runs: what the attempt last said
+	Queue         string                 `protobuf:"bytes,110,opt,name=queue,proto3" json:"queue,omitempty"`      // of a task that a worker carries out
+	Key           string                 `protobuf:"bytes,111,opt,name=key,proto3" json:"key,omitempty"`
+	Needs         []string               `protobuf:"bytes,112,rep,name=needs,proto3" json:"needs,omitempty"`
+	Unique        string                 `protobuf:"bytes,113,opt,name=unique,proto3" json:"unique,omitempty"`   // its unique key
+	Waiting       string                 `protobuf:"bytes,114,opt,name=waiting,proto3" json:"waiting,omitempty"` // of a queued task: what for, in words
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_farm_proto_msgTypes[28]
+	mi := &file_farm_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2326,7 +3007,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[28]
+	mi := &file_farm_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2339,7 +3020,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{28}
+	return file_farm_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Task) GetId() string {
@@ -2475,9 +3156,52 @@ func (x *Task) GetOrder() uint64 {
 	return 0
 }
 
+func (x *Task) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *Task) GetQueue() string {
+	if x != nil {
+		return x.Queue
+	}
+	return ""
+}
+
+func (x *Task) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Task) GetNeeds() []string {
+	if x != nil {
+		return x.Needs
+	}
+	return nil
+}
+
+func (x *Task) GetUnique() string {
+	if x != nil {
+		return x.Unique
+	}
+	return ""
+}
+
+func (x *Task) GetWaiting() string {
+	if x != nil {
+		return x.Waiting
+	}
+	return ""
+}
+
 // TaskError says why a task failed. Kinds: compile, not-allowed, panic, exit,
 // crash, timeout, memory, cancelled, unserializable, limit, goroutine, call,
-// conflict, not-found, invalid, lost, internal.
+// conflict, not-found, invalid, lost, internal; of a handler also error (what it
+// returned) and stuck (it gave no sign of life for the time it had promised).
 type TaskError struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
@@ -2489,7 +3213,7 @@ type TaskError struct {
 
 func (x *TaskError) Reset() {
 	*x = TaskError{}
-	mi := &file_farm_proto_msgTypes[29]
+	mi := &file_farm_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2501,7 +3225,7 @@ func (x *TaskError) String() string {
 func (*TaskError) ProtoMessage() {}
 
 func (x *TaskError) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[29]
+	mi := &file_farm_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2514,7 +3238,7 @@ func (x *TaskError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskError.ProtoReflect.Descriptor instead.
 func (*TaskError) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{29}
+	return file_farm_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *TaskError) GetKind() string {
@@ -2555,7 +3279,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_farm_proto_msgTypes[30]
+	mi := &file_farm_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2567,7 +3291,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[30]
+	mi := &file_farm_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2580,7 +3304,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{30}
+	return file_farm_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Outcome) GetValue() []byte {
@@ -2648,7 +3372,7 @@ type TaskList struct {
 
 func (x *TaskList) Reset() {
 	*x = TaskList{}
-	mi := &file_farm_proto_msgTypes[31]
+	mi := &file_farm_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2660,7 +3384,7 @@ func (x *TaskList) String() string {
 func (*TaskList) ProtoMessage() {}
 
 func (x *TaskList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[31]
+	mi := &file_farm_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2673,7 +3397,7 @@ func (x *TaskList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskList.ProtoReflect.Descriptor instead.
 func (*TaskList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{31}
+	return file_farm_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *TaskList) GetTasks() []*Task {
@@ -2694,7 +3418,7 @@ type Variable struct {
 
 func (x *Variable) Reset() {
 	*x = Variable{}
-	mi := &file_farm_proto_msgTypes[32]
+	mi := &file_farm_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2706,7 +3430,7 @@ func (x *Variable) String() string {
 func (*Variable) ProtoMessage() {}
 
 func (x *Variable) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[32]
+	mi := &file_farm_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2719,7 +3443,7 @@ func (x *Variable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Variable.ProtoReflect.Descriptor instead.
 func (*Variable) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{32}
+	return file_farm_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Variable) GetJson() []byte {
@@ -2753,7 +3477,7 @@ type NamespaceList struct {
 
 func (x *NamespaceList) Reset() {
 	*x = NamespaceList{}
-	mi := &file_farm_proto_msgTypes[33]
+	mi := &file_farm_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2765,7 +3489,7 @@ func (x *NamespaceList) String() string {
 func (*NamespaceList) ProtoMessage() {}
 
 func (x *NamespaceList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[33]
+	mi := &file_farm_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2778,7 +3502,7 @@ func (x *NamespaceList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamespaceList.ProtoReflect.Descriptor instead.
 func (*NamespaceList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{33}
+	return file_farm_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *NamespaceList) GetNamespaces() []*Namespace {
@@ -2816,7 +3540,7 @@ type Namespace struct {
 
 func (x *Namespace) Reset() {
 	*x = Namespace{}
-	mi := &file_farm_proto_msgTypes[34]
+	mi := &file_farm_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2828,7 +3552,7 @@ func (x *Namespace) String() string {
 func (*Namespace) ProtoMessage() {}
 
 func (x *Namespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[34]
+	mi := &file_farm_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2841,7 +3565,7 @@ func (x *Namespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Namespace.ProtoReflect.Descriptor instead.
 func (*Namespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{34}
+	return file_farm_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Namespace) GetName() string {
@@ -2945,7 +3669,7 @@ type History struct {
 
 func (x *History) Reset() {
 	*x = History{}
-	mi := &file_farm_proto_msgTypes[35]
+	mi := &file_farm_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2957,7 +3681,7 @@ func (x *History) String() string {
 func (*History) ProtoMessage() {}
 
 func (x *History) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[35]
+	mi := &file_farm_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2970,7 +3694,7 @@ func (x *History) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use History.ProtoReflect.Descriptor instead.
 func (*History) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{35}
+	return file_farm_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *History) GetVersions() []*Version {
@@ -2993,7 +3717,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_farm_proto_msgTypes[36]
+	mi := &file_farm_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3005,7 +3729,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[36]
+	mi := &file_farm_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3018,7 +3742,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{36}
+	return file_farm_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Version) GetNumber() uint64 {
@@ -3068,7 +3792,7 @@ type VariableInfo struct {
 
 func (x *VariableInfo) Reset() {
 	*x = VariableInfo{}
-	mi := &file_farm_proto_msgTypes[37]
+	mi := &file_farm_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3080,7 +3804,7 @@ func (x *VariableInfo) String() string {
 func (*VariableInfo) ProtoMessage() {}
 
 func (x *VariableInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[37]
+	mi := &file_farm_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3093,7 +3817,7 @@ func (x *VariableInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VariableInfo.ProtoReflect.Descriptor instead.
 func (*VariableInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{37}
+	return file_farm_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *VariableInfo) GetName() string {
@@ -3135,7 +3859,7 @@ type Declaration struct {
 
 func (x *Declaration) Reset() {
 	*x = Declaration{}
-	mi := &file_farm_proto_msgTypes[38]
+	mi := &file_farm_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3147,7 +3871,7 @@ func (x *Declaration) String() string {
 func (*Declaration) ProtoMessage() {}
 
 func (x *Declaration) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[38]
+	mi := &file_farm_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3160,7 +3884,7 @@ func (x *Declaration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Declaration.ProtoReflect.Descriptor instead.
 func (*Declaration) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{38}
+	return file_farm_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Declaration) GetName() string {
@@ -3204,7 +3928,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_farm_proto_msgTypes[39]
+	mi := &file_farm_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3216,7 +3940,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[39]
+	mi := &file_farm_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3229,7 +3953,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{39}
+	return file_farm_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Job) GetId() string {
@@ -3325,7 +4049,7 @@ type JobList struct {
 
 func (x *JobList) Reset() {
 	*x = JobList{}
-	mi := &file_farm_proto_msgTypes[40]
+	mi := &file_farm_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3337,7 +4061,7 @@ func (x *JobList) String() string {
 func (*JobList) ProtoMessage() {}
 
 func (x *JobList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[40]
+	mi := &file_farm_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3350,7 +4074,7 @@ func (x *JobList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobList.ProtoReflect.Descriptor instead.
 func (*JobList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{40}
+	return file_farm_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *JobList) GetJobs() []*Job {
@@ -3378,7 +4102,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3390,7 +4114,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3403,7 +4127,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{41}
+	return file_farm_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Status) GetLeader() string {
@@ -3503,7 +4227,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3515,7 +4239,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3528,7 +4252,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{42}
+	return file_farm_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -3676,7 +4400,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3688,7 +4412,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3701,7 +4425,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{43}
+	return file_farm_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Mark) GetIndex() uint64 {
@@ -3728,14 +4452,15 @@ type WorkerInfo struct {
 	Assigned uint32                 `protobuf:"varint,6,opt,name=assigned,proto3" json:"assigned,omitempty"`
 	// How well its child processes are confined: "full", or what is missing ("no
 	// landlock, no seccomp"); empty when the leader has not heard it.
-	Isolation     string `protobuf:"bytes,7,opt,name=isolation,proto3" json:"isolation,omitempty"`
+	Isolation     string   `protobuf:"bytes,7,opt,name=isolation,proto3" json:"isolation,omitempty"`
+	Has           []string `protobuf:"bytes,10,rep,name=has,proto3" json:"has,omitempty"` // labels and handlers, as in Submit
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WorkerInfo) Reset() {
 	*x = WorkerInfo{}
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3747,7 +4472,7 @@ func (x *WorkerInfo) String() string {
 func (*WorkerInfo) ProtoMessage() {}
 
 func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3760,7 +4485,7 @@ func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerInfo.ProtoReflect.Descriptor instead.
 func (*WorkerInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{44}
+	return file_farm_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *WorkerInfo) GetId() string {
@@ -3812,6 +4537,13 @@ func (x *WorkerInfo) GetIsolation() string {
 	return ""
 }
 
+func (x *WorkerInfo) GetHas() []string {
+	if x != nil {
+		return x.Has
+	}
+	return nil
+}
+
 type WatchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -3821,7 +4553,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3833,7 +4565,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3846,7 +4578,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{45}
+	return file_farm_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *WatchRequest) GetId() string {
@@ -3871,7 +4603,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3883,7 +4615,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3896,7 +4628,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{46}
+	return file_farm_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Event) GetEvent() isEvent_Event {
@@ -3982,7 +4714,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3994,7 +4726,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4007,7 +4739,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{47}
+	return file_farm_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Output) GetTask() string {
@@ -4044,13 +4776,14 @@ type Progress struct {
 	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	Done          int64                  `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`
 	Total         int64                  `protobuf:"varint,4,opt,name=total,proto3" json:"total,omitempty"`
+	Message       string                 `protobuf:"bytes,30,opt,name=message,proto3" json:"message,omitempty"` // for people, at most 256 bytes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4062,7 +4795,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4075,7 +4808,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{48}
+	return file_farm_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Progress) GetTask() string {
@@ -4106,6 +4839,13 @@ func (x *Progress) GetTotal() int64 {
 	return 0
 }
 
+func (x *Progress) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // FromWorker: the first message is a Hello and nothing else.
 type FromWorker struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -4118,13 +4858,14 @@ type FromWorker struct {
 	Progress      []*Progress            `protobuf:"bytes,7,rep,name=progress,proto3" json:"progress,omitempty"`
 	Draining      bool                   `protobuf:"varint,8,opt,name=draining,proto3" json:"draining,omitempty"`  // the worker is stopping: it wants nothing new
 	Isolation     string                 `protobuf:"bytes,9,opt,name=isolation,proto3" json:"isolation,omitempty"` // of its child processes, see WorkerInfo; said once on each stream
+	Resize        *Slots                 `protobuf:"bytes,30,opt,name=resize,proto3" json:"resize,omitempty"`      // the worker has another number of slots from now on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FromWorker) Reset() {
 	*x = FromWorker{}
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4136,7 +4877,7 @@ func (x *FromWorker) String() string {
 func (*FromWorker) ProtoMessage() {}
 
 func (x *FromWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4149,7 +4890,7 @@ func (x *FromWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromWorker.ProtoReflect.Descriptor instead.
 func (*FromWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{49}
+	return file_farm_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *FromWorker) GetHello() *Hello {
@@ -4215,6 +4956,57 @@ func (x *FromWorker) GetIsolation() string {
 	return ""
 }
 
+func (x *FromWorker) GetResize() *Slots {
+	if x != nil {
+		return x.Resize
+	}
+	return nil
+}
+
+type Slots struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Slots         uint32                 `protobuf:"varint,1,opt,name=slots,proto3" json:"slots,omitempty"` // 0: none for the time being
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Slots) Reset() {
+	*x = Slots{}
+	mi := &file_farm_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Slots) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Slots) ProtoMessage() {}
+
+func (x *Slots) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Slots.ProtoReflect.Descriptor instead.
+func (*Slots) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *Slots) GetSlots() uint32 {
+	if x != nil {
+		return x.Slots
+	}
+	return 0
+}
+
 type Hello struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Worker        string                 `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
@@ -4223,13 +5015,15 @@ type Hello struct {
 	Slots         uint32                 `protobuf:"varint,4,opt,name=slots,proto3" json:"slots,omitempty"`
 	Holds         []*AttemptRef          `protobuf:"bytes,5,rep,name=holds,proto3" json:"holds,omitempty"` // attempts it has and the leader has not answered
 	Began         []*AttemptRef          `protobuf:"bytes,6,rep,name=began,proto3" json:"began,omitempty"` // of them, those that run or ran
+	Has           []string               `protobuf:"bytes,10,rep,name=has,proto3" json:"has,omitempty"`    // labels and handlers, sorted: "label:key=value", "handler:name". A worker that has a handler runs handlers only
+	Echo          bool                   `protobuf:"varint,31,opt,name=echo,proto3" json:"echo,omitempty"` // an empty message every beat, so that the worker notices when the leader is gone
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4241,7 +5035,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4254,7 +5048,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{50}
+	return file_farm_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Hello) GetWorker() string {
@@ -4299,6 +5093,20 @@ func (x *Hello) GetBegan() []*AttemptRef {
 	return nil
 }
 
+func (x *Hello) GetHas() []string {
+	if x != nil {
+		return x.Has
+	}
+	return nil
+}
+
+func (x *Hello) GetEcho() bool {
+	if x != nil {
+		return x.Echo
+	}
+	return false
+}
+
 type AttemptRef struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Task          string                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
@@ -4309,7 +5117,7 @@ type AttemptRef struct {
 
 func (x *AttemptRef) Reset() {
 	*x = AttemptRef{}
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4321,7 +5129,7 @@ func (x *AttemptRef) String() string {
 func (*AttemptRef) ProtoMessage() {}
 
 func (x *AttemptRef) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4334,7 +5142,7 @@ func (x *AttemptRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptRef.ProtoReflect.Descriptor instead.
 func (*AttemptRef) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{51}
+	return file_farm_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *AttemptRef) GetTask() string {
@@ -4363,13 +5171,14 @@ type Complete struct {
 	Delete        []string               `protobuf:"bytes,8,rep,name=delete,proto3" json:"delete,omitempty"` // sorted
 	Outcome       *Outcome               `protobuf:"bytes,9,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	Took          int64                  `protobuf:"varint,10,opt,name=took,proto3" json:"took,omitempty"`
+	Wait          int64                  `protobuf:"varint,30,opt,name=wait,proto3" json:"wait,omitempty"` // with SNOOZED: how long the task is to be put off
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Complete) Reset() {
 	*x = Complete{}
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4381,7 +5190,7 @@ func (x *Complete) String() string {
 func (*Complete) ProtoMessage() {}
 
 func (x *Complete) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4394,7 +5203,7 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{52}
+	return file_farm_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Complete) GetTask() string {
@@ -4467,6 +5276,13 @@ func (x *Complete) GetTook() int64 {
 	return 0
 }
 
+func (x *Complete) GetWait() int64 {
+	if x != nil {
+		return x.Wait
+	}
+	return 0
+}
+
 type Item struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -4479,7 +5295,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4491,7 +5307,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4504,7 +5320,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{53}
+	return file_farm_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Item) GetKey() string {
@@ -4546,7 +5362,7 @@ type Manifest struct {
 
 func (x *Manifest) Reset() {
 	*x = Manifest{}
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4558,7 +5374,7 @@ func (x *Manifest) String() string {
 func (*Manifest) ProtoMessage() {}
 
 func (x *Manifest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4571,7 +5387,7 @@ func (x *Manifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
 func (*Manifest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{54}
+	return file_farm_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Manifest) GetSize() uint64 {
@@ -4598,7 +5414,7 @@ type OfferParts struct {
 
 func (x *OfferParts) Reset() {
 	*x = OfferParts{}
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4610,7 +5426,7 @@ func (x *OfferParts) String() string {
 func (*OfferParts) ProtoMessage() {}
 
 func (x *OfferParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4623,7 +5439,7 @@ func (x *OfferParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferParts.ProtoReflect.Descriptor instead.
 func (*OfferParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{55}
+	return file_farm_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *OfferParts) GetHashes() []byte {
@@ -4650,7 +5466,7 @@ type PartsNeeded struct {
 
 func (x *PartsNeeded) Reset() {
 	*x = PartsNeeded{}
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4662,7 +5478,7 @@ func (x *PartsNeeded) String() string {
 func (*PartsNeeded) ProtoMessage() {}
 
 func (x *PartsNeeded) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4675,7 +5491,7 @@ func (x *PartsNeeded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsNeeded.ProtoReflect.Descriptor instead.
 func (*PartsNeeded) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{56}
+	return file_farm_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *PartsNeeded) GetError() *Error {
@@ -4703,7 +5519,7 @@ type PutParts struct {
 
 func (x *PutParts) Reset() {
 	*x = PutParts{}
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4715,7 +5531,7 @@ func (x *PutParts) String() string {
 func (*PutParts) ProtoMessage() {}
 
 func (x *PutParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4728,7 +5544,7 @@ func (x *PutParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutParts.ProtoReflect.Descriptor instead.
 func (*PutParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{57}
+	return file_farm_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *PutParts) GetOwner() string {
@@ -4761,7 +5577,7 @@ type PartsKept struct {
 
 func (x *PartsKept) Reset() {
 	*x = PartsKept{}
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4773,7 +5589,7 @@ func (x *PartsKept) String() string {
 func (*PartsKept) ProtoMessage() {}
 
 func (x *PartsKept) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4786,7 +5602,7 @@ func (x *PartsKept) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsKept.ProtoReflect.Descriptor instead.
 func (*PartsKept) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{58}
+	return file_farm_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *PartsKept) GetError() *Error {
@@ -4806,7 +5622,7 @@ type GetParts struct {
 
 func (x *GetParts) Reset() {
 	*x = GetParts{}
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4818,7 +5634,7 @@ func (x *GetParts) String() string {
 func (*GetParts) ProtoMessage() {}
 
 func (x *GetParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4831,7 +5647,7 @@ func (x *GetParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetParts.ProtoReflect.Descriptor instead.
 func (*GetParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{59}
+	return file_farm_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *GetParts) GetHashes() []byte {
@@ -4858,7 +5674,7 @@ type PartsFound struct {
 
 func (x *PartsFound) Reset() {
 	*x = PartsFound{}
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4870,7 +5686,7 @@ func (x *PartsFound) String() string {
 func (*PartsFound) ProtoMessage() {}
 
 func (x *PartsFound) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4883,7 +5699,7 @@ func (x *PartsFound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsFound.ProtoReflect.Descriptor instead.
 func (*PartsFound) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{60}
+	return file_farm_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *PartsFound) GetError() *Error {
@@ -4910,7 +5726,7 @@ type ToWorker struct {
 
 func (x *ToWorker) Reset() {
 	*x = ToWorker{}
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4922,7 +5738,7 @@ func (x *ToWorker) String() string {
 func (*ToWorker) ProtoMessage() {}
 
 func (x *ToWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4935,7 +5751,7 @@ func (x *ToWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToWorker.ProtoReflect.Descriptor instead.
 func (*ToWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{61}
+	return file_farm_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ToWorker) GetInstructions() []*Instruction {
@@ -4963,7 +5779,7 @@ type Instruction struct {
 
 func (x *Instruction) Reset() {
 	*x = Instruction{}
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4975,7 +5791,7 @@ func (x *Instruction) String() string {
 func (*Instruction) ProtoMessage() {}
 
 func (x *Instruction) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4988,7 +5804,7 @@ func (x *Instruction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instruction.ProtoReflect.Descriptor instead.
 func (*Instruction) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{62}
+	return file_farm_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Instruction) GetDo() isInstruction_Do {
@@ -5117,7 +5933,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_farm_proto_msgTypes[63]
+	mi := &file_farm_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5129,7 +5945,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[63]
+	mi := &file_farm_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5142,7 +5958,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{63}
+	return file_farm_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Welcome) GetLease() int64 {
@@ -5179,7 +5995,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_farm_proto_msgTypes[64]
+	mi := &file_farm_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5191,7 +6007,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[64]
+	mi := &file_farm_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5204,7 +6020,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{64}
+	return file_farm_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Assign) GetTask() string {
@@ -5304,7 +6120,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_farm_proto_msgTypes[65]
+	mi := &file_farm_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5316,7 +6132,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[65]
+	mi := &file_farm_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5329,7 +6145,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{65}
+	return file_farm_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *Load) GetVersion() uint64 {
@@ -5362,7 +6178,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_farm_proto_msgTypes[66]
+	mi := &file_farm_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5374,7 +6190,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[66]
+	mi := &file_farm_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5387,7 +6203,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{66}
+	return file_farm_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *InfoRequest) GetHash() bool {
@@ -5408,7 +6224,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_farm_proto_msgTypes[67]
+	mi := &file_farm_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5420,7 +6236,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[67]
+	mi := &file_farm_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5433,7 +6249,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{67}
+	return file_farm_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *JoinRequest) GetId() string {
@@ -5466,7 +6282,7 @@ type HandOverRequest struct {
 
 func (x *HandOverRequest) Reset() {
 	*x = HandOverRequest{}
-	mi := &file_farm_proto_msgTypes[68]
+	mi := &file_farm_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5478,7 +6294,7 @@ func (x *HandOverRequest) String() string {
 func (*HandOverRequest) ProtoMessage() {}
 
 func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[68]
+	mi := &file_farm_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5491,7 +6307,7 @@ func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOverRequest.ProtoReflect.Descriptor instead.
 func (*HandOverRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{68}
+	return file_farm_proto_rawDescGZIP(), []int{77}
 }
 
 type RemoveRequest struct {
@@ -5503,7 +6319,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_farm_proto_msgTypes[69]
+	mi := &file_farm_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5515,7 +6331,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[69]
+	mi := &file_farm_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5528,7 +6344,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{69}
+	return file_farm_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -5548,7 +6364,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_farm_proto_msgTypes[70]
+	mi := &file_farm_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5560,7 +6376,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[70]
+	mi := &file_farm_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5573,7 +6389,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{70}
+	return file_farm_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *JoinReply) GetError() *Error {
@@ -5599,7 +6415,7 @@ const file_farm_proto_rawDesc = "" +
 	"\x05Calls\x12#\n" +
 	"\x05calls\x18\x01 \x03(\v2\r.farm.v1.CallR\x05calls\"3\n" +
 	"\aReplies\x12(\n" +
-	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\xc9\b\n" +
+	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\xee\t\n" +
 	"\x04Call\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1c\n" +
 	"\tforwarded\x18\x02 \x01(\bR\tforwarded\x12\x14\n" +
@@ -5628,8 +6444,12 @@ const file_farm_proto_rawDesc = "" +
 	"\n" +
 	"cancel_job\x18! \x01(\v2\x12.farm.v1.CancelJobH\x00R\tcancelJob\x120\n" +
 	"\tlist_jobs\x18\" \x01(\v2\x11.farm.v1.ListJobsH\x00R\blistJobs\x12,\n" +
-	"\x06status\x18( \x01(\v2\x12.farm.v1.GetStatusH\x00R\x06statusB\x04\n" +
-	"\x02op\"\xed\x03\n" +
+	"\x06status\x18( \x01(\v2\x12.farm.v1.GetStatusH\x00R\x06status\x126\n" +
+	"\vlist_queues\x18d \x01(\v2\x13.farm.v1.ListQueuesH\x00R\n" +
+	"listQueues\x120\n" +
+	"\tset_queue\x18e \x01(\v2\x11.farm.v1.SetQueueH\x00R\bsetQueue\x129\n" +
+	"\fdrain_worker\x18x \x01(\v2\x14.farm.v1.DrainWorkerH\x00R\vdrainWorkerB\x04\n" +
+	"\x02op\"\xca\x04\n" +
 	"\x05Reply\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12$\n" +
 	"\x05error\x18\x02 \x01(\v2\x0e.farm.v1.ErrorR\x05error\x12\x10\n" +
@@ -5645,11 +6465,13 @@ const file_farm_proto_rawDesc = "" +
 	"\ahistory\x18\x1a \x01(\v2\x10.farm.v1.HistoryH\x00R\ahistory\x12 \n" +
 	"\x03job\x18\x1e \x01(\v2\f.farm.v1.JobH\x00R\x03job\x12&\n" +
 	"\x04jobs\x18\" \x01(\v2\x10.farm.v1.JobListH\x00R\x04jobs\x12)\n" +
-	"\x06status\x18( \x01(\v2\x0f.farm.v1.StatusH\x00R\x06statusB\b\n" +
+	"\x06status\x18( \x01(\v2\x0f.farm.v1.StatusH\x00R\x06status\x12,\n" +
+	"\x06queues\x18d \x01(\v2\x12.farm.v1.QueueListH\x00R\x06queues\x12-\n" +
+	"\x06worker\x18x \x01(\v2\x13.farm.v1.WorkerInfoH\x00R\x06workerB\b\n" +
 	"\x06result\"D\n" +
 	"\x05Error\x12!\n" +
 	"\x04code\x18\x01 \x01(\x0e2\r.farm.v1.CodeR\x04code\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\xeb\x02\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\x9b\x03\n" +
 	"\x04Work\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12\x16\n" +
@@ -5658,14 +6480,16 @@ const file_farm_proto_rawDesc = "" +
 	"\x05first\x18\x05 \x01(\x04R\x05first\x12!\n" +
 	"\x03set\x18\x06 \x01(\v2\x0f.farm.v1.SetKeyR\x03set\x12.\n" +
 	"\x05files\x18\a \x03(\v2\x18.farm.v1.Work.FilesEntryR\x05files\x12\x16\n" +
-	"\x06engine\x18< \x01(\tR\x06engine\x1a7\n" +
+	"\x06engine\x18< \x01(\tR\x06engine\x12\x18\n" +
+	"\ahandler\x18\x1e \x01(\tR\ahandler\x12\x14\n" +
+	"\x05input\x18\x1f \x01(\fR\x05input\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a8\n" +
 	"\n" +
 	"FilesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\xe5\x01\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\xcc\x02\n" +
 	"\x06Submit\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
@@ -5675,7 +6499,53 @@ const file_farm_proto_rawDesc = "" +
 	"\aretries\x18\x06 \x01(\rR\aretries\x12\x1a\n" +
 	"\bpriority\x18\a \x01(\x05R\bpriority\x12\x14\n" +
 	"\x05delay\x18\b \x01(\x03R\x05delay\x12\x12\n" +
-	"\x04wait\x18\t \x01(\bR\x04wait\"0\n" +
+	"\x04wait\x18\t \x01(\bR\x04wait\x12\x14\n" +
+	"\x05needs\x18\n" +
+	" \x03(\tR\x05needs\x12\x14\n" +
+	"\x05queue\x18\v \x01(\tR\x05queue\x12\x10\n" +
+	"\x03key\x18\f \x01(\tR\x03key\x12'\n" +
+	"\x06unique\x18\r \x01(\v2\x0f.farm.v1.UniqueR\x06unique\"H\n" +
+	"\x06Unique\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05while\x18\x02 \x01(\tR\x05while\x12\x16\n" +
+	"\x06period\x18\x03 \x01(\x03R\x06period\" \n" +
+	"\n" +
+	"ListQueues\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x8c\x02\n" +
+	"\bSetQueue\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
+	"\x06paused\x18\x02 \x01(\bH\x00R\x06paused\x88\x01\x01\x12%\n" +
+	"\vconcurrency\x18\x03 \x01(\rH\x01R\vconcurrency\x88\x01\x01\x12!\n" +
+	"\x04rate\x18\x04 \x01(\v2\r.farm.v1.RateR\x04rate\x12,\n" +
+	"\x0fkey_concurrency\x18\x05 \x01(\rH\x02R\x0ekeyConcurrency\x88\x01\x01\x12(\n" +
+	"\bkey_rate\x18\x06 \x01(\v2\r.farm.v1.RateR\akeyRateB\t\n" +
+	"\a_pausedB\x0e\n" +
+	"\f_concurrencyB\x12\n" +
+	"\x10_key_concurrency\"J\n" +
+	"\x04Rate\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\rR\x05count\x12\x16\n" +
+	"\x06period\x18\x02 \x01(\x03R\x06period\x12\x14\n" +
+	"\x05burst\x18\x03 \x01(\rR\x05burst\"3\n" +
+	"\tQueueList\x12&\n" +
+	"\x06queues\x18\x01 \x03(\v2\x0e.farm.v1.QueueR\x06queues\"\xf4\x02\n" +
+	"\x05Queue\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06paused\x18\x02 \x01(\bR\x06paused\x12 \n" +
+	"\vconcurrency\x18\x03 \x01(\rR\vconcurrency\x12!\n" +
+	"\x04rate\x18\x04 \x01(\v2\r.farm.v1.RateR\x04rate\x12'\n" +
+	"\x0fkey_concurrency\x18\x05 \x01(\rR\x0ekeyConcurrency\x12(\n" +
+	"\bkey_rate\x18\x06 \x01(\v2\r.farm.v1.RateR\akeyRate\x12\x18\n" +
+	"\awaiting\x18\a \x01(\x04R\awaiting\x12\x18\n" +
+	"\arunning\x18\b \x01(\x04R\arunning\x12\x18\n" +
+	"\adelayed\x18\t \x01(\x04R\adelayed\x12\x18\n" +
+	"\alimited\x18\n" +
+	" \x01(\x04R\alimited\x12\x12\n" +
+	"\x04keys\x18\v \x01(\x04R\x04keys\x12+\n" +
+	"\abusiest\x18\f \x03(\v2\x11.farm.v1.QueueKeyR\abusiest\"P\n" +
+	"\bQueueKey\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
+	"\arunning\x18\x02 \x01(\x04R\arunning\x12\x18\n" +
+	"\awaiting\x18\x03 \x01(\x04R\awaiting\"0\n" +
 	"\x04Wait\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\atimeout\x18\x02 \x01(\x03R\atimeout\"\x18\n" +
@@ -5751,7 +6621,10 @@ const file_farm_proto_rawDesc = "" +
 	"\bListJobs\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\"\v\n" +
-	"\tGetStatus\"\xec\x03\n" +
+	"\tGetStatus\"9\n" +
+	"\vDrainWorker\x12\x16\n" +
+	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x12\n" +
+	"\x04undo\x18\x02 \x01(\bR\x04undo\"\x8b\x05\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
@@ -5774,7 +6647,13 @@ const file_farm_proto_rawDesc = "" +
 	"\bfinished\x18\x10 \x01(\x03R\bfinished\x12\x16\n" +
 	"\x06causes\x18\x11 \x03(\tR\x06causes\x12\x18\n" +
 	"\aresults\x18\x12 \x03(\fR\aresults\x12\x14\n" +
-	"\x05order\x18\x13 \x01(\x04R\x05order\"O\n" +
+	"\x05order\x18\x13 \x01(\x04R\x05order\x12-\n" +
+	"\bprogress\x18\x1e \x01(\v2\x11.farm.v1.ProgressR\bprogress\x12\x14\n" +
+	"\x05queue\x18n \x01(\tR\x05queue\x12\x10\n" +
+	"\x03key\x18o \x01(\tR\x03key\x12\x14\n" +
+	"\x05needs\x18p \x03(\tR\x05needs\x12\x16\n" +
+	"\x06unique\x18q \x01(\tR\x06unique\x12\x18\n" +
+	"\awaiting\x18r \x01(\tR\awaiting\"O\n" +
 	"\tTaskError\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
@@ -5890,7 +6769,7 @@ const file_farm_proto_rawDesc = "" +
 	"\twithdrawn\x18  \x01(\x04R\twithdrawn\".\n" +
 	"\x04Mark\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x10\n" +
-	"\x03sum\x18\x02 \x01(\fR\x03sum\"\xaa\x01\n" +
+	"\x03sum\x18\x02 \x01(\fR\x03sum\"\xbc\x01\n" +
 	"\n" +
 	"WorkerInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
@@ -5899,7 +6778,9 @@ const file_farm_proto_rawDesc = "" +
 	"\x04busy\x18\x04 \x01(\rR\x04busy\x12\x14\n" +
 	"\x05state\x18\x05 \x01(\tR\x05state\x12\x1a\n" +
 	"\bassigned\x18\x06 \x01(\rR\bassigned\x12\x1c\n" +
-	"\tisolation\x18\a \x01(\tR\tisolation\"\x1e\n" +
+	"\tisolation\x18\a \x01(\tR\tisolation\x12\x10\n" +
+	"\x03has\x18\n" +
+	" \x03(\tR\x03has\"\x1e\n" +
 	"\fWatchRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\xa9\x01\n" +
 	"\x05Event\x12\x16\n" +
@@ -5912,12 +6793,13 @@ const file_farm_proto_rawDesc = "" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x16\n" +
 	"\x06stderr\x18\x03 \x01(\bR\x06stderr\x12\x12\n" +
-	"\x04data\x18\x04 \x01(\fR\x04data\"b\n" +
+	"\x04data\x18\x04 \x01(\fR\x04data\"|\n" +
 	"\bProgress\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x12\n" +
 	"\x04done\x18\x03 \x01(\x03R\x04done\x12\x14\n" +
-	"\x05total\x18\x04 \x01(\x03R\x05total\"\xe9\x02\n" +
+	"\x05total\x18\x04 \x01(\x03R\x05total\x12\x18\n" +
+	"\amessage\x18\x1e \x01(\tR\amessage\"\x91\x03\n" +
 	"\n" +
 	"FromWorker\x12$\n" +
 	"\x05hello\x18\x01 \x01(\v2\x0e.farm.v1.HelloR\x05hello\x12/\n" +
@@ -5928,18 +6810,24 @@ const file_farm_proto_rawDesc = "" +
 	"\aoutputs\x18\x06 \x03(\v2\x0f.farm.v1.OutputR\aoutputs\x12-\n" +
 	"\bprogress\x18\a \x03(\v2\x11.farm.v1.ProgressR\bprogress\x12\x1a\n" +
 	"\bdraining\x18\b \x01(\bR\bdraining\x12\x1c\n" +
-	"\tisolation\x18\t \x01(\tR\tisolation\"\xc1\x01\n" +
+	"\tisolation\x18\t \x01(\tR\tisolation\x12&\n" +
+	"\x06resize\x18\x1e \x01(\v2\x0e.farm.v1.SlotsR\x06resize\"\x1d\n" +
+	"\x05Slots\x12\x14\n" +
+	"\x05slots\x18\x01 \x01(\rR\x05slots\"\xe7\x01\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x14\n" +
 	"\x05slots\x18\x04 \x01(\rR\x05slots\x12)\n" +
 	"\x05holds\x18\x05 \x03(\v2\x13.farm.v1.AttemptRefR\x05holds\x12)\n" +
-	"\x05began\x18\x06 \x03(\v2\x13.farm.v1.AttemptRefR\x05began\":\n" +
+	"\x05began\x18\x06 \x03(\v2\x13.farm.v1.AttemptRefR\x05began\x12\x10\n" +
+	"\x03has\x18\n" +
+	" \x03(\tR\x03has\x12\x12\n" +
+	"\x04echo\x18\x1f \x01(\bR\x04echo\":\n" +
 	"\n" +
 	"AttemptRef\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
-	"\aattempt\x18\x02 \x01(\rR\aattempt\"\x9a\x02\n" +
+	"\aattempt\x18\x02 \x01(\rR\aattempt\"\xae\x02\n" +
 	"\bComplete\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x14\n" +
@@ -5951,7 +6839,8 @@ const file_farm_proto_rawDesc = "" +
 	"\x06delete\x18\b \x03(\tR\x06delete\x12*\n" +
 	"\aoutcome\x18\t \x01(\v2\x10.farm.v1.OutcomeR\aoutcome\x12\x12\n" +
 	"\x04took\x18\n" +
-	" \x01(\x03R\x04took\"q\n" +
+	" \x01(\x03R\x04took\x12\x12\n" +
+	"\x04wait\x18\x1e \x01(\x03R\x04wait\"q\n" +
 	"\x04Item\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x18\n" +
@@ -6033,13 +6922,14 @@ const file_farm_proto_rawDesc = "" +
 	"\vUNAVAILABLE\x10\x05\x12\v\n" +
 	"\aTIMEOUT\x10\x06\x12\x0e\n" +
 	"\n" +
-	"NOT_LEADER\x10\a*V\n" +
+	"NOT_LEADER\x10\a*c\n" +
 	"\x06Ending\x12\x16\n" +
 	"\x12ENDING_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aSUCCESS\x10\x01\x12\v\n" +
 	"\aFAILURE\x10\x02\x12\r\n" +
 	"\tPERMANENT\x10\x03\x12\v\n" +
-	"\aSTOPPED\x10\x042\x8a\x01\n" +
+	"\aSTOPPED\x10\x04\x12\v\n" +
+	"\aSNOOZED\x10\x1e2\x8a\x01\n" +
 	"\x04Farm\x12*\n" +
 	"\x02Do\x12\x0e.farm.v1.Calls\x1a\x10.farm.v1.Replies(\x010\x01\x12$\n" +
 	"\x03One\x12\r.farm.v1.Call\x1a\x0e.farm.v1.Reply\x120\n" +
@@ -6070,7 +6960,7 @@ func file_farm_proto_rawDescGZIP() []byte {
 }
 
 var file_farm_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 74)
+var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 83)
 var file_farm_proto_goTypes = []any{
 	(Code)(0),                // 0: farm.v1.Code
 	(Ending)(0),              // 1: farm.v1.Ending
@@ -6081,185 +6971,208 @@ var file_farm_proto_goTypes = []any{
 	(*Error)(nil),            // 6: farm.v1.Error
 	(*Work)(nil),             // 7: farm.v1.Work
 	(*Submit)(nil),           // 8: farm.v1.Submit
-	(*Wait)(nil),             // 9: farm.v1.Wait
-	(*Cancel)(nil),           // 10: farm.v1.Cancel
-	(*GetTask)(nil),          // 11: farm.v1.GetTask
-	(*ListTasks)(nil),        // 12: farm.v1.ListTasks
-	(*GetKey)(nil),           // 13: farm.v1.GetKey
-	(*SetKey)(nil),           // 14: farm.v1.SetKey
-	(*DeleteKey)(nil),        // 15: farm.v1.DeleteKey
-	(*ListNamespaces)(nil),   // 16: farm.v1.ListNamespaces
-	(*GetNamespace)(nil),     // 17: farm.v1.GetNamespace
-	(*DropNamespace)(nil),    // 18: farm.v1.DropNamespace
-	(*GetHistory)(nil),       // 19: farm.v1.GetHistory
-	(*RestoreNamespace)(nil), // 20: farm.v1.RestoreNamespace
-	(*ForkNamespace)(nil),    // 21: farm.v1.ForkNamespace
-	(*ImportNamespace)(nil),  // 22: farm.v1.ImportNamespace
-	(*OpenJob)(nil),          // 23: farm.v1.OpenJob
-	(*JobSpec)(nil),          // 24: farm.v1.JobSpec
-	(*SealJob)(nil),          // 25: farm.v1.SealJob
-	(*GetJob)(nil),           // 26: farm.v1.GetJob
-	(*CancelJob)(nil),        // 27: farm.v1.CancelJob
-	(*ListJobs)(nil),         // 28: farm.v1.ListJobs
-	(*GetStatus)(nil),        // 29: farm.v1.GetStatus
-	(*Task)(nil),             // 30: farm.v1.Task
-	(*TaskError)(nil),        // 31: farm.v1.TaskError
-	(*Outcome)(nil),          // 32: farm.v1.Outcome
-	(*TaskList)(nil),         // 33: farm.v1.TaskList
-	(*Variable)(nil),         // 34: farm.v1.Variable
-	(*NamespaceList)(nil),    // 35: farm.v1.NamespaceList
-	(*Namespace)(nil),        // 36: farm.v1.Namespace
-	(*History)(nil),          // 37: farm.v1.History
-	(*Version)(nil),          // 38: farm.v1.Version
-	(*VariableInfo)(nil),     // 39: farm.v1.VariableInfo
-	(*Declaration)(nil),      // 40: farm.v1.Declaration
-	(*Job)(nil),              // 41: farm.v1.Job
-	(*JobList)(nil),          // 42: farm.v1.JobList
-	(*Status)(nil),           // 43: farm.v1.Status
-	(*NodeInfo)(nil),         // 44: farm.v1.NodeInfo
-	(*Mark)(nil),             // 45: farm.v1.Mark
-	(*WorkerInfo)(nil),       // 46: farm.v1.WorkerInfo
-	(*WatchRequest)(nil),     // 47: farm.v1.WatchRequest
-	(*Event)(nil),            // 48: farm.v1.Event
-	(*Output)(nil),           // 49: farm.v1.Output
-	(*Progress)(nil),         // 50: farm.v1.Progress
-	(*FromWorker)(nil),       // 51: farm.v1.FromWorker
-	(*Hello)(nil),            // 52: farm.v1.Hello
-	(*AttemptRef)(nil),       // 53: farm.v1.AttemptRef
-	(*Complete)(nil),         // 54: farm.v1.Complete
-	(*Item)(nil),             // 55: farm.v1.Item
-	(*Manifest)(nil),         // 56: farm.v1.Manifest
-	(*OfferParts)(nil),       // 57: farm.v1.OfferParts
-	(*PartsNeeded)(nil),      // 58: farm.v1.PartsNeeded
-	(*PutParts)(nil),         // 59: farm.v1.PutParts
-	(*PartsKept)(nil),        // 60: farm.v1.PartsKept
-	(*GetParts)(nil),         // 61: farm.v1.GetParts
-	(*PartsFound)(nil),       // 62: farm.v1.PartsFound
-	(*ToWorker)(nil),         // 63: farm.v1.ToWorker
-	(*Instruction)(nil),      // 64: farm.v1.Instruction
-	(*Welcome)(nil),          // 65: farm.v1.Welcome
-	(*Assign)(nil),           // 66: farm.v1.Assign
-	(*Load)(nil),             // 67: farm.v1.Load
-	(*InfoRequest)(nil),      // 68: farm.v1.InfoRequest
-	(*JoinRequest)(nil),      // 69: farm.v1.JoinRequest
-	(*HandOverRequest)(nil),  // 70: farm.v1.HandOverRequest
-	(*RemoveRequest)(nil),    // 71: farm.v1.RemoveRequest
-	(*JoinReply)(nil),        // 72: farm.v1.JoinReply
-	nil,                      // 73: farm.v1.Work.ArgsEntry
-	nil,                      // 74: farm.v1.Work.FilesEntry
-	nil,                      // 75: farm.v1.JobSpec.FilesEntry
+	(*Unique)(nil),           // 9: farm.v1.Unique
+	(*ListQueues)(nil),       // 10: farm.v1.ListQueues
+	(*SetQueue)(nil),         // 11: farm.v1.SetQueue
+	(*Rate)(nil),             // 12: farm.v1.Rate
+	(*QueueList)(nil),        // 13: farm.v1.QueueList
+	(*Queue)(nil),            // 14: farm.v1.Queue
+	(*QueueKey)(nil),         // 15: farm.v1.QueueKey
+	(*Wait)(nil),             // 16: farm.v1.Wait
+	(*Cancel)(nil),           // 17: farm.v1.Cancel
+	(*GetTask)(nil),          // 18: farm.v1.GetTask
+	(*ListTasks)(nil),        // 19: farm.v1.ListTasks
+	(*GetKey)(nil),           // 20: farm.v1.GetKey
+	(*SetKey)(nil),           // 21: farm.v1.SetKey
+	(*DeleteKey)(nil),        // 22: farm.v1.DeleteKey
+	(*ListNamespaces)(nil),   // 23: farm.v1.ListNamespaces
+	(*GetNamespace)(nil),     // 24: farm.v1.GetNamespace
+	(*DropNamespace)(nil),    // 25: farm.v1.DropNamespace
+	(*GetHistory)(nil),       // 26: farm.v1.GetHistory
+	(*RestoreNamespace)(nil), // 27: farm.v1.RestoreNamespace
+	(*ForkNamespace)(nil),    // 28: farm.v1.ForkNamespace
+	(*ImportNamespace)(nil),  // 29: farm.v1.ImportNamespace
+	(*OpenJob)(nil),          // 30: farm.v1.OpenJob
+	(*JobSpec)(nil),          // 31: farm.v1.JobSpec
+	(*SealJob)(nil),          // 32: farm.v1.SealJob
+	(*GetJob)(nil),           // 33: farm.v1.GetJob
+	(*CancelJob)(nil),        // 34: farm.v1.CancelJob
+	(*ListJobs)(nil),         // 35: farm.v1.ListJobs
+	(*GetStatus)(nil),        // 36: farm.v1.GetStatus
+	(*DrainWorker)(nil),      // 37: farm.v1.DrainWorker
+	(*Task)(nil),             // 38: farm.v1.Task
+	(*TaskError)(nil),        // 39: farm.v1.TaskError
+	(*Outcome)(nil),          // 40: farm.v1.Outcome
+	(*TaskList)(nil),         // 41: farm.v1.TaskList
+	(*Variable)(nil),         // 42: farm.v1.Variable
+	(*NamespaceList)(nil),    // 43: farm.v1.NamespaceList
+	(*Namespace)(nil),        // 44: farm.v1.Namespace
+	(*History)(nil),          // 45: farm.v1.History
+	(*Version)(nil),          // 46: farm.v1.Version
+	(*VariableInfo)(nil),     // 47: farm.v1.VariableInfo
+	(*Declaration)(nil),      // 48: farm.v1.Declaration
+	(*Job)(nil),              // 49: farm.v1.Job
+	(*JobList)(nil),          // 50: farm.v1.JobList
+	(*Status)(nil),           // 51: farm.v1.Status
+	(*NodeInfo)(nil),         // 52: farm.v1.NodeInfo
+	(*Mark)(nil),             // 53: farm.v1.Mark
+	(*WorkerInfo)(nil),       // 54: farm.v1.WorkerInfo
+	(*WatchRequest)(nil),     // 55: farm.v1.WatchRequest
+	(*Event)(nil),            // 56: farm.v1.Event
+	(*Output)(nil),           // 57: farm.v1.Output
+	(*Progress)(nil),         // 58: farm.v1.Progress
+	(*FromWorker)(nil),       // 59: farm.v1.FromWorker
+	(*Slots)(nil),            // 60: farm.v1.Slots
+	(*Hello)(nil),            // 61: farm.v1.Hello
+	(*AttemptRef)(nil),       // 62: farm.v1.AttemptRef
+	(*Complete)(nil),         // 63: farm.v1.Complete
+	(*Item)(nil),             // 64: farm.v1.Item
+	(*Manifest)(nil),         // 65: farm.v1.Manifest
+	(*OfferParts)(nil),       // 66: farm.v1.OfferParts
+	(*PartsNeeded)(nil),      // 67: farm.v1.PartsNeeded
+	(*PutParts)(nil),         // 68: farm.v1.PutParts
+	(*PartsKept)(nil),        // 69: farm.v1.PartsKept
+	(*GetParts)(nil),         // 70: farm.v1.GetParts
+	(*PartsFound)(nil),       // 71: farm.v1.PartsFound
+	(*ToWorker)(nil),         // 72: farm.v1.ToWorker
+	(*Instruction)(nil),      // 73: farm.v1.Instruction
+	(*Welcome)(nil),          // 74: farm.v1.Welcome
+	(*Assign)(nil),           // 75: farm.v1.Assign
+	(*Load)(nil),             // 76: farm.v1.Load
+	(*InfoRequest)(nil),      // 77: farm.v1.InfoRequest
+	(*JoinRequest)(nil),      // 78: farm.v1.JoinRequest
+	(*HandOverRequest)(nil),  // 79: farm.v1.HandOverRequest
+	(*RemoveRequest)(nil),    // 80: farm.v1.RemoveRequest
+	(*JoinReply)(nil),        // 81: farm.v1.JoinReply
+	nil,                      // 82: farm.v1.Work.ArgsEntry
+	nil,                      // 83: farm.v1.Work.FilesEntry
+	nil,                      // 84: farm.v1.JobSpec.FilesEntry
 }
 var file_farm_proto_depIdxs = []int32{
-	4,  // 0: farm.v1.Calls.calls:type_name -> farm.v1.Call
-	5,  // 1: farm.v1.Replies.replies:type_name -> farm.v1.Reply
-	8,  // 2: farm.v1.Call.submit:type_name -> farm.v1.Submit
-	9,  // 3: farm.v1.Call.wait:type_name -> farm.v1.Wait
-	10, // 4: farm.v1.Call.cancel:type_name -> farm.v1.Cancel
-	11, // 5: farm.v1.Call.get_task:type_name -> farm.v1.GetTask
-	12, // 6: farm.v1.Call.list_tasks:type_name -> farm.v1.ListTasks
-	13, // 7: farm.v1.Call.get:type_name -> farm.v1.GetKey
-	14, // 8: farm.v1.Call.set:type_name -> farm.v1.SetKey
-	15, // 9: farm.v1.Call.delete:type_name -> farm.v1.DeleteKey
-	16, // 10: farm.v1.Call.list_namespaces:type_name -> farm.v1.ListNamespaces
-	17, // 11: farm.v1.Call.get_namespace:type_name -> farm.v1.GetNamespace
-	18, // 12: farm.v1.Call.drop:type_name -> farm.v1.DropNamespace
-	19, // 13: farm.v1.Call.get_history:type_name -> farm.v1.GetHistory
-	20, // 14: farm.v1.Call.restore:type_name -> farm.v1.RestoreNamespace
-	21, // 15: farm.v1.Call.fork:type_name -> farm.v1.ForkNamespace
-	22, // 16: farm.v1.Call.import:type_name -> farm.v1.ImportNamespace
-	23, // 17: farm.v1.Call.open_job:type_name -> farm.v1.OpenJob
-	25, // 18: farm.v1.Call.seal_job:type_name -> farm.v1.SealJob
-	26, // 19: farm.v1.Call.get_job:type_name -> farm.v1.GetJob
-	27, // 20: farm.v1.Call.cancel_job:type_name -> farm.v1.CancelJob
-	28, // 21: farm.v1.Call.list_jobs:type_name -> farm.v1.ListJobs
-	29, // 22: farm.v1.Call.status:type_name -> farm.v1.GetStatus
-	6,  // 23: farm.v1.Reply.error:type_name -> farm.v1.Error
-	30, // 24: farm.v1.Reply.task:type_name -> farm.v1.Task
-	33, // 25: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
-	34, // 26: farm.v1.Reply.variable:type_name -> farm.v1.Variable
-	35, // 27: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
-	36, // 28: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
-	37, // 29: farm.v1.Reply.history:type_name -> farm.v1.History
-	41, // 30: farm.v1.Reply.job:type_name -> farm.v1.Job
-	42, // 31: farm.v1.Reply.jobs:type_name -> farm.v1.JobList
-	43, // 32: farm.v1.Reply.status:type_name -> farm.v1.Status
-	0,  // 33: farm.v1.Error.code:type_name -> farm.v1.Code
-	73, // 34: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
-	14, // 35: farm.v1.Work.set:type_name -> farm.v1.SetKey
-	74, // 36: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
-	7,  // 37: farm.v1.Submit.work:type_name -> farm.v1.Work
-	56, // 38: farm.v1.SetKey.parts:type_name -> farm.v1.Manifest
-	55, // 39: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
-	24, // 40: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
-	75, // 41: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
-	31, // 42: farm.v1.Task.error:type_name -> farm.v1.TaskError
-	31, // 43: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
-	30, // 44: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
-	36, // 45: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
-	39, // 46: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
-	40, // 47: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
-	55, // 48: farm.v1.Namespace.stored:type_name -> farm.v1.Item
-	38, // 49: farm.v1.History.versions:type_name -> farm.v1.Version
-	41, // 50: farm.v1.JobList.jobs:type_name -> farm.v1.Job
-	44, // 51: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
-	46, // 52: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
-	45, // 53: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
-	49, // 54: farm.v1.Event.output:type_name -> farm.v1.Output
-	50, // 55: farm.v1.Event.progress:type_name -> farm.v1.Progress
-	30, // 56: farm.v1.Event.task:type_name -> farm.v1.Task
-	52, // 57: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
-	54, // 58: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
-	53, // 59: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
-	53, // 60: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
-	49, // 61: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
-	50, // 62: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
-	53, // 63: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
-	53, // 64: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
-	1,  // 65: farm.v1.Complete.ending:type_name -> farm.v1.Ending
-	55, // 66: farm.v1.Complete.put:type_name -> farm.v1.Item
-	32, // 67: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
-	56, // 68: farm.v1.Item.parts:type_name -> farm.v1.Manifest
-	6,  // 69: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
-	6,  // 70: farm.v1.PartsKept.error:type_name -> farm.v1.Error
-	6,  // 71: farm.v1.PartsFound.error:type_name -> farm.v1.Error
-	64, // 72: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
-	65, // 73: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
-	66, // 74: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
-	53, // 75: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
-	53, // 76: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
-	53, // 77: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
-	53, // 78: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
-	24, // 79: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
-	67, // 80: farm.v1.Assign.load:type_name -> farm.v1.Load
-	55, // 81: farm.v1.Load.items:type_name -> farm.v1.Item
-	6,  // 82: farm.v1.JoinReply.error:type_name -> farm.v1.Error
-	2,  // 83: farm.v1.Farm.Do:input_type -> farm.v1.Calls
-	4,  // 84: farm.v1.Farm.One:input_type -> farm.v1.Call
-	47, // 85: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
-	51, // 86: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
-	57, // 87: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
-	59, // 88: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
-	61, // 89: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
-	68, // 90: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
-	69, // 91: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
-	71, // 92: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
-	70, // 93: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
-	3,  // 94: farm.v1.Farm.Do:output_type -> farm.v1.Replies
-	5,  // 95: farm.v1.Farm.One:output_type -> farm.v1.Reply
-	48, // 96: farm.v1.Farm.Watch:output_type -> farm.v1.Event
-	63, // 97: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
-	58, // 98: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
-	60, // 99: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
-	62, // 100: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
-	44, // 101: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
-	72, // 102: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
-	72, // 103: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
-	72, // 104: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
-	94, // [94:105] is the sub-list for method output_type
-	83, // [83:94] is the sub-list for method input_type
-	83, // [83:83] is the sub-list for extension type_name
-	83, // [83:83] is the sub-list for extension extendee
-	0,  // [0:83] is the sub-list for field type_name
+	4,   // 0: farm.v1.Calls.calls:type_name -> farm.v1.Call
+	5,   // 1: farm.v1.Replies.replies:type_name -> farm.v1.Reply
+	8,   // 2: farm.v1.Call.submit:type_name -> farm.v1.Submit
+	16,  // 3: farm.v1.Call.wait:type_name -> farm.v1.Wait
+	17,  // 4: farm.v1.Call.cancel:type_name -> farm.v1.Cancel
+	18,  // 5: farm.v1.Call.get_task:type_name -> farm.v1.GetTask
+	19,  // 6: farm.v1.Call.list_tasks:type_name -> farm.v1.ListTasks
+	20,  // 7: farm.v1.Call.get:type_name -> farm.v1.GetKey
+	21,  // 8: farm.v1.Call.set:type_name -> farm.v1.SetKey
+	22,  // 9: farm.v1.Call.delete:type_name -> farm.v1.DeleteKey
+	23,  // 10: farm.v1.Call.list_namespaces:type_name -> farm.v1.ListNamespaces
+	24,  // 11: farm.v1.Call.get_namespace:type_name -> farm.v1.GetNamespace
+	25,  // 12: farm.v1.Call.drop:type_name -> farm.v1.DropNamespace
+	26,  // 13: farm.v1.Call.get_history:type_name -> farm.v1.GetHistory
+	27,  // 14: farm.v1.Call.restore:type_name -> farm.v1.RestoreNamespace
+	28,  // 15: farm.v1.Call.fork:type_name -> farm.v1.ForkNamespace
+	29,  // 16: farm.v1.Call.import:type_name -> farm.v1.ImportNamespace
+	30,  // 17: farm.v1.Call.open_job:type_name -> farm.v1.OpenJob
+	32,  // 18: farm.v1.Call.seal_job:type_name -> farm.v1.SealJob
+	33,  // 19: farm.v1.Call.get_job:type_name -> farm.v1.GetJob
+	34,  // 20: farm.v1.Call.cancel_job:type_name -> farm.v1.CancelJob
+	35,  // 21: farm.v1.Call.list_jobs:type_name -> farm.v1.ListJobs
+	36,  // 22: farm.v1.Call.status:type_name -> farm.v1.GetStatus
+	10,  // 23: farm.v1.Call.list_queues:type_name -> farm.v1.ListQueues
+	11,  // 24: farm.v1.Call.set_queue:type_name -> farm.v1.SetQueue
+	37,  // 25: farm.v1.Call.drain_worker:type_name -> farm.v1.DrainWorker
+	6,   // 26: farm.v1.Reply.error:type_name -> farm.v1.Error
+	38,  // 27: farm.v1.Reply.task:type_name -> farm.v1.Task
+	41,  // 28: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
+	42,  // 29: farm.v1.Reply.variable:type_name -> farm.v1.Variable
+	43,  // 30: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
+	44,  // 31: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
+	45,  // 32: farm.v1.Reply.history:type_name -> farm.v1.History
+	49,  // 33: farm.v1.Reply.job:type_name -> farm.v1.Job
+	50,  // 34: farm.v1.Reply.jobs:type_name -> farm.v1.JobList
+	51,  // 35: farm.v1.Reply.status:type_name -> farm.v1.Status
+	13,  // 36: farm.v1.Reply.queues:type_name -> farm.v1.QueueList
+	54,  // 37: farm.v1.Reply.worker:type_name -> farm.v1.WorkerInfo
+	0,   // 38: farm.v1.Error.code:type_name -> farm.v1.Code
+	82,  // 39: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
+	21,  // 40: farm.v1.Work.set:type_name -> farm.v1.SetKey
+	83,  // 41: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
+	7,   // 42: farm.v1.Submit.work:type_name -> farm.v1.Work
+	9,   // 43: farm.v1.Submit.unique:type_name -> farm.v1.Unique
+	12,  // 44: farm.v1.SetQueue.rate:type_name -> farm.v1.Rate
+	12,  // 45: farm.v1.SetQueue.key_rate:type_name -> farm.v1.Rate
+	14,  // 46: farm.v1.QueueList.queues:type_name -> farm.v1.Queue
+	12,  // 47: farm.v1.Queue.rate:type_name -> farm.v1.Rate
+	12,  // 48: farm.v1.Queue.key_rate:type_name -> farm.v1.Rate
+	15,  // 49: farm.v1.Queue.busiest:type_name -> farm.v1.QueueKey
+	65,  // 50: farm.v1.SetKey.parts:type_name -> farm.v1.Manifest
+	64,  // 51: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
+	31,  // 52: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
+	84,  // 53: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
+	39,  // 54: farm.v1.Task.error:type_name -> farm.v1.TaskError
+	58,  // 55: farm.v1.Task.progress:type_name -> farm.v1.Progress
+	39,  // 56: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
+	38,  // 57: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
+	44,  // 58: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
+	47,  // 59: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
+	48,  // 60: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
+	64,  // 61: farm.v1.Namespace.stored:type_name -> farm.v1.Item
+	46,  // 62: farm.v1.History.versions:type_name -> farm.v1.Version
+	49,  // 63: farm.v1.JobList.jobs:type_name -> farm.v1.Job
+	52,  // 64: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
+	54,  // 65: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
+	53,  // 66: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
+	57,  // 67: farm.v1.Event.output:type_name -> farm.v1.Output
+	58,  // 68: farm.v1.Event.progress:type_name -> farm.v1.Progress
+	38,  // 69: farm.v1.Event.task:type_name -> farm.v1.Task
+	61,  // 70: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
+	63,  // 71: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
+	62,  // 72: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
+	62,  // 73: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
+	57,  // 74: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
+	58,  // 75: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
+	60,  // 76: farm.v1.FromWorker.resize:type_name -> farm.v1.Slots
+	62,  // 77: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
+	62,  // 78: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
+	1,   // 79: farm.v1.Complete.ending:type_name -> farm.v1.Ending
+	64,  // 80: farm.v1.Complete.put:type_name -> farm.v1.Item
+	40,  // 81: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
+	65,  // 82: farm.v1.Item.parts:type_name -> farm.v1.Manifest
+	6,   // 83: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
+	6,   // 84: farm.v1.PartsKept.error:type_name -> farm.v1.Error
+	6,   // 85: farm.v1.PartsFound.error:type_name -> farm.v1.Error
+	73,  // 86: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
+	74,  // 87: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
+	75,  // 88: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
+	62,  // 89: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
+	62,  // 90: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
+	62,  // 91: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
+	62,  // 92: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
+	31,  // 93: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
+	76,  // 94: farm.v1.Assign.load:type_name -> farm.v1.Load
+	64,  // 95: farm.v1.Load.items:type_name -> farm.v1.Item
+	6,   // 96: farm.v1.JoinReply.error:type_name -> farm.v1.Error
+	2,   // 97: farm.v1.Farm.Do:input_type -> farm.v1.Calls
+	4,   // 98: farm.v1.Farm.One:input_type -> farm.v1.Call
+	55,  // 99: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
+	59,  // 100: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
+	66,  // 101: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
+	68,  // 102: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
+	70,  // 103: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
+	77,  // 104: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
+	78,  // 105: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
+	80,  // 106: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
+	79,  // 107: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
+	3,   // 108: farm.v1.Farm.Do:output_type -> farm.v1.Replies
+	5,   // 109: farm.v1.Farm.One:output_type -> farm.v1.Reply
+	56,  // 110: farm.v1.Farm.Watch:output_type -> farm.v1.Event
+	72,  // 111: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
+	67,  // 112: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
+	69,  // 113: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
+	71,  // 114: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
+	52,  // 115: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
+	81,  // 116: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
+	81,  // 117: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
+	81,  // 118: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
+	108, // [108:119] is the sub-list for method output_type
+	97,  // [97:108] is the sub-list for method input_type
+	97,  // [97:97] is the sub-list for extension type_name
+	97,  // [97:97] is the sub-list for extension extendee
+	0,   // [0:97] is the sub-list for field type_name
 }
 
 func init() { file_farm_proto_init() }
@@ -6289,6 +7202,9 @@ func file_farm_proto_init() {
 		(*Call_CancelJob)(nil),
 		(*Call_ListJobs)(nil),
 		(*Call_Status)(nil),
+		(*Call_ListQueues)(nil),
+		(*Call_SetQueue)(nil),
+		(*Call_DrainWorker)(nil),
 	}
 	file_farm_proto_msgTypes[3].OneofWrappers = []any{
 		(*Reply_Task)(nil),
@@ -6300,14 +7216,17 @@ func file_farm_proto_init() {
 		(*Reply_Job)(nil),
 		(*Reply_Jobs)(nil),
 		(*Reply_Status)(nil),
+		(*Reply_Queues)(nil),
+		(*Reply_Worker)(nil),
 	}
-	file_farm_proto_msgTypes[46].OneofWrappers = []any{
+	file_farm_proto_msgTypes[9].OneofWrappers = []any{}
+	file_farm_proto_msgTypes[54].OneofWrappers = []any{
 		(*Event_State)(nil),
 		(*Event_Output)(nil),
 		(*Event_Progress)(nil),
 		(*Event_Task)(nil),
 	}
-	file_farm_proto_msgTypes[62].OneofWrappers = []any{
+	file_farm_proto_msgTypes[71].OneofWrappers = []any{
 		(*Instruction_Welcome)(nil),
 		(*Instruction_Assign)(nil),
 		(*Instruction_Settled)(nil),
@@ -6322,7 +7241,7 @@ func file_farm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_farm_proto_rawDesc), len(file_farm_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   74,
+			NumMessages:   83,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

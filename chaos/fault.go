@@ -207,7 +207,7 @@ func killBusy(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var waiting []*tasks.Handle
+	var waiting []*tasks.Submitted
 	for range 8 {
 		h, err := cl.Submit(ctx, tasks.Task{Namespace: name, Source: "k"})
 		if err != nil {
@@ -248,7 +248,7 @@ func killBusy(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 
 // holder waits until a task runs, and returns the node of its worker, which does not
 // lead: with the leader, what it has heard of who had begun is gone too.
-func (x *run) holder(ctx context.Context, h *tasks.Handle) (n *node, err error) {
+func (x *run) holder(ctx context.Context, h *tasks.Submitted) (n *node, err error) {
 	err = x.soon(ctx, "the task runs", func() bool {
 		i, err := h.Get(ctx)
 		if err != nil || i.State != tasks.Running {
@@ -326,7 +326,7 @@ func pauseWorker(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 		return "", err
 	}
 	cl := x.load.clients[0]
-	var held []*tasks.Handle
+	var held []*tasks.Submitted
 	for range nodeSlots * len(x.c.members()) {
 		h, err := cl.Submit(ctx, tasks.Task{Source: fmt.Sprintf("import (\n\t\"farm\"\n\t\"time\"\n)\ntime.Sleep(%d)\nfarm.Attempt()", zombieTask)})
 		if err != nil {
@@ -764,7 +764,8 @@ func clockJumps(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 		return "", err
 	}
 	var times []time.Time
-	for _, off := range []time.Duration{by, -by, 0} {
+	ahead := max(time.Until(first), 0) // the state's clock, after an earlier jump
+	for _, off := range []time.Duration{ahead + by, -by, 0} {
 		if err := os.WriteFile(x.c.clockPath(n), []byte(off.String()), 0o600); err != nil {
 			return "", err
 		}
@@ -797,12 +798,18 @@ func clockJumps(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 	return fmt.Sprintf("the clock of %s jumped %v forward and back, the state's by %v", n.id, by, times[0].Sub(first).Round(time.Minute)), nil
 }
 
+// clientsHear is how long clients take to hear of a new member: they ask every second.
+const clientsHear = 2 * time.Second
+
 func leaveOldest(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 	for len(x.c.members()) < 3 {
 		if _, err := x.c.addMember(); err != nil {
 			return "", err
 		}
 		if err := x.c.awaitHealthy(ctx); err != nil { // all vote
+			return "", err
+		}
+		if err := rest(ctx, clientsHear); err != nil {
 			return "", err
 		}
 	}

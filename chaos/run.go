@@ -217,6 +217,10 @@ func (x *run) one(ctx context.Context, name string, r *rand.Rand) error {
 	if err := x.c.awaitHealthy(ctx); err != nil {
 		return x.broken(ctx, fmt.Sprintf("after %s (%s)", name, evidence), err)
 	}
+	// Nodes that are whole are not yet clients that are served.
+	if err := x.acknowledged(ctx, x.h.next()); err != nil {
+		return fmt.Errorf("after %s (%s): %w", name, evidence, err)
+	}
 	took := x.h.now() - at
 	x.report.Faults = append(x.report.Faults, Injected{Fault: name, At: at, Took: took, Evidence: evidence})
 	x.talk("%s: %s (whole after %v; %d acknowledged)", name, evidence, took.Round(10*time.Millisecond), x.h.acks.Load())

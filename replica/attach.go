@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"farm/api"
@@ -20,7 +21,9 @@ const helloTime = 5 * time.Second
 // its end. Only the node that leads takes it.
 func (n *Node) Attach(g api.Workers_AttachServer) error {
 	if !n.leads() {
-		return status.Errorf(codes.FailedPrecondition, "node %s does not lead; the leader is at %s", n.id, n.leaderAPI())
+		addr := n.leaderAPI()
+		g.SetTrailer(metadata.Pairs(api.LeaderKey, addr))
+		return status.Errorf(codes.FailedPrecondition, "node %s does not lead; the leader is at %s", n.id, addr)
 	}
 	ctx, cancel := context.WithCancelCause(g.Context())
 	defer cancel(nil)
@@ -37,7 +40,7 @@ func (n *Node) Attach(g api.Workers_AttachServer) error {
 	}
 	received := make(chan error, 1)
 	go func() { received <- x.receive(g) }() // ends with the stream
-	err = x.write(ctx, g, received)
+	err = x.write(ctx, g, received, hello.Echo)
 	n.dispatch.broke(x)
 	if cause := context.Cause(ctx); cause != nil && g.Context().Err() == nil {
 		return status.Error(codes.FailedPrecondition, cause.Error())
@@ -79,7 +82,7 @@ func (n *Node) admitWorker(ctx context.Context, h *api.Hello) error {
 			return status.Error(codes.Unavailable, err.Error())
 		}
 	}
-	r, err := n.proposeWait(ctx, &scheduler.WorkerUp{Worker: h.Worker, Incarnation: h.Incarnation, Node: h.Node, Slots: h.Slots})
+	r, err := n.proposeWait(ctx, &scheduler.WorkerUp{Worker: h.Worker, Incarnation: h.Incarnation, Node: h.Node, Slots: h.Slots, Has: h.Has})
 	switch {
 	case err != nil:
 		return status.Error(codes.Unavailable, err.Error())
@@ -150,8 +153,15 @@ func (x *session) receive(g api.Workers_AttachServer) error {
 	}
 }
 
-// write sends instructions until the session ends.
-func (x *session) write(ctx context.Context, g api.Workers_AttachServer, received <-chan error) error {
+// write sends instructions until the session ends; with echo something every
+// beat, if only an empty message.
+func (x *session) write(ctx context.Context, g api.Workers_AttachServer, received <-chan error, echo bool) error {
+	var beat <-chan time.Time
+	if echo {
+		t := time.NewTicker(BeatTime)
+		defer t.Stop()
+		beat = t.C
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -160,6 +170,11 @@ func (x *session) write(ctx context.Context, g api.Workers_AttachServer, receive
 			return err
 		case <-x.d.n.ctx.Done():
 			return status.Error(codes.Unavailable, "the node is stopping")
+		case <-beat:
+			if err := g.Send(&api.ToWorker{}); err != nil {
+				return err
+			}
+			continue
 		case <-x.kick:
 		}
 		x.outMu.Lock()

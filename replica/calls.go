@@ -88,8 +88,12 @@ func (n *Node) write(c *call) {
 		n.importItems(c, op.Import)
 	case *api.Call_OpenJob:
 		n.openJob(c, op.OpenJob)
+	case *api.Call_DrainWorker:
+		n.simple(c, &scheduler.WorkerIdle{Worker: op.DrainWorker.GetWorker(), Drain: !op.DrainWorker.GetUndo()}, func() { n.showWorker(c, op.DrainWorker.GetWorker()) })
 	case *api.Call_SealJob:
 		n.simple(c, &scheduler.SealJob{ID: op.SealJob.GetId(), Total: op.SealJob.GetTotal()}, func() { n.showJob(c, op.SealJob.GetId()) })
+	case *api.Call_SetQueue:
+		n.setQueue(c, op.SetQueue)
 	case *api.Call_CancelJob:
 		n.simple(c, &scheduler.CancelJob{ID: op.CancelJob.GetId()}, func() { n.showJob(c, op.CancelJob.GetId()) })
 	default:
@@ -166,7 +170,14 @@ func (n *Node) submit(c *call, s *api.Submit) {
 		return
 	}
 	cmd := &scheduler.Submit{ID: s.Id, Namespace: s.Namespace, Job: s.Job, Kind: scheduler.Run, Body: body,
-		Timeout: s.Timeout, Retries: s.Retries, Priority: s.Priority, Delay: s.Delay}
+		Timeout: s.Timeout, Retries: s.Retries, Priority: s.Priority, Delay: s.Delay, Options: optionsOf(s)}
+	if s.Work.Handler != "" {
+		if why := handlerRefused(s); why != "" {
+			c.fail(api.Code_INVALID, "%s", why)
+			return
+		}
+		needHandler(cmd, s.Work.Handler)
+	}
 	if s.Wait {
 		n.run(c, cmd, func(t *scheduler.Task) { c.task(taskView(t)) })
 		return
@@ -177,6 +188,8 @@ func (n *Node) submit(c *call, s *api.Submit) {
 			n.again(c, err)
 		case r.Code == scheduler.OK:
 			c.task(&api.Task{Id: s.Id, Namespace: s.Namespace, Job: s.Job, State: scheduler.Queued.String(), Order: r.Order})
+		case r.Code == scheduler.Duplicate && r.Detail != "":
+			n.showHolder(c, r.Detail)
 		case r.Code == scheduler.Duplicate:
 			n.showTask(c, s.Id)
 		default:
@@ -192,11 +205,13 @@ func (n *Node) run(c *call, cmd *scheduler.Submit, then func(*scheduler.Task)) {
 		switch {
 		case r.Code == scheduler.OK && err == nil:
 			return // the waiter answers
-		case r.Code == scheduler.Duplicate && err == nil:
+		case r.Code == scheduler.Duplicate && r.Detail == "" && err == nil:
 			n.ifFinal(cmd.ID, w, then)
 		case !n.waiters.drop(w):
 		case err != nil:
 			n.again(c, err)
+		case r.Code == scheduler.Duplicate: // another task has the unique key
+			n.wait(c, &api.Wait{Id: r.Detail})
 		case r.Code == scheduler.Missing:
 			n.pass(c) // its parts are gone: from the beginning
 		default:
@@ -238,6 +253,10 @@ func (n *Node) showTask(c *call, id string) {
 	n.fsm.View(func(s *scheduler.State) {
 		if x := s.Task(id); x != nil {
 			t = taskView(x)
+			if x.State == scheduler.Running {
+				t.Progress = n.hub.lastProgress(id)
+			}
+			t.Waiting = s.WaitsFor(x)
 		}
 	})
 	if t == nil {

@@ -9,23 +9,24 @@ import (
 	"time"
 
 	"farm/fsm"
+	"farm/internal/label"
 	"farm/scheduler"
 )
 
 // Limits of a node. A request past one is refused with the limit's name; none
 // of them loses what was acknowledged.
 const (
-	MaxCallsPerStream = 16_384           // calls of one client stream not yet answered
-	MaxHeld           = 32_768           // calls waiting for a leader
-	HoldTime          = 15 * time.Second // how long a call waits for a leader
-	MaxConnections    = 10_000           // open connections of the API; more wait to be accepted
-	MaxStreams        = 1_000            // streams of one connection
-	MaxWatchers       = 10_000           // watches on a node
-	MaxReplyBytes     = 4 << 20          // values in one list
-	MaxStoredBytes    = 6 << 20          // keys and values of a namespace that is read as a whole
-	MaxListed         = 1_000            // tasks in one list
-	MaxNamespacesList = 10_000           // namespaces in one list
-	MaxLiveOutput     = 64 << 10         // bytes of a running task's output kept for late watchers
+	MaxCallsPerStream = 16_384          // calls of one client stream not yet answered
+	MaxHeld           = 32_768          // calls waiting for a leader
+	HoldTime          = 3 * time.Second // how long a call waits for a leader before it is sent elsewhere: longer than an election
+	MaxConnections    = 10_000          // open connections of the API; more wait to be accepted
+	MaxStreams        = 1_000           // streams of one connection
+	MaxWatchers       = 10_000          // watches on a node
+	MaxReplyBytes     = 4 << 20         // values in one list
+	MaxStoredBytes    = 6 << 20         // keys and values of a namespace that is read as a whole
+	MaxListed         = 1_000           // tasks in one list
+	MaxNamespacesList = 10_000          // namespaces in one list
+	MaxLiveOutput     = 64 << 10        // bytes of a running task's output kept for late watchers
 	ConnectionIdle    = 10 * time.Minute
 )
 
@@ -49,7 +50,10 @@ type Config struct {
 	Join            []string // API addresses of nodes of the cluster, this one may be among them
 	BootstrapExpect int      // nodes that start a new cluster together; 0: 1 without Join
 	Slots           int      // attempts the node's worker runs at a time; 0: the number of CPUs
-	LogStore        string   // wal or boltdb; empty: the one in Data, or wal
+	// Labels of the node's worker: tasks that need one are given only to workers
+	// that have it. See package label for what they may be.
+	Labels   map[string]string
+	LogStore string // wal or boltdb; empty: the one in Data, or wal
 	// A snapshot is taken when SnapshotEntries entries, 0: 8192, were added to the
 	// log since the last, looked at every SnapshotEvery, 0: 20 s. Then the log is
 	// cut, but for its newest 10,240 entries.
@@ -119,6 +123,14 @@ func (c *Config) Validate() error {
 	}
 	if c.Slots == 0 {
 		c.Slots = runtime.NumCPU()
+	}
+	for k, v := range c.Labels {
+		if err := label.Check(k, v); err != nil {
+			return bad("%v", err)
+		}
+	}
+	if len(c.Labels) > scheduler.MaxHas {
+		return bad("a node has at most %d labels, not %d", scheduler.MaxHas, len(c.Labels))
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -90,6 +90,8 @@ func (h *held) unexpired(calls []*call) []*call {
 		case c.stream.over():
 		case now.After(c.until):
 			c.fail(api.Code_UNAVAILABLE, "no leader took the call within %v", HoldTime)
+		case h.n.out():
+			c.fail(api.Code_UNAVAILABLE, "node %s is no longer a member", h.n.id)
 		default:
 			kept = append(kept, c)
 		}

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"strings"
 	"sync"
 
 	"google.golang.org/grpc/codes"
@@ -36,6 +37,9 @@ type watcher struct{ events chan *api.Event }
 
 const watcherBuffer = 256
 
+// maxProgressText is how many bytes of a progress's message are passed on.
+const maxProgressText = 256
+
 func newHub() *hub { return &hub{live: map[string]*liveTask{}} }
 
 func (h *hub) task(id string) *liveTask {
@@ -65,8 +69,21 @@ func (h *hub) progress(p *api.Progress) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.task(p.Task)
+	if len(p.Message) > maxProgressText {
+		p.Message = strings.ToValidUTF8(p.Message[:maxProgressText], "")
+	}
 	t.progress = p
 	t.tell(&api.Event{Event: &api.Event_Progress{Progress: p}})
+}
+
+// lastProgress is what a running task last said, nil when nothing is known.
+func (h *hub) lastProgress(id string) *api.Progress {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if t := h.live[id]; t != nil {
+		return t.progress
+	}
+	return nil
 }
 
 func (t *liveTask) tell(e *api.Event) {

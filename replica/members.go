@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"farm/api"
@@ -170,6 +171,12 @@ func (n *Node) votersWithout(ctx context.Context, id string) (there, rest int) {
 		}
 	}
 	return there, rest
+}
+
+// out tells whether this node was taken out of its cluster, as far as it knows.
+func (n *Node) out() bool {
+	servers := n.raft.Servers()
+	return len(servers) > 0 && !slices.ContainsFunc(servers, func(s consensus.Server) bool { return s.ID == n.id })
 }
 
 // HandOver implements api.PeersServer: the leader lets another node lead.

@@ -24,6 +24,7 @@ import (
 	"farm/api"
 	"farm/fsm"
 	"farm/internal/clock"
+	"farm/internal/label"
 	"farm/replica/consensus"
 	"farm/scheduler"
 	"farm/worker"
@@ -281,7 +282,7 @@ func (n *Node) startWorker() error {
 		}
 	})
 	var err error
-	n.worker, err = worker.New(worker.Config{ID: n.id, Node: n.id, Incarnation: incarnation, Slots: n.cfg.Slots, Dial: n.dialLeader, Parts: partsOf{n}, Logger: n.log})
+	n.worker, err = worker.New(worker.Config{ID: n.id, Node: n.id, Incarnation: incarnation, Slots: n.cfg.Slots, Has: label.Things(n.cfg.Labels), Dial: n.dialLeader, Parts: partsOf{n}, Logger: n.log})
 	if err != nil {
 		return err
 	}

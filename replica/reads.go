@@ -16,7 +16,7 @@ import (
 func isRead(c *api.Call) bool {
 	switch c.Op.(type) {
 	case *api.Call_Wait, *api.Call_GetTask, *api.Call_ListTasks, *api.Call_Get, *api.Call_ListNamespaces, *api.Call_GetNamespace,
-		*api.Call_GetHistory, *api.Call_GetJob, *api.Call_ListJobs, *api.Call_Status:
+		*api.Call_GetHistory, *api.Call_GetJob, *api.Call_ListJobs, *api.Call_ListQueues, *api.Call_Status:
 		return true
 	}
 	return false
@@ -44,6 +44,8 @@ func (n *Node) answer(c *call) {
 		n.getJob(c, op.GetJob)
 	case *api.Call_ListJobs:
 		n.listJobs(c, op.ListJobs)
+	case *api.Call_ListQueues:
+		n.listQueues(c, op.ListQueues)
 	case *api.Call_Status:
 		n.tasks.Go(func() {
 			c.reply(&api.Reply{Seq: c.Seq, Result: &api.Reply_Status{Status: n.status(n.ctx, !c.Stale)}})

@@ -37,14 +37,7 @@ func (n *Node) status(ctx context.Context, ask bool) *api.Status {
 		c := s.Counts()
 		v.Queued, v.Running, v.Succeeded, v.Failed, v.Cancelled = c.Queued, c.Running, c.Succeeded, c.Failed, c.Cancelled
 		for _, w := range s.Workers() {
-			state := "away"
-			switch {
-			case w.Drain:
-				state = "draining"
-			case attached[w.ID].Up:
-				state = "ready"
-			}
-			v.Workers = append(v.Workers, &api.WorkerInfo{Id: w.ID, Node: w.Node, Slots: w.Slots, Busy: uint32(w.Busy()), State: state, Assigned: uint32(w.Assigned()), Isolation: attached[w.ID].Isolation})
+			v.Workers = append(v.Workers, workerView(w, attached[w.ID]))
 		}
 	})
 	return v

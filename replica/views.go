@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"farm/api"
+	"farm/replica/roster"
 	"farm/scheduler"
 )
 
@@ -13,6 +14,7 @@ import (
 func taskView(t *scheduler.Task) *api.Task {
 	v := &api.Task{Id: t.ID, Namespace: t.Namespace, Job: t.Job, State: t.State.String(), Attempt: t.Attempt, Worker: t.Worker,
 		Submitted: t.Submitted, Started: t.Started, Finished: t.Finished, Causes: t.Causes, Order: t.Order}
+	showOptions(v, t)
 	var o api.Outcome
 	if err := proto.Unmarshal(t.Outcome, &o); err != nil {
 		v.Error = &api.TaskError{Kind: "internal", Message: "the stored outcome cannot be read"}
@@ -52,6 +54,17 @@ func impliedError(t *scheduler.Task) *api.TaskError {
 		return &api.TaskError{Kind: "invalid", Message: detail}
 	}
 	return &api.TaskError{Kind: "internal", Message: last}
+}
+
+func workerView(w *scheduler.Worker, a roster.Attachment) *api.WorkerInfo {
+	state := "away"
+	switch {
+	case w.Drain:
+		state = "draining"
+	case a.Up:
+		state = "ready"
+	}
+	return &api.WorkerInfo{Id: w.ID, Node: w.Node, Slots: w.Slots, Busy: uint32(w.Busy()), State: state, Assigned: uint32(w.Assigned()), Isolation: a.Isolation, Has: w.Has}
 }
 
 func jobView(j *scheduler.Job) *api.Job {

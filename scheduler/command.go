@@ -32,7 +32,12 @@ const (
 	cmdCompleteIn = 15 // Complete with items in parts
 	cmdSubmitWith = 16 // Submit with options
 	cmdWorkerWith = 17 // WorkerUp with what the worker has
-	cmdNewest     = cmdWorkerWith
+	cmdSetQueue   = 20
+	cmdRetry      = 25
+	cmdDiscard    = 26
+	cmdCompleteTo = 30 // Complete that puts the task off
+	cmdSlots      = 31
+	cmdNewest     = cmdSlots
 )
 
 // Submit asks for a task. The client makes ID, so a repeat is recognised: the
@@ -61,7 +66,14 @@ const (
 	Failure          // the task's own failure; tried again while Retries are left
 	Permanent        // a failure that another try cannot change, such as source that does not compile
 	Stopped          // stopped because a cancel was asked for
+
+	// Snoozed says that the code asked for the task to be put off for a while. The
+	// attempt counts for nothing. Only of tasks without a namespace, whose order
+	// would have to wait with them.
+	Snoozed Status = 30
 )
+
+func (s Status) known() bool { return s >= Success && s <= Stopped || s == Snoozed }
 
 // Complete reports the end of an attempt. It is applied only if it comes from
 // the attempt the state knows: same task, attempt, worker, incarnation, and for
@@ -79,6 +91,7 @@ type Complete struct {
 	Change      Change // of the namespace's items; only with Success
 	Outcome     []byte
 	Took        int64 // nanoseconds the attempt ran
+	Wait        int64 // nanoseconds until the task may be placed again; only with Snoozed
 }
 
 // Attempt names one attempt of a task.
@@ -119,6 +132,21 @@ type WorkerLost struct {
 	Guess       bool
 	Began       []Attempt
 	Cause       string
+}
+
+// WorkerSlots says that a worker has another number of slots from now on, such
+// as one whose code does not come back from an attempt that has ended. With 0 it
+// is given nothing.
+type WorkerSlots struct {
+	Worker      string
+	Incarnation uint64
+	Slots       uint32
+}
+
+// AppendTo implements Command.
+func (c *WorkerSlots) AppendTo(b []byte) []byte {
+	b = wire.AppendUint(wire.AppendString(append(b, cmdSlots), c.Worker), c.Incarnation)
+	return wire.AppendUint(b, uint64(c.Slots))
 }
 
 // WorkerIdle asks a worker to be given nothing new (Drain) or to be used again.
@@ -199,10 +227,13 @@ func (c *Cancel) AppendTo(b []byte) []byte { return wire.AppendString(append(b, 
 
 // AppendTo implements Command.
 func (c *Complete) AppendTo(b []byte) []byte {
-	inParts := c.Change.InParts()
-	if inParts {
+	inParts, putOff := c.Change.InParts(), c.Status == Snoozed && c.Change.Empty()
+	switch {
+	case putOff:
+		b = append(b, cmdCompleteTo)
+	case inParts:
 		b = append(b, cmdCompleteIn)
-	} else {
+	default:
 		b = append(b, cmdComplete)
 	}
 	b = wire.AppendString(b, c.Task)
@@ -218,7 +249,11 @@ func (c *Complete) AppendTo(b []byte) []byte {
 		b = c.Change.appendParts(b)
 	}
 	b = wire.AppendBytes(b, c.Outcome)
-	return wire.AppendInt(b, c.Took)
+	b = wire.AppendInt(b, c.Took)
+	if putOff {
+		b = wire.AppendInt(b, c.Wait)
+	}
+	return b
 }
 
 // AppendTo implements Command.
@@ -309,13 +344,16 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		c = x
 	case cmdCancel:
 		c = &Cancel{ID: r.String()}
-	case cmdComplete, cmdCompleteIn:
+	case cmdComplete, cmdCompleteIn, cmdCompleteTo:
 		x := &Complete{Task: r.String(), Attempt: uint32(r.Uint()), Worker: r.String(), Incarnation: r.Uint(), Epoch: r.Uint(), Base: r.Uint(),
 			Status: Status(r.Byte()), Cause: r.String(), Change: readChange(r)}
 		if t == cmdCompleteIn {
 			x.Change.readParts(r)
 		}
 		x.Outcome, x.Took = r.Bytes(), r.Int()
+		if t == cmdCompleteTo {
+			x.Wait = r.Int()
+		}
 		c = x
 	case cmdReturn:
 		x := &Return{Worker: r.String(), Incarnation: r.Uint(), Lacking: r.Bool()}
@@ -340,6 +378,8 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		}
 		x.Cause = r.String()
 		c = x
+	case cmdSlots:
+		c = &WorkerSlots{Worker: r.String(), Incarnation: r.Uint(), Slots: uint32(r.Uint())}
 	case cmdWorkerIdle:
 		c = &WorkerIdle{Worker: r.String(), Drain: r.Bool()}
 	case cmdOpenJob:
@@ -354,6 +394,12 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		c = &Upload{Owner: r.String(), Hash: part.Hash(r.Fixed(part.HashBytes)), Bytes: r.Bytes()}
 	case cmdFound:
 		c = &Found{Cluster: r.String()}
+	case cmdSetQueue:
+		c = readSetQueue(r)
+	case cmdRetry:
+		c = &Retry{ID: r.String(), Request: r.String()}
+	case cmdDiscard:
+		c = &Discard{ID: r.String()}
 	default:
 		if r.Err() == nil {
 			return nil, &VersionError{What: "command type", Got: t, Want: cmdNewest}

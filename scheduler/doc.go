@@ -29,7 +29,13 @@
 //	         └───────────────▶ │ Cancelled │ ◀── of a task being cancelled
 //	                           └───────────┘
 //
-// Succeeded, Failed and Cancelled are final.
+// Succeeded, Failed and Cancelled are final. A queued or running task fails as well
+// when its deadline comes, a queued one when what it waits for cannot come any more.
+// Only a Retry makes a task that failed or was cancelled live again: Queued, as the
+// last in line.
+//
+// A queued task may wait outside every line: for its time (NotBefore), for other tasks
+// (after.go), or, between two attempts, for its backoff (backoff.go).
 //
 // # Namespaces
 //
@@ -55,6 +61,7 @@
 //	q/<task>                 a task that is not final
 //	t/<task>                 a task that is
 //	f/<8 bytes, big endian>  finished tasks and jobs, oldest first, for retention
+//	k/<task>                 a finished task that says how long it is kept
 //	n/<namespace>            a namespace: version, epoch, holder
 //	i/<namespace>/<item>     an item of it: version of its last change, bytes
 //	u/<namespace>/<version>  how that version is undone; the version in 8 bytes, big endian

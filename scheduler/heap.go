@@ -117,5 +117,12 @@ func (t *Task) before(o *Task) bool {
 	return t.Order < o.Order
 }
 
-func (t *Task) moved(i int) { t.inQueue = i }
-func (t *Task) at() int     { return t.inQueue }
+func (t *Task) moved(i int) {
+	if l := t.line; l != nil && i < 0 {
+		l.lane.queue.delayed--
+	} else if l != nil && t.inQueue < 0 {
+		l.lane.queue.delayed++
+	}
+	t.inQueue = i
+}
+func (t *Task) at() int { return t.inQueue }

@@ -172,7 +172,7 @@ func (g *traffic) command() Command {
 	if len(g.s.workers) == 0 && !g.one(4) {
 		return g.workerUp()
 	}
-	switch k := g.rnd.IntN(48); {
+	switch k := g.rnd.IntN(54); {
 	case k < 14:
 		return g.submit()
 	case k < 28:
@@ -185,13 +185,20 @@ func (g *traffic) command() Command {
 		return g.workerUp()
 	case k < 35:
 		return g.lost()
+	case k < 36 && g.one(3):
+		return g.slots()
 	case k < 36:
 		return &WorkerIdle{Worker: g.worker(), Drain: g.one(3)}
 	case k < 39:
 		return g.job()
+	case k < 41:
+		return g.again()
 	}
 	if !g.one(3) {
 		return g.upload()
+	}
+	if g.one(2) {
+		return g.setQueue()
 	}
 	if g.one(4) {
 		return &Found{Cluster: fmt.Sprint("c", g.ids)}
@@ -215,8 +222,17 @@ func (g *traffic) submit() Command {
 	if g.one(4) {
 		c.Job = fmt.Sprint("j", g.jobs)
 	}
+	if g.one(3) {
+		c.Options = &Options{Timing: g.timing(), Needs: g.things("handler:h", "label:a=1", "label:b=1")}
+	}
+	if g.one(2) {
+		g.queueing(c)
+	}
 	if c.Namespace != "" && g.one(4) {
-		c.Kind = Patch
+		c.Kind, c.Options = Patch, nil
+		if g.one(4) {
+			c.Options = &Options{Unique: g.unique()}
+		}
 		x := g.change()
 		if g.one(3) {
 			x.Require = []Item{{Key: "a", Value: [][]byte{nil, {}, {1}}[g.rnd.IntN(3)]}}
@@ -235,6 +251,16 @@ func (g *traffic) submit() Command {
 		}
 	}
 	return c
+}
+
+// things is some of those given.
+func (g *traffic) things(all ...string) (some []string) {
+	for _, t := range all {
+		if g.one(2) {
+			some = append(some, t)
+		}
+	}
+	return some
 }
 
 // version is one that a namespace may have kept, or just not.
@@ -290,6 +316,9 @@ func (g *traffic) complete() Command {
 		c.Status = Stopped
 	case 4:
 		g.spoil(c)
+	case 5:
+		c.Status, c.Wait = Snoozed, int64(g.rnd.IntN(int(2*second)))
+		c.Change = Change{}
 	}
 	return c
 }
@@ -327,7 +356,22 @@ func (g *traffic) workerUp() Command {
 	if w := g.s.Worker(id); w != nil {
 		inc = w.Incarnation + uint64(g.rnd.IntN(3)) - 1
 	}
-	return &WorkerUp{Worker: id, Incarnation: inc, Slots: 1 + g.rnd.Uint32N(3)}
+	return &WorkerUp{Worker: id, Incarnation: inc, Slots: 1 + g.rnd.Uint32N(3), Has: g.has()}
+}
+
+func (g *traffic) has() []string {
+	if g.one(4) {
+		return g.things("handler:h", "label:a=1", "label:b=1")
+	}
+	return g.things("label:a=1", "label:b=1")
+}
+
+func (g *traffic) slots() Command {
+	c := &WorkerSlots{Worker: g.worker(), Incarnation: uint64(g.rnd.IntN(3)), Slots: g.rnd.Uint32N(4)}
+	if w := g.s.Worker(c.Worker); w != nil && !g.one(5) {
+		c.Incarnation = w.Incarnation
+	}
+	return c
 }
 
 func (g *traffic) lost() Command {

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"slices"
 
 	"farm/internal/wire"
@@ -13,14 +14,33 @@ import (
 // order of tags, so that a new option needs no new type of command or record.
 type Options struct {
 	// Needs are what a worker must have to be given the task, sorted: labels
-	// as "label:key=value", compiled handlers as "handler:name".
+	// as "label:key=value", compiled handlers as "handler:name". A worker that
+	// has handlers is given only tasks that need one.
 	Needs []string
+	// Queue is what the task is limited, paused and counted with; empty:
+	// DefaultQueue.
+	Queue string
+	// Key is what the limits per key of the queue count by; empty: they do not
+	// concern the task.
+	Key string
+	// Unique asks that there is no other task with the same unique key; nil: any.
+	Unique *Unique
+	Timing
 }
 
 // Tags of options. A number once used is never used for something else.
 const (
 	optNeeds  = 1
-	optNewest = optNeeds
+	optQueue  = 2
+	optKey    = 3
+	optUnique = 4
+	optNewest = optRequest
+)
+
+// How things that a task needs and a worker has begin.
+const (
+	NeedLabel   = "label:"
+	NeedHandler = "handler:"
 )
 
 // Numbers of things a task may need and a worker may have.
@@ -40,7 +60,16 @@ func (o *Options) fields() (f []optionField) {
 	if len(o.Needs) > 0 {
 		f = append(f, optionField{optNeeds, appendStrings(nil, o.Needs)})
 	}
-	return f
+	if o.Queue != "" {
+		f = append(f, optionField{optQueue, wire.AppendString(nil, o.Queue)})
+	}
+	if o.Key != "" {
+		f = append(f, optionField{optKey, wire.AppendString(nil, o.Key)})
+	}
+	if o.Unique != nil {
+		f = append(f, optionField{optUnique, o.Unique.append(nil)})
+	}
+	return append(f, o.Timing.fields()...)
 }
 
 // set reads one option.
@@ -48,8 +77,16 @@ func (o *Options) set(tag uint64, r *wire.Reader) error {
 	switch tag {
 	case optNeeds:
 		o.Needs = readStrings(r)
+	case optQueue:
+		o.Queue = r.String()
+	case optKey:
+		o.Key = r.String()
+	case optUnique:
+		o.Unique = readUnique(r)
 	default:
-		return &VersionError{What: "task option", Got: byte(min(tag, 255)), Want: optNewest}
+		if !o.Timing.set(tag, r) {
+			return &VersionError{What: "task option", Got: byte(min(tag, 255)), Want: optNewest}
+		}
 	}
 	return r.Done()
 }
@@ -90,7 +127,51 @@ func (o *Options) allowed() Result {
 	if o == nil {
 		return Result{Code: OK}
 	}
+	switch {
+	case o.Queue != "" && !ValidName(o.Queue):
+		return refuse(Invalid, "a queue's name is not a name: %q", o.Queue)
+	case len(o.Key) > MaxKeyBytes:
+		return refuse(Limit, "the task's key has %d bytes, the limit is %d", len(o.Key), MaxKeyBytes)
+	case o.Unique != nil:
+		if r := o.Unique.allowed(); r.Code != OK {
+			return r
+		}
+	}
+	if r := o.Timing.allowed(); r.Code != OK {
+		return r
+	}
 	return thingsAllowed("the task needs", o.Needs, MaxNeeds)
+}
+
+// optionsAllowed is allowed, and whether there is room for them in the state.
+func (s *State) optionsAllowed(c *Submit) Result {
+	o := c.Options
+	if r := o.allowed(); r.Code != OK || o == nil {
+		return r
+	}
+	if c.Kind != Run && (o.Queue != "" || o.Key != "" || len(o.Needs) > 0) {
+		return refuse(Invalid, "no worker carries this kind of task out: it has no queue, key or needs")
+	}
+	if c.Job != "" && o.Unique != nil {
+		return refuse(Invalid, "a task of a job cannot have a unique key")
+	}
+	return s.placesAllowed(o)
+}
+
+// placesAllowed says whether there is room in the state for one more task with
+// these needs, this queue and this key.
+func (s *State) placesAllowed(o *Options) Result {
+	queue := cmp.Or(o.Queue, DefaultQueue)
+	if r := s.queueAllowed(queue); r.Code != OK {
+		return r
+	}
+	if i, there := s.queueIndex(queue); o.Key != "" && s.keys >= MaxKeys && (!there || s.queues[i].keys[o.Key] == nil) {
+		return refuse(Limit, "%d keys are in use, which is the limit", s.keys)
+	}
+	if len(s.classes) >= MaxNeedsSets && s.classes[needsKey(o.Needs)] == nil {
+		return refuse(Limit, "waiting and running tasks have %d different sets of needs, which is the limit", len(s.classes))
+	}
+	return Result{Code: OK}
 }
 
 // thingsAllowed says whether a list of labels and handlers is sorted, without
@@ -109,7 +190,20 @@ func thingsAllowed(what string, things []string, most int) Result {
 
 // clone copies options that come from a command, whose bytes are the log's.
 func (o *Options) clone() *Options {
-	return &Options{Needs: slices.Clone(o.Needs)}
+	c := &Options{Needs: slices.Clone(o.Needs), Queue: o.Queue, Key: o.Key, Timing: o.Timing.clone()}
+	if o.Unique != nil {
+		u := *o.Unique
+		c.Unique = &u
+	}
+	return c
+}
+
+// unique is what the options ask for, nil for none.
+func (o *Options) unique() *Unique {
+	if o == nil {
+		return nil
+	}
+	return o.Unique
 }
 
 func appendStrings(b []byte, list []string) []byte {

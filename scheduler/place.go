@@ -30,6 +30,7 @@ func (w *Worker) free() int { return int(w.Slots) - w.load }
 func (s *State) measure(w *Worker, took int64) {
 	took = min(max(took, 0), 3600*second)
 	w.Average += (took - w.Average) / 8
+	s.gained(w)
 	s.touchWorker(w)
 }
 
@@ -42,30 +43,40 @@ func (s *State) offerSpace(n *Namespace) {
 	switch {
 	case n.running > 0:
 		s.extend(n)
+	case s.waitAtHead(n):
 	case n.tasks[0].Kind != Run:
 		s.inline = append(s.inline, n)
 	case n.ready < 0:
-		s.ready.push(unit{space: n})
+		s.wait(unit{space: n})
 	}
 }
 
-// place carries out what needs no worker, then gives what is ready to workers,
-// best first, while any has room.
+// place carries out what needs no worker, then gives what can be placed to
+// workers, best first, while any that fits has room.
 func (s *State) place() {
-	for len(s.inline) > 0 {
+	for len(s.fired)+len(s.inline) > 0 {
+		if len(s.fired) > 0 {
+			t := s.fired[0]
+			s.fired = s.fired[1:]
+			s.fire(t)
+			continue
+		}
 		n := s.inline[0]
 		s.inline = s.inline[1:]
 		if n.running == 0 && len(n.tasks) > 0 && n.tasks[0].Kind != Run {
 			s.carryOut(n)
 		}
 	}
-	for s.ready.len() > 0 {
-		u := s.ready.min()
-		w := s.pick(u)
+	for s.pools.len() > 0 {
+		p := s.pools.min()
+		u := p.best()
+		w := s.pick(p, u)
 		if w == nil {
-			return
+			p.shut = true
+			s.refilePool(p)
+			continue
 		}
-		s.ready.remove(u)
+		s.unwait(u)
 		if u.space == nil {
 			s.assign(u.task, w)
 			w.load++
@@ -75,12 +86,12 @@ func (s *State) place() {
 	}
 }
 
-// pick chooses the worker for a unit: a namespace's holder if it has a free
-// slot, else the worker with most free slots, the first by id among equals. A
-// namespace stays where it is warm when nobody has a free slot.
-func (s *State) pick(u unit) *Worker {
+// pick chooses the worker for a unit, among those that fit: a namespace's holder
+// if it has a free slot, else the worker with most free slots, the first by id
+// among equals. A namespace stays where it is warm when nobody has a free slot.
+func (s *State) pick(p *pool, u unit) *Worker {
 	var best *Worker
-	for _, w := range s.workers {
+	for _, w := range p.workers {
 		if w.room() && (best == nil || w.free() > best.free()) {
 			best = w
 		}
@@ -89,7 +100,7 @@ func (s *State) pick(u unit) *Worker {
 		return best
 	}
 	h := s.worker(u.space.Worker)
-	if h != nil && h.Incarnation == u.space.Incarnation && h.room() && (h.free() > 0 || best.free() <= 0) {
+	if h != nil && h.Incarnation == u.space.Incarnation && p.has(h) && h.room() && (h.free() > 0 || best.free() <= 0) {
 		return h
 	}
 	return best
@@ -108,14 +119,15 @@ func (s *State) hold(n *Namespace, w *Worker) {
 }
 
 // extend gives the holder more of a namespace's tasks, up to its run-ahead and
-// not past one that Step itself carries out.
+// not past one that Step itself carries out, that the holder does not fit, or
+// that is limited.
 func (s *State) extend(n *Namespace) {
 	w := s.worker(n.Worker)
 	for n.running < len(n.tasks) && n.running <= w.ahead() && n.tasks[n.running].Kind == Run {
-		if n.running > 0 && w.Drain {
+		t := n.tasks[n.running]
+		if n.running > 0 && (w.Drain || !t.line.free() || !t.line.lane.class.pool.has(w)) {
 			return
 		}
-		t := n.tasks[n.running]
 		n.running++
 		s.assign(t, w)
 	}
@@ -133,6 +145,7 @@ func (s *State) assign(t *Task, w *Worker) {
 	}
 	w.tasks[t.ID] = t
 	s.running++
+	s.begin(t)
 	s.touch(t)
 	s.emit(Effect{Kind: Assigned, Task: t, Worker: w.ID, Incarnation: w.Incarnation, Attempt: t.Attempt})
 }
@@ -151,8 +164,10 @@ func (s *State) workerUp(c *WorkerUp) Result {
 		if len(s.workers) >= MaxWorkers {
 			return refuse(Limit, "there are %d workers, which is the limit", len(s.workers))
 		}
-		w := &Worker{ID: c.Worker, Incarnation: c.Incarnation, Node: c.Node, Slots: c.Slots, Has: slices.Clone(c.Has), Average: newcomer, tasks: map[string]*Task{}}
+		w := &Worker{ID: c.Worker, Incarnation: c.Incarnation, Node: c.Node, Slots: c.Slots, Average: newcomer, tasks: map[string]*Task{}}
+		w.equip(c.Has)
 		s.workers = slices.Insert(s.workers, i, w)
+		s.regroup()
 		s.touchWorker(w)
 		return Result{Code: OK}
 	}
@@ -164,7 +179,9 @@ func (s *State) workerUp(c *WorkerUp) Result {
 		return refuse(Stale, "worker %s has a newer incarnation, %d", c.Worker, old.Incarnation)
 	}
 	s.lose(old, nil, true, "the worker was started again")
-	old.Incarnation, old.Node, old.Slots, old.Has, old.Drain = c.Incarnation, c.Node, c.Slots, slices.Clone(c.Has), false
+	old.Incarnation, old.Node, old.Slots, old.Drain = c.Incarnation, c.Node, c.Slots, false
+	old.equip(c.Has)
+	s.regroup()
 	s.touchWorker(old)
 	return Result{Code: OK}
 }
@@ -177,6 +194,7 @@ func (s *State) workerLost(c *WorkerLost) Result {
 	s.lose(w, c.Began, c.Guess, c.Cause)
 	i, _ := s.workerIndex(c.Worker)
 	s.workers = slices.Delete(s.workers, i, i+1)
+	s.regroup()
 	s.rec.Delete("w/" + c.Worker)
 	return Result{Code: OK}
 }
@@ -187,6 +205,21 @@ func (s *State) workerIdle(c *WorkerIdle) Result {
 		return refuse(NotFound, "there is no worker %s", c.Worker)
 	}
 	w.Drain = c.Drain
+	s.gained(w)
+	s.touchWorker(w)
+	return Result{Code: OK}
+}
+
+func (s *State) workerSlots(c *WorkerSlots) Result {
+	w := s.worker(c.Worker)
+	switch {
+	case w == nil || w.Incarnation != c.Incarnation:
+		return refuse(Stale, "incarnation %d of worker %s is not the current one", c.Incarnation, c.Worker)
+	case c.Slots > MaxSlots:
+		return refuse(Invalid, "a worker's slots are out of range")
+	}
+	w.Slots = c.Slots
+	s.gained(w)
 	s.touchWorker(w)
 	return Result{Code: OK}
 }

@@ -16,8 +16,10 @@ import (
 
 // history is what a test remembers of what a state did, to hold it against.
 type history struct {
-	ended  map[string]bool   // tasks that became final and are retained
-	spaces map[string]*space // namespaces, as the tasks that succeeded made them
+	ended  map[string]bool     // tasks that became final and are retained
+	after  map[string]*awaited // live tasks that wait for others, or did
+	spaces map[string]*space   // namespaces, as the tasks that succeeded made them
+	flow   flow                // through queues
 }
 
 // space is a namespace as it should be, with all its versions.
@@ -26,7 +28,9 @@ type space struct {
 	versions []map[string]string // items of version 1 and on
 }
 
-func newHistory() *history { return &history{map[string]bool{}, map[string]*space{}} }
+func newHistory() *history {
+	return &history{map[string]bool{}, map[string]*awaited{}, map[string]*space{}, newFlow()}
+}
 
 func (h *history) space(name string) *space {
 	if h.spaces[name] == nil {
@@ -61,11 +65,16 @@ func (sp *space) restorable(v uint64) bool {
 
 // note follows one command's effects.
 func (h *history) note(s *State, c Command, effects []Effect) error {
+	if err := h.flow.note(s, effects); err != nil {
+		return err
+	}
+	h.admitted(s, c, effects)
 	for _, e := range effects {
 		if e.Kind != Ended {
 			continue
 		}
 		t := e.Task
+		h.came(t)
 		if h.ended[t.ID] {
 			return fmt.Errorf("task %s ended twice", t.ID)
 		}
@@ -87,6 +96,9 @@ func (h *history) note(s *State, c Command, effects []Effect) error {
 
 // follow makes the namespaces what a task that ended makes of them.
 func (h *history) follow(t *Task, c Command) error {
+	if kind, _ := t.Verdict(); kind != "" {
+		return nil // it was not carried out
+	}
 	if t.Namespace == "" || t.State == Cancelled || t.State == Failed && t.Kind != Restore && t.Kind != Fork {
 		return nil
 	}
@@ -125,7 +137,7 @@ func (h *history) follow(t *Task, c Command) error {
 
 // check recounts everything the state keeps twice.
 func (h *history) check(s *State) error {
-	for _, fn := range []func(*State) error{checkTasks, checkWorkers, checkReady, h.checkSpaces, checkParts, checkJobs, checkRetained} {
+	for _, fn := range []func(*State) error{checkTasks, checkWorkers, checkReady, checkLines, h.flow.check, checkDue, h.checkDependents, h.checkSpaces, checkParts, checkJobs, checkRetained} {
 		if err := fn(s); err != nil {
 			return err
 		}
@@ -144,8 +156,13 @@ func checkTasks(s *State) error {
 		if n != nil {
 			lines += count(n.tasks, func(x *Task) bool { return x == t })
 		}
-		lines += count(s.delayed.items, func(x *Task) bool { return x == t })
-		lines += count(s.ready.items, func(u unit) bool { return u.task == t })
+		if t.held {
+			lines++
+		}
+		if n == nil || !s.backsOff(t) {
+			lines += count(s.delayed.items, func(x *Task) bool { return x == t })
+		}
+		lines += count(waiting(s), func(u unit) bool { return u.task == t })
 		switch t.State {
 		case Running:
 			running++
@@ -188,8 +205,15 @@ func checkWorkers(s *State) error {
 		if load != w.load {
 			return fmt.Errorf("worker %s has load %d, %d is counted", w.ID, load, w.load)
 		}
-		if w.room() && s.ready.len() > 0 {
-			return fmt.Errorf("worker %s has room while %s waits", w.ID, s.ready.min().head().ID)
+		for _, u := range waiting(s) {
+			if w.room() && fitting(w, u.head()) && s.mayBegin(u.head()) {
+				return fmt.Errorf("worker %s has room and what %s needs, which waits", w.ID, u.head().ID)
+			}
+		}
+		for _, t := range w.tasks {
+			if !fitting(w, t) {
+				return fmt.Errorf("worker %s with %q was given %s", w.ID, w.Has, t.ID)
+			}
 		}
 	}
 	if assigned != s.running {
@@ -198,37 +222,121 @@ func checkWorkers(s *State) error {
 	return nil
 }
 
-// checkReady: the ready heap is exactly what could be placed, in order.
+// waiting are the units in all lines.
+func waiting(s *State) (units []unit) {
+	for _, l := range s.lines {
+		units = append(units, l.units.items...)
+	}
+	return units
+}
+
+// fitting is what the doc of Options.Needs says.
+func fitting(w *Worker, t *Task) bool {
+	handler := false
+	if t.Options != nil {
+		for _, n := range t.Options.Needs {
+			if !slices.Contains(w.Has, n) {
+				return false
+			}
+			handler = handler || strings.HasPrefix(n, "handler:")
+		}
+	}
+	return handler || !slices.ContainsFunc(w.Has, func(h string) bool { return strings.HasPrefix(h, "handler:") })
+}
+
+// checkLines: what is above the units follows from them.
+func checkLines(s *State) error {
+	refs, lanes := map[*line]int{}, map[*lane]int{}
+	for _, t := range s.tasks {
+		if (t.line == nil) != (t.Kind != Run) {
+			return fmt.Errorf("task %s has a line: %v", t.ID, t.line != nil)
+		}
+		refs[t.line]++
+	}
+	for at, l := range s.lines {
+		x, p := l.lane, l.lane.class.pool
+		open := l.key == nil || !l.key.gate.shut
+		if at.lane != x || at.key != l.key || s.lanes[laneKey{x.queue, x.class}] != x || refs[l] != l.refs || l.refs == 0 && l != s.plain {
+			return fmt.Errorf("the line of %q has %d tasks, counted %d", x.class.needs, refs[l], l.refs)
+		}
+		lanes[x]++
+		if (l.units.len() > 0 && open) != slices.Contains(x.lines.items, l) || (x.lines.len() > 0 && !x.queue.gate.shut) != slices.Contains(p.lanes.items, x) ||
+			(p.lanes.len() > 0 && !p.shut) != slices.Contains(s.pools.items, p) {
+			return fmt.Errorf("the line of %q is not filed where it belongs", x.class.needs)
+		}
+		for i, u := range l.units.items {
+			if u.at() != i || u.line() != l || u.head().line != l || i > 0 && u.before(l.units.items[(i-1)/2]) {
+				return fmt.Errorf("the line of %q is out of order at %d", x.class.needs, i)
+			}
+		}
+	}
+	for x, n := range lanes {
+		if x.count != n || !slices.Contains(x.class.lanes, x) || !slices.Contains(x.queue.lanes, x) {
+			return fmt.Errorf("a lane of %q has %d lines, counted %d", x.class.needs, n, x.count)
+		}
+	}
+	if len(s.lanes) != len(lanes) {
+		return fmt.Errorf("%d lanes have lines, %d are known", len(lanes), len(s.lanes))
+	}
+	return checkPools(s)
+}
+
+func checkPools(s *State) error {
+	if len(s.classes) != len(s.classList) {
+		return fmt.Errorf("%d classes, listed %d", len(s.classes), len(s.classList))
+	}
+	classes := map[*pool]int{}
+	for _, c := range s.classList {
+		if s.classes[needsKey(c.needs)] != c || len(c.lanes) == 0 {
+			return fmt.Errorf("class %q is not known, or of nothing", c.needs)
+		}
+		classes[c.pool]++
+		for _, w := range s.workers {
+			if w.fits(c.needs) != slices.Contains(c.pool.workers, w) || w.fits(c.needs) != c.pool.has(w) {
+				return fmt.Errorf("worker %s in the pool of %q: %v", w.ID, c.needs, c.pool.has(w))
+			}
+		}
+	}
+	for i, p := range s.grouped {
+		if classes[p] != p.classes || p.classes == 0 || slices.ContainsFunc(s.grouped[:i], func(o *pool) bool { return slices.Equal(o.workers, p.workers) }) {
+			return fmt.Errorf("pool %d of %d classes, counted %d, or twice", i, classes[p], p.classes)
+		}
+		if p.shut && slices.ContainsFunc(p.workers, (*Worker).room) {
+			return fmt.Errorf("pool %d is shut and has room", i)
+		}
+	}
+	return nil
+}
+
+// checkReady: in the lines is exactly what could be placed but for workers.
 func checkReady(s *State) error {
 	want := 0
 	for _, t := range s.tasks {
-		if t.Namespace == "" && t.State == Queued && !slices.Contains(s.delayed.items, t) {
+		if t.Namespace == "" && t.State == Queued && !t.held && !slices.Contains(s.delayed.items, t) {
 			want++
 		}
 	}
 	for _, n := range s.namespaces {
-		if n.running == 0 && len(n.tasks) > 0 {
+		if len(n.tasks) > 0 && s.backsOff(n.tasks[0]) != slices.Contains(s.delayed.items, n.tasks[0]) {
+			return fmt.Errorf("the head of namespace %s waits: %v", n.Name, s.backsOff(n.tasks[0]))
+		}
+		if n.running == 0 && len(n.tasks) > 0 && !s.backsOff(n.tasks[0]) {
 			want++
 			if n.tasks[0].Kind != Run {
 				return fmt.Errorf("task %s needs no worker and waits", n.tasks[0].ID)
 			}
-			if n.ready < 0 {
+			if n.ready < 0 || n.line != n.tasks[0].line {
 				return fmt.Errorf("namespace %s could be placed and is not in line", n.Name)
 			}
 		} else if n.ready >= 0 {
 			return fmt.Errorf("namespace %s is in line for nothing", n.Name)
 		}
 	}
-	if want != s.ready.len() {
-		return fmt.Errorf("%d units are in line, %d could be placed", s.ready.len(), want)
+	if is := len(waiting(s)); want != is {
+		return fmt.Errorf("%d units are in line, %d could be placed", is, want)
 	}
 	if len(s.inline) != 0 {
 		return fmt.Errorf("a patch or drop was left undone")
-	}
-	for i, u := range s.ready.items {
-		if u.at() != i || i > 0 && u.before(s.ready.items[(i-1)/2]) {
-			return fmt.Errorf("the ready heap is out of order at %d", i)
-		}
 	}
 	for i, t := range s.delayed.items {
 		if t.at() != i || t.NotBefore <= s.Clock || i > 0 && t.before(s.delayed.items[(i-1)/2]) {
@@ -248,7 +356,7 @@ func (h *history) checkSpaces(s *State) error {
 				return fmt.Errorf("namespace %s: task %s does not run where it is", name, t.ID)
 			}
 		}
-		if n.delayed != count(s.delayed.items, func(t *Task) bool { return t.Namespace == name }) {
+		if n.delayed != count(s.delayed.items, func(t *Task) bool { return t.Namespace == name && !s.backsOff(t) })+s.heldIn(name) {
 			return fmt.Errorf("namespace %s: delayed tasks are miscounted", name)
 		}
 		sp := h.space(name)
@@ -373,17 +481,24 @@ func checkJobs(s *State) error {
 
 // checkRetained: everything finished is in the list of the finished, once.
 func checkRetained(s *State) error {
-	size, listed, stored := uint64(0), 0, 0
+	size, listed, stored, gone := uint64(0), 0, 0, 0
 	s.rec.Scan("f/", "", func(_ string, rec []byte) bool {
-		listed++
-		kind, id := splitRetained(rec)
-		size += uint64(len(s.rec.Get(string([]byte{kind, '/'}) + id)))
+		if l := readListed(rec); l.kind != listedNothing {
+			listed++
+			size += uint64(len(s.rec.Get(string([]byte{l.kind, '/'}) + l.id)))
+		} else {
+			gone++
+		}
 		return true
 	})
+	own, err := checkKept(s)
+	if err != nil {
+		return err
+	}
 	for _, prefix := range []string{"t/", "h/"} {
 		s.rec.Scan(prefix, "", func(string, []byte) bool { stored++; return true })
 	}
-	if listed != stored || uint64(listed) != s.FinHi-s.FinLo || size != s.FinBytes {
+	if listed+own != stored || uint64(listed+gone) != s.FinHi-s.FinLo || size != s.FinBytes {
 		return fmt.Errorf("%d finished are stored, %d listed, %d counted, of %d bytes, counted %d", stored, listed, s.FinHi-s.FinLo, size, s.FinBytes)
 	}
 	return nil
@@ -491,12 +606,21 @@ func TestDrains(t *testing.T) {
 			s.Step(g.command())
 		}
 		s.Advance(g.now + 10*second)
-		s.Step(&WorkerUp{Worker: "last", Incarnation: 1, Slots: 1})
+		for _, name := range queueNames {
+			s.Step(&SetQueue{Name: name, Paused: new(bool)})
+		}
+		for i, has := range [][]string{nil, {"label:a=1", "label:b=1"}, {"handler:h", "label:a=1", "label:b=1"}} {
+			s.Step(&WorkerUp{Worker: fmt.Sprint("last", i), Incarnation: 1, Slots: 1, Has: has})
+		}
 		for rounds := 0; len(s.tasks) > 0; rounds++ {
+			g.now += second
+			s.Advance(g.now)
 			if rounds > 10_000 {
 				t.Fatalf("%d tasks never end, the first is %+v", len(s.tasks), *s.Live("", "", 1)[0])
 			}
-			s.Step(&WorkerIdle{Worker: "last"})
+			if at := s.NextDeadline(); at > 0 {
+				s.Advance(at)
+			}
 			for _, w := range slices.Clone(s.workers) {
 				for _, x := range s.assignedTo(w) {
 					c := &Complete{Task: x.ID, Attempt: x.Attempt, Worker: x.Worker, Incarnation: x.Incarnation, Status: Success}

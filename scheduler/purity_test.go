@@ -16,7 +16,7 @@ import (
 )
 
 // allowedImports are the packages that cannot make two replicas differ.
-var allowedImports = []string{"bytes", "encoding/binary", "errors", "fmt", "slices", "strings", "farm/internal/part", "farm/internal/wire"}
+var allowedImports = []string{"bytes", "cmp", "encoding/binary", "errors", "fmt", "math", "slices", "strconv", "strings", "farm/internal/part", "farm/internal/wire"}
 
 // sortedMark is the comment on a range over a map whose order is undone.
 const sortedMark = "// sorted below"

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"math"
 	"slices"
 	"strings"
 )
@@ -104,15 +105,12 @@ func (s *State) Live(ns, job string, limit int) []*Task {
 // Finished returns up to limit finished tasks, the newest first.
 func (s *State) Finished(ns, job string, limit int) []*Task {
 	var out []*Task
-	for i := s.FinHi; i > s.FinLo && len(out) < limit; i-- {
-		kind, id := splitRetained(s.rec.Get(finKey(i - 1)))
-		if kind != 't' {
-			continue
-		}
-		if t := mustTask(s.rec.Get("t/" + id)); (ns == "" || t.Namespace == ns) && (job == "" || t.Job == job) {
+	_, _ = s.FinishedFrom("", math.MaxInt, func(t *Task) bool { // the empty place is one
+		if len(out) < limit && (ns == "" || t.Namespace == ns) && (job == "" || t.Job == job) {
 			out = append(out, t)
 		}
-	}
+		return len(out) < limit
+	})
 	return out
 }
 

@@ -57,6 +57,7 @@ const (
 	MaxFinished       = 1_000_000 // finished tasks retained, the newest
 	MaxFinishedBytes  = 4 << 30   // bytes of them
 	Retention         = 7 * 24 * 3600 * second
+	maxDelay          = 366 * 24 * 3600 * second // of a task, before it may be placed
 	second            = int64(1e9)
 )
 
@@ -70,9 +71,11 @@ type Worker struct {
 	Average     int64    // nanoseconds an attempt takes here, smoothed
 	Has         []string // labels and handlers, as in Options.Needs; sorted
 
-	tasks map[string]*Task // assigned to it
-	load  int              // private tasks and busy namespaces among them
-	dirty bool
+	tasks    map[string]*Task // assigned to it
+	load     int              // private tasks and busy namespaces among them
+	pools    []*pool          // that it is of
+	compiled bool             // has handlers, and so runs nothing else
+	dirty    bool
 }
 
 // Busy is the number of attempts it may be running now.
@@ -99,7 +102,8 @@ type Namespace struct {
 	tasks   []*Task // by Order: those running, then those queued
 	running int
 	delayed int // tasks that wait for their time, not in tasks
-	ready   int // position in the ready heap, -1 when not there
+	ready   int // position in its line, -1 when in none
+	line    *line
 	dirty   bool
 	gone    bool
 }
@@ -157,14 +161,32 @@ type State struct {
 	namespaces map[string]*Namespace
 	workers    []*Worker // by ID
 	jobs       map[string]*Job
-	ready      heap[unit]
+	queues     []*queue // by name
+	keys       int      // in all of them
+	idle       heap[*key]
+	timers     heap[*gate] // that open by themselves and have something waiting
+	uniques    int         // unique keys held
+	lapse      int64       // when the next may be let go for its time, 0: none
+	lanes      map[laneKey]*lane
+	lines      map[lineKey]*line
+	plain      *line             // of tasks without options
+	classes    map[string]*class // by needsKey
+	classList  []*class          // the same, in the order they were made
+	grouped    []*pool           // all there are
+	pools      heap[*pool]
 	delayed    heap[*Task]
 	inline     []*Namespace // with a task at the head that needs no worker
 	leases     map[part.Hash]*lease
 	leased     heap[*lease]
-	uploaded   uint64            // bytes of leases
-	uploaders  map[string]uint64 // of them, by who sent them
-	orphans    []part.Hash       // parts that may have to go
+	uploaded   uint64             // bytes of leases
+	uploaders  map[string]uint64  // of them, by who sent them
+	orphans    []part.Hash        // parts that may have to go
+	due        heap[due]          // live tasks with a deadline
+	dependents map[string][]*Task // by the task they wait for, by order
+	fired      []*Task            // ended, and those that wait for them do not know yet
+	kept       map[string]*kept   // finished tasks that say how long they are kept
+	keptTill   heap[*kept]
+	keptBytes  uint64
 	running    int
 
 	effects []Effect
@@ -173,14 +195,18 @@ type State struct {
 	dirtySpace []*Namespace
 	dirtyWork  []*Worker
 	dirtyJobs  []*Job
+
+	dirtyQueues []*queue
+	dirtyKeys   []*key
 }
 
 // Load builds the state from its records. Errors: *VersionError, or
 // wire.ErrCorrupt wrapped with the record's key.
 func Load(rec Records) (*State, error) {
 	s := &State{rec: rec, tasks: map[string]*Task{}, namespaces: map[string]*Namespace{}, jobs: map[string]*Job{},
-		leases: map[part.Hash]*lease{}, uploaders: map[string]uint64{}}
+		leases: map[part.Hash]*lease{}, uploaders: map[string]uint64{}, dependents: map[string][]*Task{}, kept: map[string]*kept{}}
 	s.Policy = PolicyVersion
+	s.layOut()
 	var err error
 	each := func(prefix string, fn func([]byte) error) {
 		if err != nil {
@@ -198,10 +224,14 @@ func Load(rec Records) (*State, error) {
 			return nil, fmt.Errorf("record \"m\": %w", err)
 		}
 	}
+	each("Q/", s.loadQueue)
+	each("K/", s.loadKey)
 	each("w/", s.loadWorker)
+	s.regroup()
 	each("n/", s.loadNamespace)
 	each("j/", s.loadJob)
 	each("l/", s.loadLease)
+	each("k/", s.loadKept)
 	var live []*Task
 	each("q/", func(b []byte) error {
 		t, e := decodeTask(b)
@@ -217,6 +247,10 @@ func Load(rec Records) (*State, error) {
 			return nil, fmt.Errorf("record %q: %w", "q/"+t.ID, err)
 		}
 	}
+	s.loadGates()
+	if err := s.loadUniques(); err != nil {
+		return nil, fmt.Errorf("record \"U\": %w", err)
+	}
 	return s, nil
 }
 
@@ -228,7 +262,7 @@ func (s *State) loadWorker(b []byte) error {
 	}
 	w := &Worker{ID: r.String(), Incarnation: r.Uint(), Node: r.String(), Slots: uint32(r.Uint()), Drain: r.Bool(), Average: r.Int(), tasks: map[string]*Task{}}
 	if v == optionsVersion {
-		w.Has = readStrings(r)
+		w.equip(readStrings(r))
 	}
 	s.workers = append(s.workers, w)
 	return r.Done()
@@ -327,6 +361,7 @@ func (j *Job) append(b []byte) []byte {
 func (s *State) loadTask(t *Task) error {
 	t.stored = true
 	s.tasks[t.ID] = t
+	s.join(t)
 	if t.State == Running {
 		w := s.worker(t.Worker)
 		if w == nil || w.Incarnation != t.Incarnation {
@@ -334,18 +369,25 @@ func (s *State) loadTask(t *Task) error {
 		}
 		w.tasks[t.ID] = t
 		s.running++
+		t.line.lane.queue.gate.running++
+		if k := t.line.key; k != nil {
+			k.gate.running++
+		}
 		if t.Namespace == "" {
 			w.load++
 		}
 	}
+	s.watch(t)
 	n := s.namespaces[t.Namespace]
 	switch {
 	case t.Namespace != "" && n == nil:
 		return fmt.Errorf("belongs to unknown namespace %q", t.Namespace)
-	case t.NotBefore > s.Clock:
+	case t.WaitsFor() != nil:
+		s.holdBack(t)
+	case t.NotBefore > s.Clock && (n == nil || !s.backsOff(t)):
 		s.delay(t)
 	case n == nil && t.State == Queued:
-		s.ready.push(unit{task: t})
+		s.wait(unit{task: t})
 	case n != nil:
 		s.loadIntoSpace(n, t)
 	}
@@ -360,7 +402,7 @@ func (s *State) loadIntoSpace(n *Namespace, t *Task) {
 			s.worker(t.Worker).load++
 		}
 	} else if len(n.tasks) == 1 {
-		s.ready.push(unit{space: n})
+		s.offerSpace(n)
 	}
 }
 
@@ -419,13 +461,14 @@ func (s *State) Settle() {
 			j.stored = true
 		}
 	}
+	s.settleQueues()
 	s.dirtyTasks, s.dirtySpace, s.dirtyWork, s.dirtyJobs = s.dirtyTasks[:0], s.dirtySpace[:0], s.dirtyWork[:0], s.dirtyJobs[:0]
 	s.rec.Put("m", wire.AppendString(s.counters.append(nil), s.cluster))
 }
 
 // Unsettled is the number of objects the next Settle writes.
 func (s *State) Unsettled() int {
-	return len(s.dirtyTasks) + len(s.dirtySpace) + len(s.dirtyWork) + len(s.dirtyJobs)
+	return len(s.dirtyTasks) + len(s.dirtySpace) + len(s.dirtyWork) + len(s.dirtyJobs) + len(s.dirtyQueues) + len(s.dirtyKeys)
 }
 
 func (s *State) touch(t *Task) {

@@ -76,6 +76,10 @@ func (s *State) Advance(now int64) {
 	for s.delayed.len() > 0 && s.delayed.min().NotBefore <= s.Clock {
 		t := s.delayed.min()
 		s.delayed.remove(t)
+		if t.Attempt > 0 { // it keeps its place
+			s.offer(t)
+			continue
+		}
 		if t.Namespace != "" {
 			s.namespaces[t.Namespace].delayed--
 		}
@@ -84,6 +88,11 @@ func (s *State) Advance(now int64) {
 		s.touch(t)
 		s.enqueue(t)
 	}
+	s.openGates()
+	s.forgetKeys()
+	s.lapseKeys()
+	s.failOverdue()
+	s.dropOutdated()
 	s.expireLeases()
 	s.place()
 	s.sweep()
@@ -92,11 +101,25 @@ func (s *State) Advance(now int64) {
 // NextDeadline is the time (unix nanoseconds) at which the state changes with
 // no command but a Tick, 0 when there is none.
 func (s *State) NextDeadline() (at int64) {
-	if s.delayed.len() > 0 {
-		at = s.delayed.min().NotBefore
+	next := func(t int64) {
+		if at == 0 || t < at {
+			at = t
+		}
 	}
-	if s.leased.len() > 0 && (at == 0 || s.leased.min().until < at) {
-		at = s.leased.min().until
+	if s.delayed.len() > 0 {
+		next(s.delayed.min().NotBefore)
+	}
+	if s.leased.len() > 0 {
+		next(s.leased.min().until)
+	}
+	if s.due.len() > 0 {
+		next(s.due.min().Options.Deadline)
+	}
+	if s.keptTill.len() > 0 {
+		next(s.keptTill.min().until)
+	}
+	if s.timers.len() > 0 {
+		next(s.timers.min().until)
 	}
 	return at
 }
@@ -121,6 +144,8 @@ func (s *State) Step(c Command) Result {
 		r = s.workerLost(c)
 	case *WorkerIdle:
 		r = s.workerIdle(c)
+	case *WorkerSlots:
+		r = s.workerSlots(c)
 	case *OpenJob:
 		r = s.openJob(c)
 	case *SealJob:
@@ -133,6 +158,12 @@ func (s *State) Step(c Command) Result {
 		r = s.found(c)
 	case *Upload:
 		r = s.upload(c)
+	case *SetQueue:
+		r = s.setQueue(c)
+	case *Retry:
+		r = s.retry(c)
+	case *Discard:
+		r = s.discard(c)
 	default:
 		panic(fmt.Sprintf("scheduler: Step of %T", c))
 	}
@@ -164,6 +195,11 @@ func (s *State) submit(c *Submit) Result {
 	if r := s.submitAllowed(c); r.Code != OK {
 		return r
 	}
+	if u := c.Options.unique(); u != nil {
+		if r := s.uniqueAllowed(u); r.Code != OK {
+			return r
+		}
+	}
 	t := &Task{ID: c.ID, Namespace: c.Namespace, Job: c.Job, Kind: c.Kind, Body: bytes.Clone(c.Body), Timeout: c.Timeout,
 		Retries: c.Retries, Priority: c.Priority, inQueue: -1}
 	if !c.Options.None() {
@@ -172,6 +208,7 @@ func (s *State) submit(c *Submit) Result {
 	if c.Delay > 0 {
 		t.NotBefore = s.Clock + c.Delay
 	}
+	s.setTimes(t)
 	if c.Kind == PatchParts {
 		s.pinBody(t.Body)
 	}
@@ -179,6 +216,9 @@ func (s *State) submit(c *Submit) Result {
 		j := s.jobs[c.Job]
 		j.Total++
 		s.touchJob(j)
+	}
+	if t.Options.unique() != nil {
+		s.holdKey(t)
 	}
 	s.admit(t)
 	return Result{Code: OK, Order: t.Order}
@@ -188,23 +228,15 @@ func (s *State) submitAllowed(c *Submit) Result {
 	switch {
 	case !ValidName(c.ID) || (c.Namespace != "" && !ValidName(c.Namespace)):
 		return refuse(Invalid, "a task id or namespace is not a name: %q, %q", c.ID, c.Namespace)
-	case c.Kind < Run || c.Kind > PatchParts || c.Timeout < 0 || c.Delay < 0 || c.Delay > 366*24*3600*second || c.Retries > MaxRetries:
+	case c.Kind < Run || c.Kind > PatchParts || c.Timeout < 0 || c.Delay < 0 || c.Delay > maxDelay || c.Retries > MaxRetries:
 		return refuse(Invalid, "a field of the task is out of range")
 	case c.Kind != Run && c.Namespace == "":
 		return refuse(Invalid, "this kind of task needs a namespace")
 	case len(c.Body) > MaxBodyBytes:
 		return refuse(Limit, "the task's body has %d bytes, the limit is %d", len(c.Body), MaxBodyBytes)
-	case len(s.tasks) >= MaxLive:
-		return refuse(Limit, "%d tasks are waiting or running, which is the limit", len(s.tasks))
 	}
-	if c.Namespace != "" {
-		n := s.namespaces[c.Namespace]
-		if n == nil && len(s.namespaces) >= MaxNamespaces {
-			return refuse(Limit, "there are %d namespaces, which is the limit", len(s.namespaces))
-		}
-		if n != nil && len(n.tasks) >= MaxNamespaceQueue {
-			return refuse(Limit, "%d tasks wait in namespace %s, which is the limit", len(n.tasks), n.Name)
-		}
+	if r := s.roomFor(c.Namespace); r.Code != OK {
+		return r
 	}
 	if c.Job != "" {
 		switch j := s.jobs[c.Job]; {
@@ -214,10 +246,34 @@ func (s *State) submitAllowed(c *Submit) Result {
 			return refuse(Conflict, "job %s is sealed", c.Job)
 		}
 	}
+	if r := s.optionsAllowed(c); r.Code != OK {
+		return r
+	}
+	if r := s.timesAllowed(c); r.Code != OK {
+		return r
+	}
 	if c.Kind == PatchParts {
 		return s.patchAllowed(c)
 	}
-	return c.Options.allowed()
+	return Result{Code: OK}
+}
+
+// roomFor says whether one more task fits, into a namespace if that is not empty.
+func (s *State) roomFor(space string) Result {
+	if len(s.tasks) >= MaxLive {
+		return refuse(Limit, "%d tasks are waiting or running, which is the limit", len(s.tasks))
+	}
+	if space == "" {
+		return Result{Code: OK}
+	}
+	n := s.namespaces[space]
+	if n == nil && len(s.namespaces) >= MaxNamespaces {
+		return refuse(Limit, "there are %d namespaces, which is the limit", len(s.namespaces))
+	}
+	if n != nil && len(n.tasks) >= MaxNamespaceQueue {
+		return refuse(Limit, "%d tasks wait in namespace %s, which is the limit", len(n.tasks), n.Name)
+	}
+	return Result{Code: OK}
 }
 
 // patchAllowed looks at a patch with items in parts when it is submitted: from
@@ -250,17 +306,34 @@ func eachPart(body []byte, do func(*part.Manifest)) {
 
 // admit makes a new task live.
 func (s *State) admit(t *Task) {
+	t.Submitted = s.Clock
+	s.enter(t)
+}
+
+// enter is admit of a task that was submitted now or before.
+func (s *State) enter(t *Task) {
 	s.Order++
 	t.Order = s.Order
-	t.Submitted = s.Clock
 	t.State = Queued
 	s.tasks[t.ID] = t
+	s.join(t)
 	s.touch(t)
 	if t.Namespace != "" && s.namespaces[t.Namespace] == nil {
 		n := &Namespace{Name: t.Namespace, Created: s.Clock, ready: -1}
 		s.namespaces[n.Name] = n
 		s.touchSpace(n)
 	}
+	s.watch(t)
+	if !s.mustWait(t) {
+		s.lineUp(t)
+	}
+	if d := t.Deadline(); d > 0 && d <= s.Clock && !t.State.Final() {
+		s.overdue(t)
+	}
+}
+
+// lineUp puts a task in line, now or when its time has come.
+func (s *State) lineUp(t *Task) {
 	if t.NotBefore > s.Clock {
 		s.delay(t)
 		return
@@ -278,12 +351,21 @@ func (s *State) delay(t *Task) {
 // enqueue gives a queued task its place in line.
 func (s *State) enqueue(t *Task) {
 	if t.Namespace == "" {
-		s.ready.push(unit{task: t})
+		s.wait(unit{task: t})
 		return
 	}
 	n := s.namespaces[t.Namespace]
 	n.tasks = append(n.tasks, t)
 	s.offerSpace(n)
+}
+
+// offer has a task placed that has its place in line.
+func (s *State) offer(t *Task) {
+	if t.Namespace == "" {
+		s.enqueue(t)
+		return
+	}
+	s.offerSpace(s.namespaces[t.Namespace])
 }
 
 // ---- the end of an attempt ----
@@ -321,11 +403,13 @@ func (s *State) complete(c *Complete) Result {
 		s.finish(t, Succeeded, c.Outcome)
 	case Stopped:
 		s.finish(t, Cancelled, c.Outcome)
+	case Snoozed:
+		s.putOff(t, c.Wait)
 	default:
 		t.Failures++
 		t.blame(c.Cause)
 		if c.Status == Failure && t.Failures <= t.Retries && !t.Cancelling {
-			s.requeueFrom(t)
+			s.tryAgain(t)
 		} else {
 			s.finish(t, Failed, c.Outcome)
 		}
@@ -333,12 +417,31 @@ func (s *State) complete(c *Complete) Result {
 	return Result{Code: OK, Order: t.Order}
 }
 
+// putOff makes a running task wait until a while has passed. It has no namespace.
+func (s *State) putOff(t *Task, wait int64) {
+	if t.Cancelling {
+		s.finish(t, Cancelled, nil)
+		return
+	}
+	s.takeBack(t)
+	t.NotBefore = s.Clock + wait
+	if t.NotBefore > s.Clock {
+		s.delay(t)
+		return
+	}
+	s.wait(unit{task: t})
+}
+
 // completeAllowed says why a report of a current attempt cannot be applied as
 // it is; the attempt then counts as failed for that reason.
 func (s *State) completeAllowed(c *Complete, n *Namespace) Result {
 	switch {
-	case c.Status < Success || c.Status > Stopped:
+	case !c.Status.known():
 		return refuse(Invalid, "the worker reported an unknown status")
+	case c.Status == Snoozed && n != nil:
+		return refuse(Invalid, "a task in a namespace cannot be put off")
+	case c.Status == Snoozed && (c.Wait < 0 || c.Wait > maxDelay || !c.Change.Empty()):
+		return refuse(Invalid, "a task can be put off for 0 to %d seconds", maxDelay/second)
 	case len(c.Outcome) > MaxOutcome:
 		c.Outcome = nil
 		return refuse(Limit, "the outcome is over the limit of %d bytes", MaxOutcome)
@@ -457,14 +560,14 @@ func (s *State) unassign(t *Task) {
 	w := s.worker(t.Worker)
 	delete(w.tasks, t.ID)
 	s.running--
-	if t.Namespace == "" {
-		w.load--
-		return
+	s.end(t)
+	if n := s.namespaces[t.Namespace]; n != nil {
+		if n.running--; n.running > 0 {
+			return
+		}
 	}
-	n := s.namespaces[t.Namespace]
-	if n.running--; n.running == 0 {
-		w.load--
-	}
+	w.load--
+	s.gained(w)
 }
 
 // takeBack makes a running task queued again, where it was in its namespace.
@@ -486,7 +589,11 @@ func (s *State) void(t *Task) {
 func (s *State) requeueFrom(t *Task) {
 	if t.Namespace == "" {
 		s.takeBack(t)
-		s.ready.push(unit{task: t})
+		if s.backsOff(t) {
+			s.delay(t)
+			return
+		}
+		s.wait(unit{task: t})
 		return
 	}
 	n := s.namespaces[t.Namespace]
@@ -514,6 +621,9 @@ func (s *State) finish(t *Task, st TaskState, outcome []byte) {
 		s.unassign(t)
 	}
 	s.leave(t)
+	s.unwatch(t)
+	s.quit(t)
+	s.releaseKey(t, false)
 	if t.Kind == PatchParts {
 		s.unpinBody(t.Body)
 	}
@@ -532,8 +642,11 @@ func (s *State) finish(t *Task, st TaskState, outcome []byte) {
 	}
 	rec := t.record()
 	s.rec.Put("t/"+t.ID, rec)
-	s.retain('t', t.ID, len(rec))
+	s.retainTask(t, len(rec))
 	s.emit(Effect{Kind: Ended, Task: t})
+	if len(s.dependents[t.ID]) > 0 {
+		s.fired = append(s.fired, t)
+	}
 	if t.Job != "" {
 		s.countJob(s.jobs[t.Job], t)
 	}
@@ -541,22 +654,32 @@ func (s *State) finish(t *Task, st TaskState, outcome []byte) {
 
 // leave takes a task out of every queue.
 func (s *State) leave(t *Task) {
+	held := t.held
+	if held {
+		s.letGo(t)
+	}
 	if t.Namespace == "" {
 		switch {
 		case t.inQueue < 0:
 		case t.NotBefore > s.Clock:
 			s.delayed.remove(t)
 		default:
-			s.ready.remove(unit{task: t})
+			s.unwait(unit{task: t})
 		}
 		return
 	}
 	n := s.namespaces[t.Namespace]
 	if t.inQueue >= 0 {
 		s.delayed.remove(t)
-		n.delayed--
+		if !s.backsOff(t) {
+			n.delayed--
+		}
 	}
-	s.ready.remove(unit{space: n})
+	if held {
+		s.abandon(n)
+		return
+	}
+	s.unwait(unit{space: n})
 	for i, x := range n.tasks {
 		if x != t {
 			continue
@@ -581,7 +704,7 @@ func (s *State) abandon(n *Namespace) {
 }
 
 func (s *State) removeSpace(n *Namespace) {
-	s.ready.remove(unit{space: n})
+	s.unwait(unit{space: n})
 	n.gone = true
 	delete(s.namespaces, n.Name)
 	s.rec.Delete("n/" + n.Name)
@@ -609,11 +732,13 @@ func (s *State) expire() bool {
 	r := wire.NewReader(s.rec.Get(finKey(s.FinLo)))
 	r.Byte()
 	kind, at, size := r.Byte(), r.Int(), r.Uint()
-	if s.FinHi-s.FinLo <= MaxFinished && s.FinBytes <= MaxFinishedBytes && at+Retention > s.Clock {
+	if kind != listedNothing && s.FinHi-s.FinLo <= MaxFinished && s.FinBytes <= MaxFinishedBytes && at+Retention > s.Clock {
 		return false
 	}
 	s.rec.Delete(finKey(s.FinLo))
-	s.rec.Delete(string([]byte{kind, '/'}) + string(r.Rest()))
+	if kind != listedNothing {
+		s.rec.Delete(string([]byte{kind, '/'}) + string(r.Rest()))
+	}
 	s.FinLo++
 	s.FinBytes -= size
 	return true
@@ -876,14 +1001,4 @@ func ValidName(s string) bool {
 		}
 	}
 	return true
-}
-
-// splitRetained reads a retention record: what finished, and its id.
-func splitRetained(rec []byte) (kind byte, id string) {
-	r := wire.NewReader(rec)
-	r.Byte()
-	kind = r.Byte()
-	r.Int()
-	r.Uint()
-	return kind, string(r.Rest())
 }

@@ -81,7 +81,10 @@ type Task struct {
 	dirty   bool   // the record differs from the object
 	stored  bool   // a live record exists
 	seq     uint64 // position in its worker's assignments, 0 when not assigned
-	inQueue int    // position in the delayed heap, -1 when not there
+	inDue   int    // position in the heap of deadlines, if it has one
+	held    bool   // waits for other tasks, and is in no line
+	inQueue int    // position in the delayed heap or in its line, -1 when in neither
+	line    *line  // it stands in when its turn has come; nil: it needs no worker
 }
 
 // Lengths and numbers a task may have; Step refuses more.

@@ -20,17 +20,22 @@ var rewrite = flag.Bool("rewrite", false, "write the transcripts as the state ma
 // to do. With -rewrite they are written anew, to be read in the diff.
 //
 //	at SECONDS                          the clock
-//	up WORKER [inc=N] [slots=N]         a worker, or a new incarnation
+//	up WORKER [inc=N] [slots=N] [has=THING,THING]   a worker, or a new incarnation
 //	lost WORKER [inc=N] [began=ID,ID] [guess]
 //	drain WORKER / undrain WORKER
+//	slots WORKER [inc=N] [slots=N]
+//	queue Q [pause|resume] [conc=N] [rate=N/SECONDS] [burst=N] [keyconc=N] [keyrate=N/SECONDS] [keyburst=N]
+//	queues                              all of them
+//	next                                the next deadline
+//	why ID ...                          what tasks wait for
 //	upload PART,PART [owner=W]          parts, each of the bytes of its name
 //	submit ID [ns=N] [patch|drop] [put=K:V,K:V] [parts=K:PART+PART,K:PART] [del=K] [require=K:V,K] [when=VERSION]
-//	       [job=J] [retries=N] [prio=N] [delay=SECONDS] [body=BYTES] [restore=VERSION] [fork=NS]
+//	       [job=J] [retries=N] [prio=N] [delay=SECONDS] [body=BYTES] [restore=VERSION] [fork=NS] [needs=THING,THING] [queue=Q] [key=K] [unique=KEY,queued|running|SECONDS]
 //	complete ID [attempt=N] [worker=W] [inc=N] [epoch=N] [base=N] [took=MILLISECONDS]
-//	       [put=K:V] [parts=K:PART+PART] [del=K] [fail=CAUSE] [wrong=CAUSE] [stopped] [out=BYTES]
+//	       [put=K:V] [parts=K:PART+PART] [del=K] [fail=CAUSE] [wrong=CAUSE] [stopped] [snooze=SECONDS] [out=BYTES]
 //	       what is not given is as the state has it: a report of the current attempt
 //	return WORKER ID[/ATTEMPT] ...
-//	cancel ID
+//	cancel ID, retry ID
 //	open JOB [fold=N], seal JOB [total=N], stop JOB
 //	tick
 //	show ID or NAMESPACE ...            tasks, namespaces, workers, jobs
@@ -177,6 +182,15 @@ func (p *player) do() (out []string) {
 		return out
 	case "parts":
 		return p.parts()
+	case "queues":
+		return p.queues()
+	case "next":
+		return []string{fmt.Sprint(float64(p.s.NextDeadline()) / float64(second))}
+	case "why":
+		for _, id := range p.f.words[1:] {
+			out = append(out, id+": "+p.s.WaitsFor(p.s.Task(id)))
+		}
+		return out
 	case "upload":
 		for _, text := range strings.Split(p.f.words[1], ",") {
 			r := p.s.Step(&Upload{Owner: p.f.text("owner", ""), Hash: part.HashOf([]byte(text)), Bytes: []byte(text)})
@@ -208,11 +222,13 @@ func (p *player) command() Command {
 	inc = uint64(f.number("inc", int64(inc)))
 	switch f.words[0] {
 	case "up":
-		return &WorkerUp{Worker: name, Incarnation: inc, Slots: uint32(f.number("slots", 1))}
+		return &WorkerUp{Worker: name, Incarnation: inc, Slots: uint32(f.number("slots", 1)), Has: f.list("has")}
 	case "lost":
 		return &WorkerLost{Worker: name, Incarnation: inc, Began: f.attempts("began"), Guess: f.has("guess"), Cause: "no heartbeat"}
 	case "drain", "undrain":
 		return &WorkerIdle{Worker: name, Drain: f.words[0] == "drain"}
+	case "slots":
+		return &WorkerSlots{Worker: name, Incarnation: inc, Slots: uint32(f.number("slots", 0))}
 	case "submit":
 		return p.submit(name)
 	case "complete":
@@ -227,6 +243,10 @@ func (p *player) command() Command {
 		return &SealJob{ID: name, Total: uint64(f.number("total", 0))}
 	case "stop":
 		return &CancelJob{ID: name}
+	case "queue":
+		return p.setQueue(name)
+	case "retry":
+		return &Retry{ID: name}
 	case "tick":
 		return &Tick{}
 	}
@@ -271,7 +291,8 @@ func (p *player) parts() (out []string) {
 func (p *player) submit(id string) Command {
 	f := p.f
 	c := &Submit{ID: id, Namespace: f.text("ns", ""), Job: f.text("job", ""), Kind: Run, Retries: uint32(f.number("retries", 0)),
-		Priority: int32(f.number("prio", 0)), Delay: f.number("delay", 0) * second, Body: make([]byte, f.number("body", 0))}
+		Priority: int32(f.number("prio", 0)), Delay: f.number("delay", 0) * second, Body: make([]byte, f.number("body", 0)),
+		Options: &Options{Needs: f.list("needs"), Queue: f.text("queue", ""), Key: f.text("key", ""), Unique: f.unique()}}
 	switch {
 	case f.has("patch"):
 		x := p.change()
@@ -310,6 +331,8 @@ func (p *player) complete(id string) Command {
 		c.Status, c.Cause = Permanent, f.text("wrong", "")
 	case f.has("stopped"):
 		c.Status = Stopped
+	case f.text("snooze", "") != "":
+		c.Status, c.Wait = Snoozed, f.number("snooze", 0)*second
 	}
 	return c
 }

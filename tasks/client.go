@@ -57,35 +57,71 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// Handle is a submitted task.
-type Handle struct {
+// Submitted is a task that was submitted.
+type Submitted struct {
 	ID string
-	c  *Client
+	// Duplicate says that nothing was submitted: another task has the unique key,
+	// and this is the handle of it.
+	Duplicate bool
+	c         *Client
 }
 
 // Wait waits for the end of the task, as Client.Wait does.
-func (h *Handle) Wait(ctx context.Context) (*Info, error) { return h.c.Wait(ctx, h.ID) }
+func (h *Submitted) Wait(ctx context.Context) (*Info, error) { return h.c.Wait(ctx, h.ID) }
 
 // Get returns what is known of the task now.
-func (h *Handle) Get(ctx context.Context) (*Info, error) { return h.c.Get(ctx, h.ID) }
+func (h *Submitted) Get(ctx context.Context) (*Info, error) { return h.c.Get(ctx, h.ID) }
 
 // Cancel asks for the end of the task, as Client.Cancel does.
-func (h *Handle) Cancel(ctx context.Context) (*Info, error) { return h.c.Cancel(ctx, h.ID) }
+func (h *Submitted) Cancel(ctx context.Context) (*Info, error) { return h.c.Cancel(ctx, h.ID) }
 
 // Watch tells what happens to the task, as Client.Watch does.
-func (h *Handle) Watch(ctx context.Context) iter.Seq2[Event, error] { return h.c.Watch(ctx, h.ID) }
+func (h *Submitted) Watch(ctx context.Context) iter.Seq2[Event, error] { return h.c.Watch(ctx, h.ID) }
 
 // Submit asks for a task. When it returns without an error the task is durable
 // and will be carried out whatever happens to this program.
-func (c *Client) Submit(ctx context.Context, t Task) (*Handle, error) {
+func (c *Client) Submit(ctx context.Context, t Task) (*Submitted, error) {
 	msg, err := t.submit(false)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.conn.do(ctx, &api.Call{Op: &api.Call_Submit{Submit: msg}}, false); err != nil {
+	r, err := c.conn.do(ctx, &api.Call{Op: &api.Call_Submit{Submit: msg}}, false)
+	if err != nil {
 		return nil, fmt.Errorf("submit %s: %w", t.ID, err)
 	}
-	return &Handle{ID: t.ID, c: c}, nil
+	return submitted(c, t, r), nil
+}
+
+// submitted is the handle of a task that was accepted, or of the one that has its
+// unique key.
+func submitted(c *Client, t Task, r *api.Reply) *Submitted {
+	s := &Submitted{ID: t.ID, c: c}
+	if id := r.GetTask().GetId(); t.Unique.Key != "" && id != t.ID {
+		s.ID, s.Duplicate = id, true
+	}
+	return s
+}
+
+// SubmitMany submits tasks, in as few messages as there are moments to send one,
+// and returns when each of them is answered. Tasks without an ID get one, in the
+// slice, so that the call can be repeated with the same slice: what was accepted
+// then is there already. With an error, the tasks that were not accepted are nil
+// in the result.
+func (c *Client) SubmitMany(ctx context.Context, list []Task) ([]*Submitted, error) {
+	calls := make([]*api.Call, len(list))
+	for i := range list {
+		msg, err := list[i].submit(false)
+		if err != nil {
+			return nil, fmt.Errorf("task %d: %w", i, err)
+		}
+		calls[i] = &api.Call{Op: &api.Call_Submit{Submit: msg}}
+	}
+	out := make([]*Submitted, len(list))
+	err := c.conn.doAll(ctx, calls, func(i int, r *api.Reply) { out[i] = submitted(c, list[i], r) })
+	if err != nil {
+		return out, fmt.Errorf("submit: %w", err)
+	}
+	return out, nil
 }
 
 // Run submits a task and waits for its end. When the task failed or was

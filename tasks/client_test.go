@@ -879,3 +879,39 @@ func TestTheClusterIsNamed(t *testing.T) {
 		t.Errorf("a later stream named %q", named)
 	}
 }
+
+// A node that takes calls and answers none of them is left for another one, although
+// it still says who the members are.
+func TestSilentNodeIsLeft(t *testing.T) {
+	t.Parallel()
+	other := startFake(t, usual)
+	silent := startFake(t, func(n *fakeNode, st *fakeStream, c *api.Call) *api.Reply {
+		if c.GetStatus() != nil {
+			return &api.Reply{Result: &api.Reply_Status{Status: &api.Status{Leader: "x", Nodes: []*api.NodeInfo{{Id: "b", Api: other.addr}}}}}
+		}
+		return nil
+	})
+	c := dialFake(t, Options{}, silent, other)
+	begun := time.Now()
+	if _, err := c.Submit(testContext(t), Task{}); err != nil {
+		t.Fatal(err)
+	}
+	if len(silent.calls()) != 1 || time.Since(begun) < stallTimeout {
+		t.Errorf("the silent node had %d calls, after %v", len(silent.calls()), time.Since(begun))
+	}
+}
+
+// A node that does not even say who the members are is left, though only long calls
+// wait for it.
+func TestMuteNodeIsLeft(t *testing.T) {
+	t.Parallel()
+	other := startFake(t, usual)
+	mute := startFake(t, func(*fakeNode, *fakeStream, *api.Call) *api.Reply { return nil })
+	c := dialFake(t, Options{}, mute, other)
+	if _, err := c.Run(testContext(t), Task{}); err != nil {
+		t.Fatal(err)
+	}
+	if len(mute.calls()) != 1 {
+		t.Errorf("the mute node had %d calls", len(mute.calls()))
+	}
+}

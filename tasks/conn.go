@@ -58,8 +58,10 @@ const (
 	minBackoff = 25 * time.Millisecond
 	maxBackoff = time.Second
 	// askEvery is how often a client asks who the members are: all those it knows
-	// may be replaced while it is connected to one of them.
-	askEvery = 2 * time.Second
+	// may be replaced while it is connected to one of them. askTimeout is how long the
+	// node may take for that, which costs it nothing, before another is tried.
+	askEvery   = time.Second
+	askTimeout = 3 * time.Second
 	// maxNodes bounds the addresses a client keeps.
 	maxNodes = 64
 )
@@ -126,7 +128,7 @@ type session struct {
 	fail   context.CancelCauseFunc
 
 	// Guarded by conn.mu.
-	heard time.Time // anything was received
+	heard time.Time // anything was received, but for answers to the client's own questions
 	good  time.Time // a caller's call was answered
 }
 
@@ -177,6 +179,52 @@ func (c *conn) do(ctx context.Context, msg *api.Call, long bool) (*api.Reply, er
 		a := <-got
 		return a.reply, a.err
 	}
+}
+
+// doAll makes many short calls at once and waits for all answers; each is called
+// for those that are no errors, by any goroutine. The error is that of the first
+// call that has one, and its number.
+func (c *conn) doAll(ctx context.Context, calls []*api.Call, each func(i int, r *api.Reply)) error {
+	var mu sync.Mutex
+	var left sync.WaitGroup
+	failed := make([]error, len(calls))
+	started := make([]*call, 0, len(calls))
+	for i, msg := range calls {
+		left.Add(1)
+		cl, err := c.start(ctx, msg, false, func(r *api.Reply, err error) {
+			defer left.Done()
+			mu.Lock()
+			defer mu.Unlock()
+			if failed[i] = err; err == nil {
+				each(i, r)
+			}
+		})
+		if err != nil {
+			failed[i] = err
+			left.Done()
+			break
+		}
+		started = append(started, cl)
+	}
+	ended := make(chan struct{})
+	go func() { left.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		for i, cl := range started {
+			if c.abandon(cl) {
+				failed[i] = contextError(ctx)
+				left.Done()
+			}
+		}
+		<-ended
+	}
+	for i, err := range failed {
+		if err != nil {
+			return fmt.Errorf("%d of %d: %w", i, len(calls), err)
+		}
+	}
+	return nil
 }
 
 // start queues a call. done is called once with its end, on a goroutine of the
@@ -457,10 +505,12 @@ func (c *conn) read(s *session) error {
 		ends = ends[:0]
 		c.mu.Lock()
 		now := time.Now()
-		s.heard = now
 		c.down = time.Time{}
 		for _, r := range replies.Replies {
 			cl := c.pending[r.Seq]
+			if cl == nil || !cl.inside {
+				s.heard = now
+			}
 			if cl == nil {
 				continue // abandoned
 			}
@@ -608,16 +658,23 @@ func (c *conn) late(cl *call, now time.Time) bool {
 	return now.Sub(since) > c.timeout
 }
 
-// checkSession gives up a stream on which nothing comes although a short call
-// waits. (That a node is gone while only long calls wait, keepalive finds out.)
-// The caller holds mu.
+// checkSession gives up a stream on which nothing comes although a short call waits,
+// or not even the answer to the client's own question. The caller holds mu.
 func (c *conn) checkSession(now time.Time) {
 	s := c.up
-	if s == nil || now.Sub(s.heard) <= stallTimeout {
+	if s == nil {
+		return
+	}
+	owed := func(cl *call, limit time.Duration) bool { return !cl.sent.IsZero() && now.Sub(cl.sent) > limit }
+	if a := c.asking; a != nil && c.pending[a.msg.Seq] == a && owed(a, askTimeout) {
+		s.fail(errStalled)
+		return
+	}
+	if now.Sub(s.heard) <= stallTimeout {
 		return
 	}
 	for _, cl := range c.pending {
-		if !cl.long && !cl.sent.IsZero() && now.Sub(cl.sent) > stallTimeout {
+		if !cl.long && owed(cl, stallTimeout) {
 			s.fail(errStalled)
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"farm/api"
+	"farm/internal/label"
 )
 
 // State is where a task is: "queued", "running", "succeeded", "failed" or
@@ -24,7 +25,7 @@ const (
 // Final tells whether a task in this state never changes again.
 func (s State) Final() bool { return s == Succeeded || s == Failed || s == Cancelled }
 
-// Task is what can be asked for: a cell, or calls of a function.
+// Task is what can be asked for: a cell, calls of a function, or a call of a handler.
 type Task struct {
 	// ID makes the request repeatable: a second Submit with the same ID gets
 	// the first one's task. Empty: NewID.
@@ -42,6 +43,11 @@ type Task struct {
 	// in a new or private one. A namespace keeps the engine of its first cell; a task that
 	// asks for another one fails.
 	Engine string
+	// Handler, instead of Source, is the name of a compiled function of a worker of
+	// the user's own (see Handle), and Input what it is called with: JSON, at most
+	// MaxInput bytes. It has no namespace.
+	Handler string
+	Input   json.RawMessage
 	// Args can be read by the code.
 	Args map[string]string
 	// Files can be read by the code, by name, with farm.ReadFile. All together have at
@@ -57,6 +63,17 @@ type Task struct {
 	Priority int
 	// Delay before the task may start.
 	Delay time.Duration
+	// Queue the task is limited, paused and counted with; empty: DefaultQueue.
+	Queue string
+	// Key is what the limits per key of the queue count by; at most 256 bytes.
+	// Empty: they do not concern the task.
+	Key string
+	// Unique asks that there is no other task with the same unique key. Not for
+	// tasks of a job.
+	Unique Unique
+	// Labels that a worker must have to be given the task. While none has them
+	// all, the task waits.
+	Labels map[string]string
 	// Job the task belongs to, and the position of its first input in it.
 	Job   string
 	First uint64
@@ -64,6 +81,28 @@ type Task struct {
 
 // MaxFiles is the most bytes that all files of a task or of a job can have together.
 const MaxFiles = 768 << 10
+
+// MaxInput is the most bytes that the input of a handler can have.
+const MaxInput = 768 << 10
+
+// checkHandler says what cannot be meant of a task that calls a handler.
+func (t *Task) checkHandler() error {
+	switch {
+	case t.Handler == "" && t.Input != nil:
+		return fmt.Errorf("%w: an input is for a handler; a cell reads Args", ErrInvalid)
+	case t.Handler == "":
+		return nil
+	case t.Source != "" || t.Call != "" || len(t.Inputs) > 0 || len(t.Files) > 0:
+		return fmt.Errorf("%w: a task calls a handler with one input, or runs a cell", ErrInvalid)
+	case t.Namespace != "":
+		return fmt.Errorf("%w: a handler runs in its worker's own process and has no namespace", ErrInvalid)
+	case len(t.Input) > MaxInput:
+		return fmt.Errorf("%w: the input has %d bytes, the limit is %d", ErrLimit, len(t.Input), MaxInput)
+	case t.Input != nil && !json.Valid(t.Input):
+		return fmt.Errorf("%w: the input of a handler is JSON", ErrInvalid)
+	}
+	return nil
+}
 
 func checkFiles(files map[string][]byte) error {
 	n := 0
@@ -86,14 +125,25 @@ func (t *Task) submit(wait bool) (*api.Submit, error) {
 	if err := checkFiles(t.Files); err != nil {
 		return nil, err
 	}
+	if err := t.checkHandler(); err != nil {
+		return nil, err
+	}
+	needs, err := needsOf(t.Labels)
+	if err != nil {
+		return nil, err
+	}
+	unique, err := t.Unique.wire()
+	if err != nil {
+		return nil, err
+	}
 	inputs := make([][]byte, len(t.Inputs))
 	for i, in := range t.Inputs {
 		inputs[i] = in
 	}
 	return &api.Submit{
 		Id: t.ID, Namespace: t.Namespace, Job: t.Job, Wait: wait,
-		Timeout: int64(t.Timeout), Retries: uint32(t.Retries), Priority: int32(t.Priority), Delay: int64(t.Delay),
-		Work: &api.Work{Source: t.Source, Call: t.Call, Inputs: inputs, Args: t.Args, Files: t.Files, First: t.First, Engine: t.Engine},
+		Timeout: int64(t.Timeout), Retries: uint32(t.Retries), Priority: int32(t.Priority), Delay: int64(t.Delay), Needs: needs, Queue: t.Queue, Key: t.Key, Unique: unique,
+		Work: &api.Work{Source: t.Source, Call: t.Call, Inputs: inputs, Args: t.Args, Files: t.Files, First: t.First, Handler: t.Handler, Input: t.Input, Engine: t.Engine},
 	}, nil
 }
 
@@ -102,6 +152,7 @@ type Info struct {
 	ID        string
 	Namespace string
 	Job       string
+	Handler   string // it calls; empty for a cell
 	State     State
 	Attempt   int // number of the current or last attempt, from 1
 	Worker    string
@@ -114,6 +165,12 @@ type Info struct {
 	StderrCut bool
 	Error     *TaskError // why it failed; nil in other states
 	Causes    []string   // why earlier attempts ended
+	Progress  *Progress  // what the attempt last said while it runs; nil: nothing
+	Waiting   string     // of a queued task, from Client.Get: what for, in words
+	Labels    map[string]string
+	Queue     string // empty: no worker carries it out
+	Key       string
+	UniqueKey string
 	Submitted time.Time
 	Started   time.Time // of the current or last attempt
 	Finished  time.Time
@@ -148,11 +205,19 @@ func newInfo(t *api.Task) *Info {
 		StdoutCut: t.GetStdoutCut(), StderrCut: t.GetStderrCut(), Causes: t.GetCauses(),
 		Submitted: when(t.GetSubmitted()), Started: when(t.GetStarted()), Finished: when(t.GetFinished()),
 	}
+	i.Waiting, i.Queue, i.Key, i.UniqueKey = t.GetWaiting(), t.GetQueue(), t.GetKey(), t.GetUnique()
+	labels, handlers := label.Split(t.GetNeeds())
+	if i.Labels = labels; len(handlers) > 0 {
+		i.Handler = handlers[0]
+	}
 	if len(i.Value) == 0 {
 		i.Value = nil
 	}
 	for _, r := range t.GetResults() {
 		i.Results = append(i.Results, r)
+	}
+	if p := t.GetProgress(); p != nil {
+		i.Progress = newProgress(p)
 	}
 	if e := t.GetError(); e != nil {
 		i.Error = &TaskError{Task: i.ID, Kind: e.Kind, Message: e.Message, Stack: e.Stack}
@@ -227,6 +292,8 @@ type WorkerStatus struct {
 	// Isolation is how well its child processes are confined: "full", or what is
 	// missing ("no landlock, no seccomp"); empty when the leader has not heard it.
 	Isolation string
+	Labels    map[string]string
+	Handlers  []string // compiled handlers it serves; if any, it runs no cells
 }
 
 // TaskCounts are the tasks in each state: live ones now, final ones ever.
@@ -240,7 +307,13 @@ func newStatus(s *api.Status) *Status {
 			Applied: n.Applied, Hash: n.Hash, Reachable: n.Reachable, Version: n.Version, Refused: n.Refused, Withdrawn: n.Withdrawn, Goroutines: int(n.Goroutines)})
 	}
 	for _, w := range s.GetWorkers() {
-		out.Workers = append(out.Workers, WorkerStatus{ID: w.Id, Node: w.Node, Slots: int(w.Slots), Busy: int(w.Busy), State: w.State, Assigned: int(w.Assigned), Isolation: w.Isolation})
+		out.Workers = append(out.Workers, newWorker(w))
 	}
 	return out
+}
+
+func newWorker(w *api.WorkerInfo) WorkerStatus {
+	labels, handlers := label.Split(w.Has)
+	return WorkerStatus{ID: w.Id, Node: w.Node, Slots: int(w.Slots), Busy: int(w.Busy), State: w.State, Assigned: int(w.Assigned), Isolation: w.Isolation,
+		Labels: labels, Handlers: handlers}
 }

@@ -34,6 +34,11 @@ type Output struct {
 type Progress struct {
 	Attempt     int
 	Done, Total int64
+	Message     string
+}
+
+func newProgress(p *api.Progress) *Progress {
+	return &Progress{Attempt: int(p.Attempt), Done: p.Done, Total: p.Total, Message: p.Message}
 }
 
 // Watch tells what happens to a task from now on, until its end: the last
@@ -131,7 +136,7 @@ func (w *watch) event(m *api.Event) (e Event, ok bool) {
 		}
 		e.Output = &Output{Attempt: int(m.Output.Attempt), Stderr: m.Output.Stderr, Data: data}
 	case *api.Event_Progress:
-		e.Progress = &Progress{Attempt: int(m.Progress.Attempt), Done: m.Progress.Done, Total: m.Progress.Total}
+		e.Progress = newProgress(m.Progress)
 	case *api.Event_Task:
 		e.Task = newInfo(m.Task)
 	default:

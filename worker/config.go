@@ -1,34 +1,13 @@
 package worker
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
 	"time"
 
-	"farm/api"
 	"farm/namespace"
-)
-
-// Stream is one conversation with the leader. Send and Recv are called from
-// one goroutine each. After an error of either, or when the context given to
-// the Dialer ends, both must return soon.
-type Stream interface {
-	Send(*api.FromWorker) error
-	Recv() (*api.ToWorker, error)
-	CloseSend() error
-}
-
-// Dialer opens a stream to the node that leads. It is called again after each
-// break, with a growing delay. The stream lives no longer than ctx.
-type Dialer func(ctx context.Context) (Stream, error)
-
-// Delays between attempts to reach the leader.
-const (
-	dialDelayMin = 50 * time.Millisecond
-	dialDelayMax = time.Second
 )
 
 // Defaults of Limits.
@@ -101,7 +80,8 @@ type Config struct {
 	Node string // the node it lives in, empty for a process of its own
 	// Incarnation must grow with each start of the worker; default: the time.
 	Incarnation uint64
-	Slots       int // attempts that run at a time; default: the number of CPUs
+	Slots       int      // attempts that run at a time; default: the number of CPUs
+	Has         []string // what tasks may need of it, sorted, as in api.Hello; usually none
 	Dial        Dialer
 	// Parts is the way of large values. Without it an attempt may change 1 MiB,
 	// and namespaces with large values are given back.

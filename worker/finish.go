@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"farm/api"
+	"farm/internal/attach"
 	"farm/internal/part"
 )
 
@@ -128,6 +129,8 @@ func (w *Worker) failureOf(a *attempt, e ending) *failure {
 	switch {
 	case a.work == nil:
 		return &failure{kind: kindInternal, message: "the task's body cannot be read", permanent: true}
+	case a.work.Handler != "": // not to be passed over in silence
+		return &failure{kind: kindInternal, message: "this worker runs cells, not the handler " + a.work.Handler, permanent: true}
 	case succeededThere(e):
 		return nil
 	case e.reason == stopped:
@@ -148,7 +151,7 @@ func (w *Worker) failureOf(a *attempt, e ending) *failure {
 func fill(r *api.Complete, a *answer, maxChange int64) *failure {
 	o := r.Outcome
 	o.Value, o.Type, o.Results = a.value, a.typ, a.results
-	if n := outcomeSize(o); n > maxOutcome {
+	if n := attach.OutcomeSize(o); n > maxOutcome {
 		o.Value, o.Type, o.Results = nil, "", nil
 		return &failure{kind: kindLimit, message: fmt.Sprintf("result and output: %d bytes is over the limit of %d", n, maxOutcome)}
 	}
@@ -180,7 +183,7 @@ func (w *Worker) report(c *child, a *attempt, r *api.Complete, e ending) {
 	}
 	if s == nil {
 		r.Put, r.Delete = nil, nil
-		w.out.report(r)
+		w.out.Report(r)
 		return
 	}
 	s.chain = append(s.chain, a)

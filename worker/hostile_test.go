@@ -90,7 +90,7 @@ func TestBombs(t *testing.T) {
 	}
 	for name, tc := range bombs {
 		a := l.private(name, tc.source)
-		a.GetAssign().Timeout = int64(5 * time.Second)
+		a.GetAssign().Timeout = int64(30 * time.Second)
 		if strings.HasPrefix(tc.kinds, kindTimeout) {
 			a.GetAssign().Timeout = int64(200 * time.Millisecond)
 		}

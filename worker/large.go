@@ -72,7 +72,7 @@ func (w *Worker) deliver(s *space) {
 			return
 		}
 		a.told = true
-		w.out.report(a.report)
+		w.out.Report(a.report)
 	}
 }
 
@@ -219,7 +219,7 @@ func (w *Worker) nextPending(s *space) (key string, m *part.Manifest) {
 			return key, s.pending[key]
 		}
 		w.drop(s)
-		w.out.add(func(m *api.FromWorker) { m.Forgot = append(m.Forgot, s.name) })
+		w.out.Add(func(m *api.FromWorker) { m.Forgot = append(m.Forgot, s.name) })
 	}
 	s.fetching = false
 	if w.spaces[s.name] == s {

@@ -1,16 +1,12 @@
 package worker
 
 import (
-	"errors"
 	"slices"
 
 	"farm/api"
 
 	"google.golang.org/protobuf/proto"
 )
-
-// errRelink ends a stream on which the leader took for known what is not.
-var errRelink = errors.New("worker: a job's program is missing")
 
 // obey carries out one message of the leader, all of it before anything new
 // begins. False: the stream must be made anew.
@@ -59,7 +55,7 @@ func (w *Worker) assign(in *api.Assign) bool {
 	w.attempts[a.attemptKey] = a
 	if in.Namespace != "" && !w.place(a) {
 		w.giveBack(a)
-		w.out.add(func(m *api.FromWorker) { m.Forgot = append(m.Forgot, in.Namespace) })
+		w.out.Add(func(m *api.FromWorker) { m.Forgot = append(m.Forgot, in.Namespace) })
 		return true
 	}
 	if err := proto.Unmarshal(in.Work, a.work); err != nil {
@@ -222,7 +218,7 @@ func (w *Worker) giveBack(a *attempt) {
 	a.state = gone
 	w.forget(a)
 	w.stats.Returned++
-	w.out.add(func(m *api.FromWorker) { m.Returns = append(m.Returns, a.ref()) })
+	w.out.Add(func(m *api.FromWorker) { m.Returns = append(m.Returns, a.ref()) })
 }
 
 // returnWaiting gives back what waits for a slot since a time of which late
@@ -323,12 +319,12 @@ func (w *Worker) evict() {
 			continue
 		}
 		w.drop(s)
-		w.out.add(func(m *api.FromWorker) { m.Forgot = append(m.Forgot, s.name) })
+		w.out.Add(func(m *api.FromWorker) { m.Forgot = append(m.Forgot, s.name) })
 	}
 }
 
 // sayBegan tells the leader that an attempt runs, once a stream.
 func (w *Worker) sayBegan(a *attempt) {
 	a.said = true
-	w.out.add(func(m *api.FromWorker) { m.Began = append(m.Began, a.ref()) })
+	w.out.Add(func(m *api.FromWorker) { m.Began = append(m.Began, a.ref()) })
 }

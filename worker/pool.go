@@ -120,7 +120,7 @@ func (w *Worker) noteIsolation(denied []string) {
 
 func (w *Worker) sayIsolation() {
 	if level := w.isolation; level != "" {
-		w.out.add(func(m *api.FromWorker) { m.Isolation = level })
+		w.out.Add(func(m *api.FromWorker) { m.Isolation = level })
 	}
 }
 
@@ -159,9 +159,9 @@ func (w *Worker) startFailed(err error) {
 func (w *Worker) drive(c *child) {
 	for j := range c.orders {
 		a := j.attempt
-		c.p.sink.begin(func(stderr bool, data []byte) { w.out.outputs(a.task, a.attempt, stderr, data) })
+		c.p.sink.begin(func(stderr bool, data []byte) { w.out.Output(a.task, a.attempt, stderr, data) })
 		e := c.p.exchange(j.order, j.timeout, func(done, total int64) {
-			w.out.progress(&api.Progress{Task: a.task, Attempt: a.attempt, Done: done, Total: total})
+			w.out.Progress(&api.Progress{Task: a.task, Attempt: a.attempt, Done: done, Total: total})
 		})
 		var out written
 		out.stdout, out.stderr = c.p.sink.end(e.death != nil)

@@ -55,3 +55,6 @@ func (c *specCache) remove(e *list.Element) {
 }
 
 func specSize(s *api.JobSpec) int { return len(s.Source) + fixedCost }
+
+// fixedCost is the bytes reckoned for the small parts of one element.
+const fixedCost = 128

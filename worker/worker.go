@@ -8,19 +8,20 @@ import (
 	"time"
 
 	"farm/api"
+	"farm/internal/attach"
 )
 
 // Worker runs attempts for a farm. Use New.
 type Worker struct {
 	cfg   Config
 	log   *slog.Logger
-	out   *outbox
+	out   *attach.Outbox
+	link  *attach.Link
 	began time.Time
 
 	starts  chan struct{} // one token for each child to start
 	kids    sync.WaitGroup
 	changed chan struct{} // holds a token when something happened while draining
-	closed  chan struct{} // closed when all is over but the last words
 
 	room    *room
 	toCarry chan struct{} // holds a token while carries may have something
@@ -57,19 +58,20 @@ func New(cfg Config) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Worker{
+	w := &Worker{
 		cfg:      cfg,
 		log:      cfg.Logger.With("worker", cfg.ID),
-		out:      newOutbox(),
+		out:      attach.NewOutbox(),
 		began:    time.Now(),
 		starts:   make(chan struct{}, cfg.Contexts),
 		changed:  make(chan struct{}, 1),
-		closed:   make(chan struct{}),
 		room:     newRoom(cfg.Limits.UnsettledBytes),
 		toCarry:  make(chan struct{}, 1),
 		attempts: map[attemptKey]*attempt{},
 		spaces:   map[string]*space{},
-	}, nil
+	}
+	w.link = attach.New(cfg.Dial, linked{w}, w.out, w.log)
+	return w, nil
 }
 
 // now is a monotonic time in nanoseconds.
@@ -89,7 +91,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	linked := make(chan struct{})
 	parts.Go(func() {
 		defer close(linked)
-		w.link(inner)
+		_ = w.link.Run(inner) // no error of it is fatal
 	})
 	w.mu.Lock()
 	w.replenish()
@@ -97,8 +99,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	<-ctx.Done()
 	w.drain()
 	w.killChildren()
-	close(w.closed)
-	w.out.signalLast()
+	w.link.Close()
 	select {
 	case <-linked:
 	case <-time.After(lastWordsTimeout):
@@ -122,7 +123,7 @@ const settleTimeout = time.Second
 func (w *Worker) drain() {
 	w.mu.Lock()
 	w.draining = true
-	w.out.add(func(m *api.FromWorker) { m.Draining = true })
+	w.out.Add(func(m *api.FromWorker) { m.Draining = true })
 	w.returnWaiting(func(int64) bool { return true })
 	w.mu.Unlock()
 	w.await(w.cfg.Limits.DrainTimeout, func() bool { return w.running == 0 })

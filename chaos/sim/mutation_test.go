@@ -73,10 +73,8 @@ var mutations = []mutation{
 	}
 	s.place()`}}, []string{"live"}, "1"},
 	{"a slot is not given back", true, []edit{{"scheduler/step.go",
-		`	if n.running--; n.running == 0 {
-		w.load--
-	}`,
-		`	n.running--`}}, []string{"slots"}, "1"},
+		`if n.running--; n.running > 0 {`,
+		`if n.running--; true {`}}, []string{"slots"}, "1"},
 	{"a task that failed once is not folded", false, []edit{{"scheduler/step.go",
 		`if j.Fold != "" && !j.Cancelled {`,
 		`if j.Fold != "" && !j.Cancelled && t.Attempt == 1 {`}}, []string{"job"}, "1"},

@@ -120,12 +120,13 @@ var argKinds = map[string][]string{
 	"ns ls": {"ns"}, "ns show": {"ns"}, "ns rm": {"ns"}, "ns history": {"ns"}, "ns restore": {"ns"}, "ns fork": {"ns", ""}, "ns export": {"ns", ""},
 	"task show": {"task"}, "task cancel": {"task"}, "task wait": {"task"}, "logs": {"task"},
 	"job show": {"job"}, "job wait": {"job"}, "job results": {"job"}, "job cancel": {"job"},
+	"queue show": {"queue"}, "queue pause": {"queue"}, "queue resume": {"queue"}, "queue set": {"queue"},
 	"node remove": {"node"}, "completion": {"shell"}, "help": {"verb"},
 }
 
 // flagKinds says the same of the values of flags, after their verb where it matters.
 var flagKinds = map[string]string{
-	"ns": "ns", "job": "job", "task ls state": "task state", "job ls state": "job state", "log-store": "log store", "log-level": "log level",
+	"ns": "ns", "job": "job", "queue": "queue", "unique-while": "while", "task ls state": "task state", "job ls state": "job state", "log-store": "log store", "log-level": "log level",
 }
 
 // words that are always the same.
@@ -133,6 +134,7 @@ var fixedWords = map[string][]string{
 	"shell":      slices.Sorted(maps.Keys(scripts)),
 	"task state": {"queued", "running", "succeeded", "failed", "cancelled"},
 	"job state":  jobStates,
+	"while":      {"queued", "running"},
 	"log store":  {"wal", "boltdb"},
 	"log level":  {"debug", "info", "warn", "error"},
 }
@@ -268,8 +270,21 @@ func (a *app) named(ctx context.Context, l *line, kind, last string) []completio
 		return taskCompletions(ctx, conn)
 	case "job":
 		return jobCompletions(ctx, conn)
+	case "queue":
+		return queueCompletions(ctx, conn)
 	}
 	return nodeCompletions(ctx, conn)
+}
+
+func queueCompletions(ctx context.Context, conn *connection) (out []completion) {
+	list, err := conn.Queues(ctx)
+	if err != nil {
+		return nil
+	}
+	for _, q := range list {
+		out = append(out, completion{q.Name, fmt.Sprintf("%s, %d waiting, %d running", queueState(q), q.Waiting, q.Running)})
+	}
+	return out
 }
 
 // namespaceCompletions completes the last name of a list.

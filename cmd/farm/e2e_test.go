@@ -42,12 +42,12 @@ func runProcess(t *testing.T, dir, stdin string, args ...string) ended {
 }
 
 // startFarm starts a farm in dir/.farm, which commands run in dir find.
-func startFarm(t *testing.T, dir string) *cluster.Cluster {
+func startFarm(t *testing.T, dir string, args ...string) *cluster.Cluster {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("starts real nodes")
 	}
-	c, err := cluster.Start(t.Context(), cluster.Options{Dir: filepath.Join(dir, localDir), Env: []string{farmEnv + "=1"}})
+	c, err := cluster.Start(t.Context(), cluster.Options{Dir: filepath.Join(dir, localDir), Env: []string{farmEnv + "=1"}, Args: args})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,6 +39,9 @@ type fakeFarm struct {
 	tasks map[string]*api.Task
 	jobs  map[string]*api.Job // besides those that have succeeded
 
+	queues map[string]*api.Queue
+	unique map[string]string // task by unique key, for ever
+
 	stored map[string][]*api.Item // of namespaces that were imported
 }
 
@@ -131,6 +134,10 @@ func (f *fakeFarm) answer(c *api.Call) *api.Reply {
 			}
 		}
 		return &api.Reply{Result: &api.Reply_Tasks{Tasks: list}}
+	case *api.Call_ListQueues:
+		return f.queueReply(op.ListQueues.Name)
+	case *api.Call_SetQueue:
+		return f.setQueue(op.SetQueue)
 	case *api.Call_OpenJob:
 		return jobReply(op.OpenJob.Id, "open")
 	case *api.Call_SealJob:
@@ -148,6 +155,51 @@ func (f *fakeFarm) answer(c *api.Call) *api.Reply {
 			{Id: "j1", State: "failed", Total: 9, Succeeded: 8, Failed: 1, Folds: 8, Folded: 8, Created: 1_000_000_000, Finished: 2_500_000_000}}}}}
 	}
 	return f.space(c)
+}
+
+func (f *fakeFarm) queueReply(names ...string) *api.Reply {
+	if names[0] == "" {
+		names = slices.Sorted(maps.Keys(f.queues))
+		if !slices.Contains(names, "default") {
+			names = slices.Insert(names, 0, "default")
+		}
+	}
+	list := &api.QueueList{}
+	for _, name := range names {
+		q := f.queues[name]
+		if q == nil {
+			q = &api.Queue{Name: name}
+		}
+		list.Queues = append(list.Queues, q)
+	}
+	return &api.Reply{Result: &api.Reply_Queues{Queues: list}}
+}
+
+func (f *fakeFarm) setQueue(s *api.SetQueue) *api.Reply {
+	q := &api.Queue{Name: s.Name}
+	if f.queues[s.Name] != nil {
+		q = proto.CloneOf(f.queues[s.Name])
+	}
+	if f.queues == nil {
+		f.queues = map[string]*api.Queue{}
+	}
+	f.queues[s.Name] = q
+	if s.Paused != nil {
+		q.Paused = *s.Paused
+	}
+	if s.Concurrency != nil {
+		q.Concurrency = *s.Concurrency
+	}
+	if s.KeyConcurrency != nil {
+		q.KeyConcurrency = *s.KeyConcurrency
+	}
+	if s.Rate != nil {
+		q.Rate = s.Rate
+	}
+	if s.KeyRate != nil {
+		q.KeyRate = s.KeyRate
+	}
+	return f.queueReply(s.Name)
 }
 
 func (f *fakeFarm) taskCall(id string, wait bool) *api.Reply {
@@ -188,6 +240,16 @@ func (f *fakeFarm) run(s *api.Submit) *api.Task {
 			t.State, t.Finished = "running", 0
 		}
 	}
+	if u := s.Unique; u != nil {
+		if id := f.unique[u.Key]; id != "" {
+			return f.tasks[id]
+		}
+		if f.unique == nil {
+			f.unique = map[string]string{}
+		}
+		f.unique[u.Key] = s.Id
+	}
+	t.Queue, t.Key, t.Needs = s.Queue, s.Key, s.Needs
 	f.tasks[s.Id] = t
 	return t
 }
@@ -300,7 +362,7 @@ func (f *fakeFarm) submitted() (out []*api.Submit) {
 func fakeStatus() *api.Status {
 	return &api.Status{Leader: "n1", Term: 3,
 		Nodes:   []*api.NodeInfo{{Id: "n1", Raft: "127.0.0.1:1", Api: "", Pid: 123, Role: "leader", Voter: true, Applied: 812, Hash: "abcd", Reachable: true}},
-		Workers: []*api.WorkerInfo{{Id: "n1", Node: "n1", Slots: 2, Busy: 1, State: "ready", Isolation: "full"}},
+		Workers: []*api.WorkerInfo{{Id: "n1", Node: "n1", Slots: 2, Busy: 1, State: "ready", Isolation: "full", Has: []string{"label:gpu=1"}}},
 		Running: 1, Succeeded: 9}
 }
 

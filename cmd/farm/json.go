@@ -39,17 +39,23 @@ type taskJSON struct {
 	Submitted string            `json:"submitted,omitempty" about:"time it was accepted"`
 	Started   string            `json:"started,omitempty" about:"time the current or last attempt began"`
 	Finished  string            `json:"finished,omitempty" about:"time it ended"`
+	Labels    map[string]string `json:"labels,omitempty" about:"its worker must have"`
+	Queue     string            `json:"queue,omitempty" about:"it is limited, paused and counted with"`
+	Key       string            `json:"key,omitempty" about:"the limits per key of its queue count by"`
+	Unique    string            `json:"unique,omitempty" about:"its unique key"`
+	Waiting   string            `json:"waiting,omitempty" about:"what a queued task waits for, in words; task show only"`
 }
 
 type errorJSON struct {
-	Kind    string   `json:"kind" about:"one of compile, not-allowed, panic, exit, crash, timeout, memory, cancelled, unserializable, limit, goroutine, call, conflict, not-found, invalid, lost, internal"`
+	Kind    string   `json:"kind" about:"one of compile, not-allowed, panic, exit, crash, timeout, memory, cancelled, unserializable, limit, goroutine, call, conflict, not-found, invalid, lost, internal; of a handler also error (what it returned) and stuck"`
 	Message string   `json:"message" about:"for people; positions in a cell are line:column"`
 	Stack   []string `json:"stack,omitempty" about:"of a panic, innermost first"`
 }
 
 func jsonTask(i *tasks.Info) taskJSON {
 	t := taskJSON{ID: i.ID, Namespace: i.Namespace, Job: i.Job, State: i.State, Attempt: i.Attempt, Worker: i.Worker, Value: i.Value, Type: i.Type,
-		Results: i.Results, Causes: i.Causes, Submitted: jsonTime(i.Submitted), Started: jsonTime(i.Started), Finished: jsonTime(i.Finished)}
+		Results: i.Results, Causes: i.Causes, Submitted: jsonTime(i.Submitted), Started: jsonTime(i.Started), Finished: jsonTime(i.Finished),
+		Labels: some(i.Labels), Waiting: i.Waiting, Queue: i.Queue, Key: i.Key, Unique: i.UniqueKey}
 	if i.State.Final() { // only then it is known
 		t.Stdout, t.Stderr = &i.Stdout, &i.Stderr
 	}
@@ -153,7 +159,8 @@ type nodeJSON struct {
 	// Withdrawn are attempts of workers that came back after they had been given up.
 	Withdrawn uint64 `json:"withdrawn" about:"attempts that workers came back with and that were not theirs any more"`
 	// Goroutines tells whether any are left behind.
-	Goroutines int `json:"goroutines" about:"of its process"`
+	Goroutines int               `json:"goroutines" about:"of its process"`
+	Labels     map[string]string `json:"labels,omitempty" about:"of its worker"`
 }
 
 type workerJSON struct {
@@ -163,7 +170,9 @@ type workerJSON struct {
 	Busy  int    `json:"busy" about:"slots in use"`
 	State string `json:"state" about:"ready, draining, away"`
 	// Isolation of its child processes: "full", or what is missing.
-	Isolation string `json:"isolation,omitempty" about:"of its child processes: full, or what is missing"`
+	Isolation string            `json:"isolation,omitempty" about:"of its child processes: full, or what is missing"`
+	Labels    map[string]string `json:"labels,omitempty" about:"it has"`
+	Handlers  []string          `json:"handlers,omitempty" about:"compiled handlers it serves; if any, it runs no cells"`
 }
 
 type countsJSON struct {
@@ -176,11 +185,12 @@ type countsJSON struct {
 
 func jsonStatus(s *tasks.Status) statusJSON {
 	out := statusJSON{Leader: s.Leader, Term: s.Term, Nodes: []nodeJSON{}, Workers: []workerJSON{}, Tasks: countsJSON(s.Tasks)}
+	labels := labelsOfNodes(s)
 	for _, n := range s.Nodes {
-		out.Nodes = append(out.Nodes, nodeJSON{n.ID, n.Raft, n.API, n.PID, n.Role, n.Voter, n.Applied, n.Hash, n.Reachable, n.Version, n.Refused, n.Withdrawn, n.Goroutines})
+		out.Nodes = append(out.Nodes, nodeJSON{n.ID, n.Raft, n.API, n.PID, n.Role, n.Voter, n.Applied, n.Hash, n.Reachable, n.Version, n.Refused, n.Withdrawn, n.Goroutines, labels[n.ID]})
 	}
 	for _, w := range s.Workers {
-		out.Workers = append(out.Workers, workerJSON{w.ID, w.Node, w.Slots, w.Busy, w.State, w.Isolation})
+		out.Workers = append(out.Workers, workerJSON{w.ID, w.Node, w.Slots, w.Busy, w.State, w.Isolation, some(w.Labels), w.Handlers})
 	}
 	return out
 }
@@ -205,7 +215,40 @@ func jsonJob(j *tasks.Job) jobJSON {
 }
 
 type idJSON struct {
-	ID string `json:"id" about:"of the task"`
+	ID        string `json:"id" about:"of the task"`
+	Duplicate bool   `json:"duplicate,omitempty" about:"nothing was submitted: this task has the unique key"`
+}
+
+type queueJSON struct {
+	Name           string         `json:"name" about:"of the queue"`
+	Paused         bool           `json:"paused" about:"whether nothing of it begins"`
+	Waiting        int            `json:"waiting" about:"tasks that wait for a worker, for their turn in a namespace or for a limit"`
+	Running        int            `json:"running" about:"attempts, running or given to a worker"`
+	Delayed        int            `json:"delayed" about:"tasks that wait for their time"`
+	Limited        int            `json:"limited" about:"of those waiting, that would be next but for a limit or a pause"`
+	Concurrency    int            `json:"concurrency" about:"attempts that may run at a time; 0: no limit"`
+	Rate           string         `json:"rate" about:"at which attempts may begin, such as 10/s; none: no limit"`
+	Burst          int            `json:"burst,omitempty" about:"how many may begin at once after a pause"`
+	KeyConcurrency int            `json:"key_concurrency" about:"the same for each key"`
+	KeyRate        string         `json:"key_rate" about:"the same for each key"`
+	KeyBurst       int            `json:"key_burst,omitempty" about:"the same for each key"`
+	Keys           int            `json:"keys" about:"keys that are known"`
+	Busiest        []queueKeyJSON `json:"busiest,omitempty" about:"keys with most running and waiting; queue show and what changes a queue"`
+}
+
+type queueKeyJSON struct {
+	Key     string `json:"key" about:"the key"`
+	Running int    `json:"running" about:"attempts"`
+	Waiting int    `json:"waiting" about:"tasks that would be next, but for a worker or a limit"`
+}
+
+func jsonQueue(q *tasks.Queue) queueJSON {
+	out := queueJSON{q.Name, q.Paused, q.Waiting, q.Running, q.Delayed, q.Limited, q.Concurrency, q.Rate.String(), q.Rate.Burst,
+		q.KeyConcurrency, q.KeyRate.String(), q.KeyRate.Burst, q.Keys, nil}
+	for _, k := range q.Busiest {
+		out.Busiest = append(out.Busiest, queueKeyJSON(k))
+	}
+	return out
 }
 
 type scatterJSON struct {
@@ -239,6 +282,7 @@ var schemas = []schema{
 	{[]string{"ns ls", "ns show"}, "A namespace, one line each.", namespaceJSON{}},
 	{[]string{"ns history"}, "A version, one line each.", versionJSON{}},
 	{[]string{"ns export"}, "What was written.", exportJSON{}},
+	{[]string{"queue ls", "queue show", "queue pause", "queue resume", "queue set"}, "A queue, one line each.", queueJSON{}},
 	{[]string{"status"}, "The cluster, one object.", statusJSON{}},
 	{[]string{"node ls"}, "A node, one line each.", nodeJSON{}},
 	{[]string{"bench"}, "What was measured, one object; `go doc farm/internal/bench Report` tells more.", bench.Report{}},

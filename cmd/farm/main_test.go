@@ -13,6 +13,9 @@ const farmEnv = "FARM_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
 	worker.Child()
+	if addr := os.Getenv(handlersEnv); addr != "" {
+		serveHandlers(addr)
+	}
 	if os.Getenv(farmEnv) != "" {
 		main()
 	}

@@ -61,6 +61,7 @@ func (a *app) mapCommand() *cli.Command {
 			&cli.StringFlag{Name: "id", Usage: "`ID` of the job: the same map with it again gets what is done already (with --chunk)", Destination: &o.ID},
 			&cli.StringSliceFlag{Name: "arg", Usage: "`KEY=VALUE` the code can read; may be repeated"},
 			fileFlag(),
+			queueFlag(&o.Queue), keyFlag(&o.Key), labelFlag(),
 			&cli.BoolFlag{Name: "detach", Usage: "hand all inputs over, print the job's id and do not wait", Destination: &o.detach}),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 1, 1)
@@ -72,6 +73,9 @@ func (a *app) mapCommand() *cli.Command {
 				return err
 			}
 			if o.Files, err = readFiles("map", c.StringSlice("file")); err != nil {
+				return err
+			}
+			if o.Labels, err = labelFlags("map", c); err != nil {
 				return err
 			}
 			if err := o.validate(); err != nil {

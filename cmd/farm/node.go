@@ -40,6 +40,7 @@ func (a *app) nodeCommand() *cli.Command {
 			&cli.StringFlag{Name: "join", Usage: "`ADDRESSES` of nodes of the cluster, separated by commas; this one may be among them"},
 			&cli.IntFlag{Name: "bootstrap-expect", Usage: "start a new cluster when `N` nodes are there", Destination: &o.BootstrapExpect},
 			&cli.IntFlag{Name: "slots", Usage: "run `N` attempts at a time (default: the number of CPUs)", Destination: &o.Slots},
+			&cli.StringSliceFlag{Name: "label", Usage: "`KEY=VALUE` that tasks may need of the node that runs them; may be repeated"},
 			&cli.StringFlag{Name: "id", Usage: "`NAME` of the node (default: the one in its data, or a new one)", Destination: &o.ID},
 			&cli.StringFlag{Name: "log-store", Usage: "`KIND` of log on disk, wal or boltdb; fixed at the first start (default: wal)", Destination: &o.LogStore},
 			&cli.IntFlag{Name: "snapshot-entries", Usage: "cut the log when `N` entries were added since the last time (default: 8192); 10,240 are always kept", Destination: &o.SnapshotEntries},
@@ -58,6 +59,9 @@ func (a *app) nodeCommand() *cli.Command {
 				if o.Join, err = splitAddrs(c.String("join")); err != nil {
 					return err
 				}
+			}
+			if o.Labels, err = labelFlags("node", c); err != nil {
+				return err
 			}
 			if err := o.validate(a.io); err != nil {
 				return err

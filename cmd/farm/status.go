@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"farm/internal/label"
 	"farm/tasks"
 )
 
@@ -41,21 +43,22 @@ func (a *app) showStatus(s *tasks.Status) {
 	fmt.Fprintf(a.io.out, "tasks  %d queued, %d running, %d succeeded, %d failed, %d cancelled\n\n", t.Queued, t.Running, t.Succeeded, t.Failed, t.Cancelled)
 	a.nodeTable(s).print()
 	fmt.Fprintln(a.io.out)
-	workers := a.io.table("WORKER", "NODE", "SLOTS", "BUSY", "STATE", "ISOLATION")
+	workers := a.io.table("WORKER", "NODE", "SLOTS", "BUSY", "STATE", "ISOLATION", "HAS")
 	for _, w := range s.Workers {
-		workers.row(w.ID, w.Node, w.Slots, w.Busy, w.State, w.Isolation)
+		workers.row(w.ID, w.Node, w.Slots, w.Busy, w.State, w.Isolation, hasText(w.Labels, w.Handlers))
 	}
 	workers.print()
 }
 
 func (a *app) nodeTable(s *tasks.Status) *table {
-	nodes := a.io.table("NODE", "ROLE", "VOTER", "API", "RAFT", "PID", "APPLIED", "HASH", "REACHABLE")
+	labels := labelsOfNodes(s)
+	nodes := a.io.table("NODE", "ROLE", "VOTER", "API", "RAFT", "PID", "APPLIED", "HASH", "REACHABLE", "LABELS")
 	for _, n := range s.Nodes {
 		hash := n.Hash
 		if len(hash) > 12 {
 			hash = hash[:12]
 		}
-		nodes.row(n.ID, n.Role, yes(n.Voter), n.API, n.Raft, n.PID, n.Applied, hash, yes(n.Reachable))
+		nodes.row(n.ID, n.Role, yes(n.Voter), n.API, n.Raft, n.PID, n.Applied, hash, yes(n.Reachable), strings.Join(label.Texts(labels[n.ID]), ","))
 	}
 	return nodes
 }

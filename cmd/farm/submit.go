@@ -41,6 +41,9 @@ func (a *app) submitCommand() *cli.Command {
 			&cli.IntFlag{Name: "retries", Usage: "try again up to `N` times when it fails", Destination: &o.task.Retries},
 			&cli.IntFlag{Name: "priority", Usage: "higher goes first", Destination: &o.task.Priority},
 			&cli.DurationFlag{Name: "delay", Usage: "do not start before this `TIME` has passed", Destination: &o.task.Delay},
+			queueFlag(&o.task.Queue), keyFlag(&o.task.Key), labelFlag(),
+			&cli.StringFlag{Name: "unique", Usage: "do nothing when there is a task with this `KEY`: that one is followed instead, or its id printed", Destination: &o.task.Unique.Key},
+			&cli.StringFlag{Name: "unique-while", Usage: "how `LONG` the task has the key: while queued, while running (queued or running), or for a time such as 1h from now (default: running)"},
 			&cli.BoolFlag{Name: "detach", Usage: "print the task's id and do not wait", Destination: &o.detach}),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 0, 1)
@@ -49,6 +52,12 @@ func (a *app) submitCommand() *cli.Command {
 			}
 			o.file, o.args, o.json = strings.Join(args, ""), c.StringSlice("arg"), c.Bool("json")
 			o.files = c.StringSlice("file")
+			if o.task.Labels, err = labelFlags("submit", c); err != nil {
+				return err
+			}
+			if err := uniqueFlags(c, &o.task.Unique); err != nil {
+				return err
+			}
 			if err := o.validate(c.IsSet("c")); err != nil {
 				return err
 			}
@@ -120,9 +129,10 @@ func (a *app) runSubmit(ctx context.Context, addr string, o *submitOptions) erro
 	if err != nil {
 		return err
 	}
+	a.tellDuplicate(h)
 	a.endsHere(conn)
 	if o.json {
-		return a.printJSON(idJSON{h.ID})
+		return a.printJSON(idJSON{h.ID, h.Duplicate})
 	}
 	fmt.Fprintln(a.io.out, h.ID)
 	return nil
@@ -145,11 +155,16 @@ func (a *app) runTask(ctx context.Context, conn *connection, src source, t tasks
 		t.ID = tasks.NewID()
 	}
 	var info *tasks.Info
-	_, err := conn.Submit(ctx, t)
+	h, err := conn.Submit(ctx, t)
+	duplicate := err == nil && h.Duplicate
 	if err == nil {
-		info, err = a.follow(ctx, conn, t.ID, !json)
+		a.tellDuplicate(h)
+		info, err = a.follow(ctx, conn, h.ID, !json)
 	}
 	if err != nil {
+		if duplicate { // it is somebody else's
+			return err
+		}
 		if cancelInterrupted(ctx, conn, t.ID) {
 			a.io.talk("cancelled task %s", t.ID)
 		}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"farm/internal/label"
 	"farm/tasks"
 )
 
@@ -122,6 +124,13 @@ func (a *app) showTask(i *tasks.Info) {
 	line("job", i.Job)
 	line("attempt", i.Attempt)
 	line("worker", i.Worker)
+	if i.Waiting != "" {
+		fmt.Fprintf(a.io.out, "waiting for: %s\n", i.Waiting)
+	}
+	line("queue", i.Queue)
+	line("key", i.Key)
+	line("unique", i.UniqueKey)
+	line("labels", strings.Join(label.Texts(i.Labels), ","))
 	line("submitted", jsonTime(i.Submitted))
 	line("started", jsonTime(i.Started))
 	line("finished", jsonTime(i.Finished))

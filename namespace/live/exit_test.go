@@ -28,6 +28,7 @@ func exit(t *testing.T, engine string) {
 		{"in a goroutine", "go exit(0)\nselect {}", 0, "2"},
 		{"in a goroutine, with a code", "c := make(chan int)\ngo exit(4)\n<-c", 4, "1"},
 		{"below native code", "xs := []int{2, 1}\nsort.Slice(xs, func(i, j int) bool { exit(0); return true })", 0, "2"},
+		{"below native code that recovers", "import \"fmt\"\ntype T int\nfunc (T) String() string { exit(0); return \"\" }\nfmt.Sprint(T(1))\nn = 9", 0, "2"},
 		{"while others run", "go func() { for { } }()\ngo func() { select {} }()\ngo func() { c := make(chan int); c <- 1 }()\nexit(0)", 0, "2"},
 		{"in many", "for range 20 { go exit(0) }\nselect {}", 0, ""},
 		{"while the cell runs on", "go exit(0)\nfor { }", 0, "2"},

@@ -426,14 +426,12 @@ func TestShutdownWaitsForTheStateMachine(t *testing.T) {
 	release := l.toy.hold()
 	defer release()
 	answers := make(chan error, n)
+	before := l.Stats().CommitIndex
 	for id := range uint64(n) {
 		if err := l.ProposeAsync(toyCommand(id, 1), func(_ Result, err error) { answers <- err }); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the entry to be committed", func() bool {
-			s := l.Stats()
-			return s.Entries == id+1 && s.CommitIndex == s.LastLogIndex
-		})
+		eventually(t, "the entry to be committed", func() bool { return l.Stats().CommitIndex > before+id })
 	}
 	stopped := make(chan error, 1)
 	go func() { stopped <- l.Shutdown() }()

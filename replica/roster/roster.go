@@ -250,6 +250,9 @@ func (x *Session) Commands(m *api.FromWorker) ([]scheduler.Command, error) {
 	if m.Draining {
 		out = append(out, &scheduler.WorkerIdle{Worker: x.worker, Drain: true})
 	}
+	if m.Resize != nil {
+		out = append(out, &scheduler.WorkerSlots{Worker: x.worker, Incarnation: x.incarnation, Slots: m.Resize.Slots})
+	}
 	if len(m.Returns) > 0 {
 		r := &scheduler.Return{Worker: x.worker, Incarnation: x.incarnation, Lacking: len(m.Forgot) > 0}
 		for _, a := range m.Returns {
@@ -266,7 +269,7 @@ func (x *Session) complete(c *api.Complete) (*scheduler.Complete, error) {
 		return nil, err
 	}
 	cmd := &scheduler.Complete{Task: c.Task, Attempt: c.Attempt, Worker: x.worker, Incarnation: x.incarnation, Epoch: c.Epoch, Base: c.Base,
-		Status: scheduler.Status(c.Ending), Cause: c.Cause, Outcome: outcome, Took: c.Took, Change: scheduler.Change{Delete: c.Delete}}
+		Status: scheduler.Status(c.Ending), Cause: c.Cause, Outcome: outcome, Took: c.Took, Wait: c.Wait, Change: scheduler.Change{Delete: c.Delete}}
 	for _, it := range c.Put {
 		m, err := carry.ReadManifest(it.Parts)
 		if err != nil {

@@ -1,4 +1,4 @@
-package worker
+package attach
 
 import (
 	"slices"
@@ -16,40 +16,42 @@ const (
 	fixedCost   = 128 // bytes reckoned for the small parts of one element
 )
 
-// outbox collects what is to be sent. It is not bounded by itself: reports and
+// Outbox collects what is to be sent. It is not bounded by itself: reports and
 // returns are bounded by the attempts the leader assigned, and output and
-// progress by the limits above.
-type outbox struct {
+// progress by the limits above. It is safe for concurrent use.
+type Outbox struct {
 	mu     sync.Mutex
 	open   bool // there is a stream
 	msg    *api.FromWorker
 	more   []*api.Complete // reports that did not fit the message
-	bytes  int
 	output int
 	wake   chan struct{} // holds a token while there is something to send
 }
 
-func newOutbox() *outbox {
-	return &outbox{msg: &api.FromWorker{}, wake: make(chan struct{}, 1)}
+// NewOutbox returns one that is closed: what is put into it is dropped.
+func NewOutbox() *Outbox {
+	return &Outbox{msg: &api.FromWorker{}, wake: make(chan struct{}, 1)}
 }
 
-// begin and end follow the life of a stream. What was not sent is dropped: it
-// is in the worker's state and is collected anew for the next stream.
-func (o *outbox) begin() { o.reset(true) }
-func (o *outbox) end()   { o.reset(false) }
+// Begin and End follow the life of a stream. What was not sent is dropped: the
+// worker knows it and says it anew on the next stream.
+func (o *Outbox) Begin() { o.reset(true) }
 
-func (o *outbox) reset(open bool) {
+// End closes the outbox until the next Begin.
+func (o *Outbox) End() { o.reset(false) }
+
+func (o *Outbox) reset(open bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.open, o.msg, o.more, o.bytes, o.output = open, &api.FromWorker{}, nil, 0, 0
+	o.open, o.msg, o.more, o.output = open, &api.FromWorker{}, nil, 0
 	select {
 	case <-o.wake:
 	default:
 	}
 }
 
-// add lets put add to the message, if there is a stream.
-func (o *outbox) add(put func(m *api.FromWorker)) {
+// Add lets put add to the message, if there is a stream.
+func (o *Outbox) Add(put func(m *api.FromWorker)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.open {
@@ -58,28 +60,26 @@ func (o *outbox) add(put func(m *api.FromWorker)) {
 	}
 }
 
-func (o *outbox) signal() {
+func (o *Outbox) signal() {
 	select {
 	case o.wake <- struct{}{}:
 	default:
 	}
 }
 
-// report adds the report of an attempt.
-func (o *outbox) report(c *api.Complete) {
+// Report adds the report of an attempt.
+func (o *Outbox) Report(c *api.Complete) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.open {
 		return
 	}
-	// That it began goes without saying.
-	o.msg.Began = slices.DeleteFunc(o.msg.Began, func(r *api.AttemptRef) bool { return r.Attempt == c.Attempt && r.Task == c.Task })
 	o.more = append(o.more, c)
 	o.signal()
 }
 
-// outputs adds a piece of output, or drops it when too much waits.
-func (o *outbox) outputs(task string, attempt uint32, stderr bool, data []byte) {
+// Output adds a piece of output, or drops it when too much waits.
+func (o *Outbox) Output(task string, attempt uint32, stderr bool, data []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.open || o.output+len(data) > outputQueue {
@@ -90,12 +90,12 @@ func (o *outbox) outputs(task string, attempt uint32, stderr bool, data []byte) 
 	o.signal()
 }
 
-// progress adds the progress of an attempt, in place of an older one.
-func (o *outbox) progress(p *api.Progress) {
-	o.add(func(m *api.FromWorker) {
+// Progress adds the progress of an attempt, in place of an older one.
+func (o *Outbox) Progress(p *api.Progress) {
+	o.Add(func(m *api.FromWorker) {
 		for _, q := range m.Progress {
 			if q.Task == p.Task && q.Attempt == p.Attempt {
-				q.Done, q.Total = p.Done, p.Total
+				q.Done, q.Total, q.Message = p.Done, p.Total, p.Message
 				return
 			}
 		}
@@ -104,11 +104,12 @@ func (o *outbox) progress(p *api.Progress) {
 }
 
 // take returns the next message, and whether more is left.
-func (o *outbox) take() (m *api.FromWorker, more bool) {
+func (o *Outbox) take() (m *api.FromWorker, more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	m = o.msg
 	o.msg, o.output = &api.FromWorker{}, 0
+	o.leaveOut(m)
 	n, size := 0, 0
 	for n < len(o.more) && size < batchBytes {
 		size += reportSize(o.more[n])
@@ -124,6 +125,23 @@ func (o *outbox) take() (m *api.FromWorker, more bool) {
 	return m, true
 }
 
+// leaveOut takes from a message that attempts began of which it is known how they
+// ended: that they began goes without saying.
+func (o *Outbox) leaveOut(m *api.FromWorker) {
+	if len(m.Began) == 0 || len(o.more) == 0 {
+		return
+	}
+	type key struct {
+		task    string
+		attempt uint32
+	}
+	over := make(map[key]bool, len(o.more))
+	for _, c := range o.more {
+		over[key{c.Task, c.Attempt}] = true
+	}
+	m.Began = slices.DeleteFunc(m.Began, func(r *api.AttemptRef) bool { return over[key{r.Task, r.Attempt}] })
+}
+
 // reportSize is about what a report takes in a message.
 func reportSize(c *api.Complete) int {
 	n := fixedCost
@@ -133,10 +151,11 @@ func reportSize(c *api.Complete) int {
 	for _, k := range c.Delete {
 		n += len(k) + 4
 	}
-	return n + outcomeSize(c.Outcome)
+	return n + OutcomeSize(c.Outcome)
 }
 
-func outcomeSize(out *api.Outcome) int {
+// OutcomeSize is about what an outcome takes in a message.
+func OutcomeSize(out *api.Outcome) int {
 	if out == nil {
 		return 0
 	}
@@ -154,14 +173,14 @@ func outcomeSize(out *api.Outcome) int {
 }
 
 // signalLast has whatever there is sent now, if only an empty message.
-func (o *outbox) signalLast() {
+func (o *Outbox) signalLast() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.signal()
 }
 
 // empty tells whether nothing waits to be sent.
-func (o *outbox) empty() bool {
+func (o *Outbox) empty() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return len(o.more) == 0 && len(o.wake) == 0

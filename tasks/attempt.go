@@ -1,0 +1,115 @@
+package tasks
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"farm/api"
+)
+
+// Attempt is what a handler knows of the attempt it runs for. It is safe for
+// concurrent use.
+type Attempt struct {
+	Task    string            // id of the task
+	Number  int               // of the attempt, from 1: it grows with each try of the task
+	Job     string            // the task belongs to, or empty
+	Handler string            // that was called
+	Args    map[string]string // of the task
+
+	live *liveAttempt // nil outside of a worker
+}
+
+type attemptContext struct{}
+
+// FromContext returns the attempt that a handler's context belongs to. Outside of
+// a worker, as when a test calls a handler by itself, it is empty and drops what
+// it is told; it is never nil.
+func FromContext(ctx context.Context) *Attempt {
+	if a, ok := ctx.Value(attemptContext{}).(*Attempt); ok {
+		return a
+	}
+	return &Attempt{}
+}
+
+// Limits of what a handler says of itself.
+const (
+	maxKeptOutput   = 64 << 10 // bytes kept of what an attempt prints
+	maxProgressText = 256      // bytes of a progress's message
+	// maxPiece is how many bytes of output go in one message to those who watch.
+	maxPiece = 16 << 10
+)
+
+// liveAttempt is the attempt's way to the worker.
+type liveAttempt struct {
+	say   func(piece []byte)
+	alive atomic.Int64 // when it last gave a sign of life, unix nanoseconds
+
+	mu       sync.Mutex
+	kept     bytes.Buffer // what it printed, up to maxKeptOutput
+	cut      bool
+	progress *api.Progress // not told yet; nil: none
+}
+
+// Log prints a line to the output of the task, which whoever watches it sees at
+// once, and which is kept with it, up to 64 KiB, when the attempt ends. The format
+// is that of fmt.Printf.
+func (a *Attempt) Log(format string, args ...any) {
+	if a.live != nil {
+		_, _ = a.Write(fmt.Appendf(nil, format+"\n", args...))
+	}
+}
+
+// Write prints to the output of the task, as Log does. It never fails.
+func (a *Attempt) Write(p []byte) (int, error) {
+	l := a.live
+	if l == nil {
+		return len(p), nil
+	}
+	a.Beat()
+	l.mu.Lock()
+	room := maxKeptOutput - l.kept.Len()
+	l.kept.Write(p[:min(room, len(p))])
+	l.cut = l.cut || len(p) > room
+	l.mu.Unlock()
+	for rest := p; len(rest) > 0; {
+		n := min(len(rest), maxPiece)
+		l.say(rest[:n])
+		rest = rest[n:]
+	}
+	return len(p), nil
+}
+
+// Progress says how far the attempt is, and what it is at, to whoever watches the
+// task or asks for it. It can be called as often as is convenient.
+func (a *Attempt) Progress(done, total int64, message string) {
+	if a.live == nil {
+		return
+	}
+	a.Beat()
+	if len(message) > maxProgressText {
+		message = message[:maxProgressText]
+	}
+	a.live.mu.Lock()
+	defer a.live.mu.Unlock()
+	a.live.progress = &api.Progress{Task: a.Task, Attempt: uint32(a.Number), Done: done, Total: total, Message: string(bytes.ToValidUTF8([]byte(message), nil))}
+}
+
+// Beat is a sign of life: see StuckAfter.
+func (a *Attempt) Beat() {
+	if a.live != nil {
+		a.live.alive.Store(time.Now().UnixNano())
+	}
+}
+
+// takeProgress is what was not told yet.
+func (l *liveAttempt) takeProgress() *api.Progress {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.progress
+	l.progress = nil
+	return p
+}
