@@ -125,6 +125,7 @@ func (f *function) nativeCall(c *code, out loc) {
 	p, n := int(out.p)*8, int(out.n)*8
 	f.emitFn(func(t *thread, pp, np raw.Pointer) {
 		c.get().native(t, raw.Add(pp, p), raw.Add(np, n))
+		t.checkStop() // what it has called back may have ended the run
 	})
 }
 
@@ -262,4 +263,5 @@ func nativeShape(rt reflect.Type) *shape {
 func (t *thread) native(tg target, p, n int) {
 	pp, np := t.regs(p, n)
 	tg.c.native(t, pp, np)
+	t.checkStop()
 }
