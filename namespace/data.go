@@ -313,6 +313,14 @@ func mentioners(items Items, gone map[string]bool) ([]string, error) {
 			names[n] = true
 		}
 	}
+	declared := map[string]bool{} // names, of methods with their type
+	for k := range gone {
+		if n, ok := strings.CutPrefix(k, item.DeclPrefix); ok {
+			for n := range strings.SplitSeq(n, ",") {
+				declared[n] = true
+			}
+		}
+	}
 	var users []string
 	for k, b := range items {
 		if gone[k] {
@@ -337,6 +345,13 @@ func mentioners(items Items, gone map[string]bool) ([]string, error) {
 				return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, k, err)
 			}
 			found = mentionsAny(x, names)
+			v, err := item.ParseVar(k, b)
+			if err != nil {
+				return nil, err
+			}
+			for _, f := range v.Funcs {
+				found = found || declared[f]
+			}
 		}
 		if found {
 			users = append(users, name)

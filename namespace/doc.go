@@ -24,10 +24,12 @@
 //	import       path string
 //	engine       name string
 //	declaration  ordinal varint, kind byte (1 type, 2 func, 3 method, 4 const), source string
-//	variable     kind byte (1 own value, 2 shared), type string, then
+//	variable     kind byte (1 own value, 2 shared, 3 own value with functions), type string, then
 //	             1: the number of other variables that share its memory, their names, sorted, and the
 //	                encoded unit, to the end (package value; root 0 is this variable, then the others)
 //	             2: name string of the variable that owns the unit
+//	             3: as 1, and before the unit the number of declarations that functions in it need,
+//	                and their names (f, T, T.M), sorted
 //
 // Declarations are ordered by their ordinal, so that constant groups and generic types read the way
 // they were written. The type of a variable is a Go type expression in the scope of the namespace: its

@@ -22,9 +22,10 @@ type Def struct {
 	Code   string // Go source, lowered; empty for an import
 
 	// For the machine, instead of Code; imports are no definitions there.
-	Names []string // that it declares at top level
-	Trees []ast.Decl
-	Uses  map[string]string // imports of Trees, local name → path
+	Names    []string // that it declares at top level
+	Declares []string // the same, and its methods as T.M
+	Trees    []ast.Decl
+	Uses     map[string]string // imports of Trees, local name → path
 }
 
 // engineDecl is the lowered form of a declaration.

@@ -147,6 +147,13 @@ func (e *Env) Hash() Hash { return e.hash }
 // Find gives the declaration that declares name ("T.M" for a method), or nil.
 func (e *Env) Find(name string) *Decl { return e.byName[name] }
 
+// NeedsType says that the declaration named from reaches the type that is declared under the key typ: values
+// made by its code may be of that type.
+func (e *Env) NeedsType(from, typ string) bool {
+	t := e.byName[strings.Split(typ, ",")[0]]
+	return t != nil && t.Kind == KindType && e.reach(map[string]bool{from: true}).decls[t]
+}
+
 func (c *Compiler) parseDecl(d Decl) (*Decl, error) {
 	f, err := parser.ParseFile(c.fset, d.Key+"/"+BaseFile, "package main;/*line :1:1*/"+d.Source, parser.SkipObjectResolution)
 	if err != nil {

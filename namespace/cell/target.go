@@ -118,11 +118,12 @@ func (w *work) treeDefs() []Def {
 			continue
 		}
 		def := Def{Key: d.Key, Names: d.names, Trees: []ast.Decl{d.node}, Uses: w.usedImports(d.uses)}
+		def.Declares = slices.Clone(d.names)
 		parts := []string{d.Kind.String(), d.Source}
 		if d.Kind == KindType {
 			for _, n := range d.names {
 				for _, m := range w.next.methods[n] {
-					def.Trees = append(def.Trees, m.node)
+					def.Trees, def.Declares = append(def.Trees, m.node), append(def.Declares, m.Key)
 					parts = append(parts, m.Source)
 					maps.Copy(def.Uses, w.usedImports(m.uses))
 				}

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"go/token"
 	"go/types"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
 
 	ns "farm/namespace"
 	"farm/namespace/cell"
@@ -292,6 +295,15 @@ func ours(t types.Type) (own bool, err error) {
 		each(t.Elem())
 	case *types.Map:
 		each(t.Key(), t.Elem())
+	case *types.Signature:
+		own = true
+		for _, list := range []*types.Tuple{t.Params(), t.Results()} {
+			for v := range list.Variables() {
+				each(v.Type())
+			}
+		}
+	case *types.Interface:
+		own = !t.Empty()
 	case *types.Struct:
 		for f := range t.Fields() {
 			own = own || f.Embedded() || !f.Exported()
@@ -305,6 +317,81 @@ func ours(t types.Type) (own bool, err error) {
 // declares at top level.
 func local(o *types.TypeName) bool { return o.Pkg().Scope().Lookup(o.Name()) != o }
 
+// Func implements value.FuncEngine.
+func (m *machine) Func(word unsafe.Pointer) (value.Func, error) {
+	f, err := m.parts.Describe(word)
+	if err != nil {
+		return value.Func{}, err
+	}
+	out := value.Func{Name: f.Name}
+	needs := map[string]bool{}
+	if f.Of != nil {
+		needs[vm.DeclaredKey(f.Of)] = true
+	}
+	for _, t := range f.Types {
+		addDeclared(needs, t)
+	}
+	for _, c := range f.Captured {
+		addDeclared(needs, c.Type)
+		if _, err := ours(c.Type); err != nil {
+			return out, fmt.Errorf("a function that has captured %s, %w", c.Name, err)
+		}
+		out.Captured = append(out.Captured, value.Captured(c))
+	}
+	out.Decls = slices.Sorted(maps.Keys(needs))
+	return out, nil
+}
+
+// addDeclared adds the names of the namespace's types that a type mentions.
+func addDeclared(names map[string]bool, t types.Type) {
+	switch t := types.Unalias(t).(type) {
+	case *types.Named:
+		if o := t.Obj(); o.Pkg() != nil && o.Pkg().Path() == vm.MainPath {
+			names[o.Name()] = true
+		}
+		for a := range t.TypeArgs().Types() {
+			addDeclared(names, a)
+		}
+	case *types.Map:
+		addDeclared(names, t.Key())
+		addDeclared(names, t.Elem())
+	case interface{ Elem() types.Type }:
+		addDeclared(names, t.Elem())
+	case *types.Signature:
+		for _, list := range []*types.Tuple{t.Params(), t.Results()} {
+			for v := range list.Variables() {
+				addDeclared(names, v.Type())
+			}
+		}
+	case *types.Struct:
+		for f := range t.Fields() {
+			addDeclared(names, f.Type())
+		}
+	case *types.Interface:
+		for f := range t.Methods() {
+			addDeclared(names, f.Type())
+		}
+	}
+}
+
+// MakeFunc implements value.FuncEngine.
+func (m *machine) MakeFunc(rt reflect.Type, name string, captured []reflect.Value) (unsafe.Pointer, error) {
+	return m.parts.Make(rt, name, captured, m.scope())
+}
+
+// TypeOf implements value.FuncEngine.
+func (m *machine) TypeOf(text string) (types.Type, reflect.Type, error) {
+	return m.parts.TypeOf(text, m.scope())
+}
+
+// scope is what is loaded of the namespace at hand.
+func (m *machine) scope() (out []types.Object) {
+	for _, d := range m.env.Decls {
+		out = append(out, m.names[d.Key]...)
+	}
+	return out
+}
+
 // Box implements value.Engine: a value in an interface is what it is.
 func (m *machine) Box(_ types.Type, _ reflect.Type, _ types.Type, v reflect.Value) (reflect.Value, error) {
 	return v, nil
@@ -312,6 +399,9 @@ func (m *machine) Box(_ types.Type, _ reflect.Type, _ types.Type, v reflect.Valu
 
 // Named implements value.Engine.
 func (m *machine) Named(pkg, name string) (types.Type, reflect.Type, error) {
+	if strings.Contains(name, "[") { // an instance
+		return m.TypeOf(pkg + "." + name)
+	}
 	d := m.env.Find(name)
 	if pkg != vm.MainPath || d == nil {
 		return nil, nil, errors.New("it is not declared")

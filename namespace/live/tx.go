@@ -224,7 +224,7 @@ func (t *tx) checkpoint() error {
 		for i, n := range u.Names {
 			v := item.Var{Type: t.touched[n].Expr}
 			if i == 0 {
-				v.Shares, v.Data = u.Names[1:], u.Data
+				v.Shares, v.Data, v.Funcs = u.Names[1:], u.Data, u.Decls
 			} else {
 				v.Owner = u.Names[0]
 			}

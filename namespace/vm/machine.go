@@ -73,6 +73,7 @@ type Machine struct {
 	callbacks atomic.Int64
 	threads   sync.Pool
 	callers   callers
+	natives   sync.Map // raw.Pointer → string: functions of compiled Go as values
 }
 
 // New makes a machine for a program. All packages of the program must have been built.

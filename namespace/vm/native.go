@@ -212,7 +212,9 @@ func (m *Machine) funcValue(fn *ssa.Function) raw.Pointer {
 	}
 	if obj, ok := fn.Object().(*types.Func); ok && fn.Blocks == nil && fn.Signature.Recv() == nil && obj.Pkg() != nil && intrinsics[obj.FullName()] == nil {
 		if v := m.syms.Func(obj.Pkg().Path(), obj.Name()); v.IsValid() {
-			return raw.Word(v)
+			word := raw.Word(v)
+			m.natives.Store(word, obj.FullName())
+			return word
 		}
 	}
 	c.value.CompareAndSwap(nil, m.maker(fn.Signature).Make(m.body(fn), nil, nil))

@@ -26,6 +26,8 @@ type Parts struct {
 	fset  *token.FileSet
 	known map[*types.Package]bool // packages that the program has
 	ctx   *types.Context
+
+	sketches map[string]*types.Scope // what was looked up by its text
 }
 
 // NewParts makes a machine without any part. opt.Fset has the positions of the parts.
