@@ -2984,6 +2984,7 @@ type Task struct {
 	Results       [][]byte               `protobuf:"bytes,18,rep,name=results,proto3" json:"results,omitempty"` // of a call with inputs: JSON, in their order
 	Order         uint64                 `protobuf:"varint,19,opt,name=order,proto3" json:"order,omitempty"`
 	Progress      *Progress              `protobuf:"bytes,30,opt,name=progress,proto3" json:"progress,omitempty"` // while it runs: what the attempt last said
+	Parent        string                 `protobuf:"bytes,40,opt,name=parent,proto3" json:"parent,omitempty"`     // the task that submitted it, empty for one of a client
 	Queue         string                 `protobuf:"bytes,110,opt,name=queue,proto3" json:"queue,omitempty"`      // of a task that a worker carries out
 	Key           string                 `protobuf:"bytes,111,opt,name=key,proto3" json:"key,omitempty"`
 	Needs         []string               `protobuf:"bytes,112,rep,name=needs,proto3" json:"needs,omitempty"`
@@ -3161,6 +3162,13 @@ func (x *Task) GetProgress() *Progress {
 		return x.Progress
 	}
 	return nil
+}
+
+func (x *Task) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
 }
 
 func (x *Task) GetQueue() string {
@@ -3922,6 +3930,7 @@ type Job struct {
 	FirstError    string                 `protobuf:"bytes,10,opt,name=first_error,json=firstError,proto3" json:"first_error,omitempty"`
 	Created       int64                  `protobuf:"varint,11,opt,name=created,proto3" json:"created,omitempty"`
 	Finished      int64                  `protobuf:"varint,12,opt,name=finished,proto3" json:"finished,omitempty"`
+	Spawned       uint64                 `protobuf:"varint,40,opt,name=spawned,proto3" json:"spawned,omitempty"` // of total, those that tasks submitted
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4036,6 +4045,13 @@ func (x *Job) GetCreated() int64 {
 func (x *Job) GetFinished() int64 {
 	if x != nil {
 		return x.Finished
+	}
+	return 0
+}
+
+func (x *Job) GetSpawned() uint64 {
+	if x != nil {
+		return x.Spawned
 	}
 	return 0
 }
@@ -5108,9 +5124,13 @@ func (x *Hello) GetEcho() bool {
 }
 
 type AttemptRef struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Task          string                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
-	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Task    string                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
+	Attempt uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Of what was settled: the version that the namespace has then, plus 1; 0: not
+	// said. It is not the one that the worker made when the farm took the attempt for
+	// failed, as when it could not take in what it submits.
+	Version       uint64 `protobuf:"varint,40,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5159,19 +5179,29 @@ func (x *AttemptRef) GetAttempt() uint32 {
 	return 0
 }
 
+func (x *AttemptRef) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 type Complete struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Task          string                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
-	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Base          uint64                 `protobuf:"varint,4,opt,name=base,proto3" json:"base,omitempty"` // the namespace's version the attempt began from
-	Ending        Ending                 `protobuf:"varint,5,opt,name=ending,proto3,enum=farm.v1.Ending" json:"ending,omitempty"`
-	Cause         string                 `protobuf:"bytes,6,opt,name=cause,proto3" json:"cause,omitempty"`
-	Put           []*Item                `protobuf:"bytes,7,rep,name=put,proto3" json:"put,omitempty"`       // by key
-	Delete        []string               `protobuf:"bytes,8,rep,name=delete,proto3" json:"delete,omitempty"` // sorted
-	Outcome       *Outcome               `protobuf:"bytes,9,opt,name=outcome,proto3" json:"outcome,omitempty"`
-	Took          int64                  `protobuf:"varint,10,opt,name=took,proto3" json:"took,omitempty"`
-	Wait          int64                  `protobuf:"varint,30,opt,name=wait,proto3" json:"wait,omitempty"` // with SNOOZED: how long the task is to be put off
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Task    string                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
+	Attempt uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Epoch   uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Base    uint64                 `protobuf:"varint,4,opt,name=base,proto3" json:"base,omitempty"` // the namespace's version the attempt began from
+	Ending  Ending                 `protobuf:"varint,5,opt,name=ending,proto3,enum=farm.v1.Ending" json:"ending,omitempty"`
+	Cause   string                 `protobuf:"bytes,6,opt,name=cause,proto3" json:"cause,omitempty"`
+	Put     []*Item                `protobuf:"bytes,7,rep,name=put,proto3" json:"put,omitempty"`       // by key
+	Delete  []string               `protobuf:"bytes,8,rep,name=delete,proto3" json:"delete,omitempty"` // sorted
+	Outcome *Outcome               `protobuf:"bytes,9,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Took    int64                  `protobuf:"varint,10,opt,name=took,proto3" json:"took,omitempty"`
+	Wait    int64                  `protobuf:"varint,30,opt,name=wait,proto3" json:"wait,omitempty"` // with SNOOZED: how long the task is to be put off
+	// What the attempt submits, taken in with its success or not at all. wait counts
+	// for nothing; an id may be one that is derived from the task's (docs/format.md).
+	Submits       []*Submit `protobuf:"bytes,40,rep,name=submits,proto3" json:"submits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5281,6 +5311,13 @@ func (x *Complete) GetWait() int64 {
 		return x.Wait
 	}
 	return 0
+}
+
+func (x *Complete) GetSubmits() []*Submit {
+	if x != nil {
+		return x.Submits
+	}
+	return nil
 }
 
 type Item struct {
@@ -6624,7 +6661,7 @@ const file_farm_proto_rawDesc = "" +
 	"\tGetStatus\"9\n" +
 	"\vDrainWorker\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x12\n" +
-	"\x04undo\x18\x02 \x01(\bR\x04undo\"\x8b\x05\n" +
+	"\x04undo\x18\x02 \x01(\bR\x04undo\"\xa3\x05\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
@@ -6648,7 +6685,8 @@ const file_farm_proto_rawDesc = "" +
 	"\x06causes\x18\x11 \x03(\tR\x06causes\x12\x18\n" +
 	"\aresults\x18\x12 \x03(\fR\aresults\x12\x14\n" +
 	"\x05order\x18\x13 \x01(\x04R\x05order\x12-\n" +
-	"\bprogress\x18\x1e \x01(\v2\x11.farm.v1.ProgressR\bprogress\x12\x14\n" +
+	"\bprogress\x18\x1e \x01(\v2\x11.farm.v1.ProgressR\bprogress\x12\x16\n" +
+	"\x06parent\x18( \x01(\tR\x06parent\x12\x14\n" +
 	"\x05queue\x18n \x01(\tR\x05queue\x12\x10\n" +
 	"\x03key\x18o \x01(\tR\x03key\x12\x14\n" +
 	"\x05needs\x18p \x03(\tR\x05needs\x12\x16\n" +
@@ -6713,7 +6751,7 @@ const file_farm_proto_rawDesc = "" +
 	"\vDeclaration\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x16\n" +
-	"\x06source\x18\x03 \x01(\tR\x06source\"\xba\x02\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\"\xd4\x02\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
@@ -6729,7 +6767,8 @@ const file_farm_proto_rawDesc = "" +
 	" \x01(\tR\n" +
 	"firstError\x12\x18\n" +
 	"\acreated\x18\v \x01(\x03R\acreated\x12\x1a\n" +
-	"\bfinished\x18\f \x01(\x03R\bfinished\"+\n" +
+	"\bfinished\x18\f \x01(\x03R\bfinished\x12\x18\n" +
+	"\aspawned\x18( \x01(\x04R\aspawned\"+\n" +
 	"\aJobList\x12 \n" +
 	"\x04jobs\x18\x01 \x03(\v2\f.farm.v1.JobR\x04jobs\"\xac\x02\n" +
 	"\x06Status\x12\x16\n" +
@@ -6823,11 +6862,12 @@ const file_farm_proto_rawDesc = "" +
 	"\x05began\x18\x06 \x03(\v2\x13.farm.v1.AttemptRefR\x05began\x12\x10\n" +
 	"\x03has\x18\n" +
 	" \x03(\tR\x03has\x12\x12\n" +
-	"\x04echo\x18\x1f \x01(\bR\x04echo\":\n" +
+	"\x04echo\x18\x1f \x01(\bR\x04echo\"T\n" +
 	"\n" +
 	"AttemptRef\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
-	"\aattempt\x18\x02 \x01(\rR\aattempt\"\xae\x02\n" +
+	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x18\n" +
+	"\aversion\x18( \x01(\x04R\aversion\"\xd9\x02\n" +
 	"\bComplete\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x14\n" +
@@ -6840,7 +6880,8 @@ const file_farm_proto_rawDesc = "" +
 	"\aoutcome\x18\t \x01(\v2\x10.farm.v1.OutcomeR\aoutcome\x12\x12\n" +
 	"\x04took\x18\n" +
 	" \x01(\x03R\x04took\x12\x12\n" +
-	"\x04wait\x18\x1e \x01(\x03R\x04wait\"q\n" +
+	"\x04wait\x18\x1e \x01(\x03R\x04wait\x12)\n" +
+	"\asubmits\x18( \x03(\v2\x0f.farm.v1.SubmitR\asubmits\"q\n" +
 	"\x04Item\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x18\n" +
@@ -7131,48 +7172,49 @@ var file_farm_proto_depIdxs = []int32{
 	1,   // 79: farm.v1.Complete.ending:type_name -> farm.v1.Ending
 	64,  // 80: farm.v1.Complete.put:type_name -> farm.v1.Item
 	40,  // 81: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
-	65,  // 82: farm.v1.Item.parts:type_name -> farm.v1.Manifest
-	6,   // 83: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
-	6,   // 84: farm.v1.PartsKept.error:type_name -> farm.v1.Error
-	6,   // 85: farm.v1.PartsFound.error:type_name -> farm.v1.Error
-	73,  // 86: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
-	74,  // 87: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
-	75,  // 88: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
-	62,  // 89: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
-	62,  // 90: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
-	62,  // 91: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
-	62,  // 92: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
-	31,  // 93: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
-	76,  // 94: farm.v1.Assign.load:type_name -> farm.v1.Load
-	64,  // 95: farm.v1.Load.items:type_name -> farm.v1.Item
-	6,   // 96: farm.v1.JoinReply.error:type_name -> farm.v1.Error
-	2,   // 97: farm.v1.Farm.Do:input_type -> farm.v1.Calls
-	4,   // 98: farm.v1.Farm.One:input_type -> farm.v1.Call
-	55,  // 99: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
-	59,  // 100: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
-	66,  // 101: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
-	68,  // 102: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
-	70,  // 103: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
-	77,  // 104: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
-	78,  // 105: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
-	80,  // 106: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
-	79,  // 107: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
-	3,   // 108: farm.v1.Farm.Do:output_type -> farm.v1.Replies
-	5,   // 109: farm.v1.Farm.One:output_type -> farm.v1.Reply
-	56,  // 110: farm.v1.Farm.Watch:output_type -> farm.v1.Event
-	72,  // 111: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
-	67,  // 112: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
-	69,  // 113: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
-	71,  // 114: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
-	52,  // 115: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
-	81,  // 116: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
-	81,  // 117: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
-	81,  // 118: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
-	108, // [108:119] is the sub-list for method output_type
-	97,  // [97:108] is the sub-list for method input_type
-	97,  // [97:97] is the sub-list for extension type_name
-	97,  // [97:97] is the sub-list for extension extendee
-	0,   // [0:97] is the sub-list for field type_name
+	8,   // 82: farm.v1.Complete.submits:type_name -> farm.v1.Submit
+	65,  // 83: farm.v1.Item.parts:type_name -> farm.v1.Manifest
+	6,   // 84: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
+	6,   // 85: farm.v1.PartsKept.error:type_name -> farm.v1.Error
+	6,   // 86: farm.v1.PartsFound.error:type_name -> farm.v1.Error
+	73,  // 87: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
+	74,  // 88: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
+	75,  // 89: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
+	62,  // 90: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
+	62,  // 91: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
+	62,  // 92: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
+	62,  // 93: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
+	31,  // 94: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
+	76,  // 95: farm.v1.Assign.load:type_name -> farm.v1.Load
+	64,  // 96: farm.v1.Load.items:type_name -> farm.v1.Item
+	6,   // 97: farm.v1.JoinReply.error:type_name -> farm.v1.Error
+	2,   // 98: farm.v1.Farm.Do:input_type -> farm.v1.Calls
+	4,   // 99: farm.v1.Farm.One:input_type -> farm.v1.Call
+	55,  // 100: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
+	59,  // 101: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
+	66,  // 102: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
+	68,  // 103: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
+	70,  // 104: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
+	77,  // 105: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
+	78,  // 106: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
+	80,  // 107: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
+	79,  // 108: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
+	3,   // 109: farm.v1.Farm.Do:output_type -> farm.v1.Replies
+	5,   // 110: farm.v1.Farm.One:output_type -> farm.v1.Reply
+	56,  // 111: farm.v1.Farm.Watch:output_type -> farm.v1.Event
+	72,  // 112: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
+	67,  // 113: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
+	69,  // 114: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
+	71,  // 115: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
+	52,  // 116: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
+	81,  // 117: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
+	81,  // 118: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
+	81,  // 119: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
+	109, // [109:120] is the sub-list for method output_type
+	98,  // [98:109] is the sub-list for method input_type
+	98,  // [98:98] is the sub-list for extension type_name
+	98,  // [98:98] is the sub-list for extension extendee
+	0,   // [0:98] is the sub-list for field type_name
 }
 
 func init() { file_farm_proto_init() }

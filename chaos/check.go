@@ -47,6 +47,12 @@ func (x *run) check(ctx context.Context) error {
 	if err := x.checkValues(ctx, cl, ops, ends); err != nil {
 		return err
 	}
+	if err := x.checkPayments(ctx, cl, ops, ends); err != nil {
+		return err
+	}
+	if err := x.checkOnce(ctx, cl); err != nil {
+		return err
+	}
 	x.checkStale(ops)
 	if err := x.checkLinearizable(ops, ends); err != nil {
 		return err

@@ -319,20 +319,28 @@ const (
 
 // pauseWorker also makes sure that the node has work in hand: its tasks end while it
 // stands still and others have been given them, so what it says of them is too late.
-// Each task says which attempt of it ran: it must be the one whose result counts.
+// Each task says which attempt of it ran: it must be the one whose result counts. And
+// each submits one that counts itself, for checkOnce.
 func pauseWorker(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 	n, err := x.c.follower(ctx, r.IntN)
 	if err != nil {
 		return "", err
 	}
 	cl := x.load.clients[0]
+	count := &counted{space: "once-" + tasks.NewID()}
+	if err := cl.Namespace(count.space).Set(ctx, "n", 0); err != nil {
+		return "", err
+	}
+	x.once = append(x.once, count)
 	var held []*tasks.Submitted
 	for range nodeSlots * len(x.c.members()) {
-		h, err := cl.Submit(ctx, tasks.Task{Source: fmt.Sprintf("import (\n\t\"farm\"\n\t\"time\"\n)\ntime.Sleep(%d)\nfarm.Attempt()", zombieTask)})
+		h, err := cl.Submit(ctx, tasks.Task{Source: fmt.Sprintf("import (\n\t\"farm\"\n\t\"time\"\n)\ntime.Sleep(%d)\nfarm.Submit(farm.Task{Namespace: %q, Source: \"n++\", Retries: %d})\nfarm.Attempt()",
+			zombieTask, count.space, payRetries)})
 		if err != nil {
 			return "", err
 		}
 		held = append(held, h)
+		count.tasks = append(count.tasks, h.ID)
 	}
 	err = x.soon(ctx, "the node runs one of the tasks", func() bool {
 		for _, h := range held {
@@ -749,7 +757,6 @@ func clockJumps(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	by := time.Duration(1+r.IntN(48)) * time.Hour
 	defer func() { _ = os.WriteFile(x.c.clockPath(n), []byte("0s"), 0o600) }()
 	cl := x.load.clients[0]
 	submitted := func() (time.Time, error) {
@@ -764,7 +771,9 @@ func clockJumps(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 		return "", err
 	}
 	var times []time.Time
-	ahead := max(time.Until(first), 0) // the state's clock, after an earlier jump
+	ahead := max(time.Until(first), 0) // the state's clock, after earlier jumps
+	// All jumps together stay below the time for which finished tasks are kept.
+	by := time.Duration((0.5 + r.Float64()) * float64(max((6*24*time.Hour-ahead)/10, time.Minute)))
 	for _, off := range []time.Duration{ahead + by, -by, 0} {
 		if err := os.WriteFile(x.c.clockPath(n), []byte(off.String()), 0o600); err != nil {
 			return "", err

@@ -26,6 +26,7 @@ type Op struct {
 	Task      string        `json:"task,omitempty"` // id, made by the client
 	Arg       int           `json:"arg,omitempty"`
 	Expected  int           `json:"expected,omitempty"` // of a swap
+	To        string        `json:"to,omitempty"`       // of a payment: the other namespace
 	Call      time.Duration `json:"call"`               // since the run began
 	Return    time.Duration `json:"return,omitempty"`
 	Outcome   string        `json:"outcome,omitempty"`

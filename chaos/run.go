@@ -40,6 +40,7 @@ type run struct {
 	killed atomic.Int64 // child processes
 
 	mostRefused uint64
+	once        []*counted
 	fault       string // that is being injected
 
 	mu sync.Mutex // of the report

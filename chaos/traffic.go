@@ -14,7 +14,7 @@ import (
 	"farm/tasks"
 )
 
-// The kinds of calls. Tasks that submit tasks are not among them: farm has none.
+// The kinds of calls.
 const (
 	opAdd     = "add"     // a task: n++
 	opLong    = "long"    // the same, and takes its time
@@ -22,6 +22,8 @@ const (
 	opTwice   = "twice"   // the same, asked for three times with one id
 	opRead    = "read"    // of n
 	opMove    = "move"    // a task: from a to b, and their sum
+	opPay     = "pay"     // a task: from m of a namespace to m of another, by a task that it submits
+	opBounce  = "bounce"  // the same, and then it panics
 	opSet     = "set"     // of r
 	opGet     = "get"     // of r
 	opSwap    = "swap"    // a task: r becomes Arg if it is Expected
@@ -58,7 +60,7 @@ type Traffic struct {
 }
 
 // everyday is traffic of all kinds.
-var everyday = map[string]int{opAdd: 30, opLong: 3, opDelayed: 2, opTwice: 6, opRead: 30, opMove: 10, opSet: 6, opGet: 10, opSwap: 8, opAppend: 1, opFail: 2, opTimeout: 1, opKill: 1, opAgain: 10}
+var everyday = map[string]int{opAdd: 30, opLong: 3, opDelayed: 2, opTwice: 6, opRead: 30, opMove: 10, opPay: 8, opBounce: 1, opSet: 6, opGet: 10, opSwap: 8, opAppend: 1, opFail: 2, opTimeout: 1, opKill: 1, opAgain: 10}
 
 func with(mix map[string]int, more map[string]int) map[string]int {
 	out := map[string]int{}
@@ -98,7 +100,7 @@ type generation struct {
 func (l *load) start(ctx context.Context) {
 	l.spaces, l.stop = map[string]*generation{}, make(chan struct{})
 	var kinds []string
-	for _, k := range []string{opAdd, opLong, opDelayed, opTwice, opRead, opMove, opSet, opGet, opSwap, opAppend, opFail, opTimeout, opKill, opBig, opBigGet, opAgain} {
+	for _, k := range []string{opAdd, opLong, opDelayed, opTwice, opRead, opMove, opPay, opBounce, opSet, opGet, opSwap, opAppend, opFail, opTimeout, opKill, opBig, opBigGet, opAgain} {
 		for range l.Mix[k] {
 			kinds = append(kinds, k)
 		}
@@ -191,6 +193,8 @@ func (l *load) one(ctx context.Context, id int, r *rand.Rand, kind string) {
 		l.deepQueue(call, id, c)
 	case opAgain:
 		l.again(call, r)
+	case opPay, opBounce:
+		l.pay(prepare, call, c, o, r)
 	default:
 		l.task(call, c, o)
 	}
@@ -201,6 +205,8 @@ func slotOf(kind string, r *rand.Rand) (string, map[string]any) {
 	switch kind {
 	case opMove:
 		return fmt.Sprintf("bank-%d", r.IntN(bankSpaces)), map[string]any{"a": bankTotal, "b": 0}
+	case opPay, opBounce:
+		return purse(r.IntN(purses))
 	case opSet, opGet, opSwap:
 		return fmt.Sprintf("word-%d", r.IntN(wordSpaces)), map[string]any{"r": 0}
 	case opBig, opBigGet:
@@ -220,6 +226,8 @@ func source(o *Op) string {
 		return fmt.Sprintf("import \"time\"\ntime.Sleep(%d)\nn++\nn", longTask)
 	case opMove:
 		return fmt.Sprintf("a -= %d\nb += %d\na + b", o.Arg, o.Arg)
+	case opPay, opBounce:
+		return payment(o)
 	case opSwap:
 		return fmt.Sprintf("if r == %d {\n\tr = %d\n}\nr", o.Expected, o.Arg)
 	case opFail:
@@ -237,7 +245,7 @@ func source(o *Op) string {
 func letter(n int) string { return string(rune('a' + n)) }
 
 // expectedFailure is the kind of failure that a kind of call must end with.
-var expectedFailure = map[string]string{opFail: "panic", opTimeout: "timeout", opKill: "panic"}
+var expectedFailure = map[string]string{opFail: "panic", opTimeout: "timeout", opKill: "panic", opBounce: "panic"}
 
 func (l *load) task(ctx context.Context, c *tasks.Client, o *Op) {
 	o.Task = tasks.NewID()

@@ -116,6 +116,11 @@ func TestFromIPyparallel(t *testing.T) {
 		"export FARM_ADDR=$(farm node ls -o '{{.api}}' | paste -s -d, -)\n")
 }
 
+func TestTasksThatSubmit(t *testing.T) {
+	page := "../docs/tasks-that-submit.md"
+	followed(t, page, "go build -C \"$FARM_SRC\" -o \"$GOBIN/farm\" ./cmd/farm\nfarm dev >dev.log 2>&1 &\n"+ready)
+}
+
 // Links between the pages lead somewhere.
 func TestLinksOfPages(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)

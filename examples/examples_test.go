@@ -10,9 +10,11 @@ import (
 )
 
 // What the examples print is what independent programs compute: the word count
-// of examples/wordcount/plain, the estimate of examples/pi's own test, and the
-// number of primes below 100,000.
-var answers = []string{`"Words": 481645`, `"Distinct": 5888`, `"Pi": 3.1414184`, "c0: 2762", "c3: 2199", "\n9592\n"}
+// of examples/wordcount/plain, the estimate of examples/pi's own test, the number of
+// primes below 100,000, the pages that examples/crawler-sim/plain walks, none twice, and the
+// thumbnails of its pictures.
+var answers = []string{"broken.png: failed: broken.png is no picture", "waves11.png: 62 by 30, 2052dda8959c", `"Words": 481645`, `"Distinct": 5888`, `"Pi": 3.1414184`, "c0: 2762", "c3: 2199", "\n9592\n",
+	"\"Pages\": 354,\n  \"Dead\": 33,\n  \"Words\": 49225,\n  \"Twice\": 0\n"}
 
 func TestExamples(t *testing.T) {
 	farm := filepath.Join(t.TempDir(), "farm")

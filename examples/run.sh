@@ -12,7 +12,9 @@ cd "$dir"
 
 "$FARM" dev >dev.log 2>&1 &
 dev=$!
+worker=
 stop() {
+	if [ -n "$worker" ]; then kill "$worker" 2>/dev/null || :; fi
 	kill "$dev" 2>/dev/null || :
 	wait "$dev" 2>/dev/null || :
 	rm -rf "$dir"
@@ -38,3 +40,15 @@ echo "== pi"
 "$FARM" map --call Samples --fold pi:Add --in "$here/pi/seeds.jsonl" "$here/pi/pi.go"
 echo "== contexts"
 sh "$here/contexts/run.sh"
+echo "== crawler-sim"
+"$FARM" map --call Start --fold crawled:Add --in "$here/crawler-sim/start.jsonl" "$here/crawler-sim/crawler.go"
+echo "== thumbnails"
+(cd "$here" && go build -o "$dir/thumbnails" ./thumbnails)
+FARM_ADDR=$("$FARM" node ls -o '{{.api}}' | paste -s -d, -)
+export FARM_ADDR
+./thumbnails generate pictures
+./thumbnails work 2>thumbnails.log &
+worker=$!
+./thumbnails make pictures small
+kill "$worker"
+wait "$worker"

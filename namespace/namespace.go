@@ -123,6 +123,7 @@ type TaskInfo struct {
 	ID        string            `json:"id"`
 	Namespace string            `json:"namespace,omitempty"` // empty in a private namespace
 	Attempt   int               `json:"attempt"`             // 1 for the first
+	Job       string            `json:"job,omitempty"`       // it belongs to
 	Args      map[string]string `json:"args,omitempty"`
 	Files     map[string][]byte `json:"files,omitempty"` // by name; not changed by the code
 }
@@ -159,6 +160,9 @@ type Result struct {
 	Delta Delta `json:"delta"`
 	// Results has one entry per input of a Call.
 	Results []CallResult `json:"results,omitempty"`
+	// Submissions are the tasks that the code has asked for, in that order. They take effect together
+	// with Delta, in one step, or not at all: that is up to the caller.
+	Submissions []Submission `json:"submissions,omitempty"`
 }
 
 // CallResult is the outcome of one call. With Run.Discard a call that fails does not stop the others:

@@ -10,6 +10,7 @@ import (
 
 	"farm/api"
 	"farm/replica/consensus"
+	"farm/replica/roster"
 	"farm/scheduler"
 )
 
@@ -160,17 +161,12 @@ func (n *Node) simple(c *call, cmd scheduler.Command, show func()) {
 }
 
 func (n *Node) submit(c *call, s *api.Submit) {
-	if s.GetWork() == nil {
-		c.fail(api.Code_INVALID, "the task says nothing to do")
-		return
-	}
-	body, err := proto.Marshal(s.Work)
+	cmd, err := roster.Submission(s)
 	if err != nil {
-		c.fail(api.Code_INVALID, "the task cannot be encoded: %v", err)
+		c.fail(api.Code_INVALID, "%v", err)
 		return
 	}
-	cmd := &scheduler.Submit{ID: s.Id, Namespace: s.Namespace, Job: s.Job, Kind: scheduler.Run, Body: body,
-		Timeout: s.Timeout, Retries: s.Retries, Priority: s.Priority, Delay: s.Delay, Options: optionsOf(s)}
+	cmd.Options = optionsOf(s)
 	if s.Work.Handler != "" {
 		if why := handlerRefused(s); why != "" {
 			c.fail(api.Code_INVALID, "%s", why)

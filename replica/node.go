@@ -171,8 +171,9 @@ func (n *Node) listen() error {
 }
 
 // maxEntry is the size in bytes of a log entry. One command, such as the end of
-// a task with the largest change and outcome, must fit.
-const maxEntry = scheduler.MaxBodyBytes + scheduler.MaxChangeBytes + scheduler.MaxOutcome + 64<<10
+// a task with the largest change and outcome that submits as much as it may, must
+// fit.
+const maxEntry = scheduler.MaxSubmitBytes + scheduler.MaxChangeBytes + scheduler.MaxOutcome + 128<<10
 
 func (n *Node) openRaft() error {
 	var err error

@@ -13,14 +13,16 @@ import (
 // taskView is a task as clients see it.
 func taskView(t *scheduler.Task) *api.Task {
 	v := &api.Task{Id: t.ID, Namespace: t.Namespace, Job: t.Job, State: t.State.String(), Attempt: t.Attempt, Worker: t.Worker,
-		Submitted: t.Submitted, Started: t.Started, Finished: t.Finished, Causes: t.Causes, Order: t.Order}
+		Submitted: t.Submitted, Started: t.Started, Finished: t.Finished, Causes: t.Causes, Order: t.Order, Parent: t.Parent}
 	showOptions(v, t)
 	var o api.Outcome
 	if err := proto.Unmarshal(t.Outcome, &o); err != nil {
 		v.Error = &api.TaskError{Kind: "internal", Message: "the stored outcome cannot be read"}
 		return v
 	}
-	v.Value, v.Type, v.Results = o.Value, o.Type, o.Results
+	if t.State != scheduler.Failed { // what it would have given, had Step not refused it, is nobody's
+		v.Value, v.Type, v.Results = o.Value, o.Type, o.Results
+	}
 	v.Stdout, v.Stderr, v.StdoutCut, v.StderrCut = o.Stdout, o.Stderr, o.StdoutCut, o.StderrCut
 	v.Error = o.Error
 	if v.Error == nil {
@@ -43,7 +45,8 @@ func impliedError(t *scheduler.Task) *api.TaskError {
 	case t.Losses > scheduler.MaxLosses:
 		return &api.TaskError{Kind: "lost", Message: last}
 	}
-	switch code, detail := t.Refusal(); code {
+	code, detail := t.Refusal()
+	switch code {
 	case scheduler.Conflict:
 		return &api.TaskError{Kind: "conflict", Message: detail}
 	case scheduler.Limit:
@@ -69,7 +72,7 @@ func workerView(w *scheduler.Worker, a roster.Attachment) *api.WorkerInfo {
 
 func jobView(j *scheduler.Job) *api.Job {
 	v := &api.Job{Id: j.ID, Total: j.Total, Succeeded: j.Succeeded, Failed: j.Failed, Folds: j.Folds, Folded: j.Folded,
-		FoldFailed: j.FoldFailed, LastFold: j.LastFold, FirstError: j.FirstError, Created: j.Created, Finished: j.Finished}
+		FoldFailed: j.FoldFailed, LastFold: j.LastFold, FirstError: j.FirstError, Created: j.Created, Finished: j.Finished, Spawned: j.Spawned}
 	switch {
 	case j.Finished != 0 && j.Cancelled:
 		v.State = "cancelled"

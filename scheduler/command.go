@@ -37,7 +37,9 @@ const (
 	cmdDiscard    = 26
 	cmdCompleteTo = 30 // Complete that puts the task off
 	cmdSlots      = 31
-	cmdNewest     = cmdSlots
+
+	cmdCompleteSubmits = 35 // Complete with submissions
+	cmdNewest          = cmdCompleteSubmits
 )
 
 // Submit asks for a task. The client makes ID, so a repeat is recognised: the
@@ -90,8 +92,9 @@ type Complete struct {
 	Cause       string // why it failed, short, kept with the task
 	Change      Change // of the namespace's items; only with Success
 	Outcome     []byte
-	Took        int64 // nanoseconds the attempt ran
-	Wait        int64 // nanoseconds until the task may be placed again; only with Snoozed
+	Took        int64     // nanoseconds the attempt ran
+	Wait        int64     // nanoseconds until the task may be placed again; only with Snoozed
+	Submits     []*Submit // tasks that the attempt asks for, see submits.go; only with Success
 }
 
 // Attempt names one attempt of a task.
@@ -227,10 +230,14 @@ func (c *Cancel) AppendTo(b []byte) []byte { return wire.AppendString(append(b, 
 
 // AppendTo implements Command.
 func (c *Complete) AppendTo(b []byte) []byte {
-	inParts, putOff := c.Change.InParts(), c.Status == Snoozed && c.Change.Empty()
+	submits := len(c.Submits) > 0
+	inParts := submits || c.Change.InParts()
+	putOff := c.Status == Snoozed && c.Change.Empty() && !submits
 	switch {
 	case putOff:
 		b = append(b, cmdCompleteTo)
+	case submits:
+		b = append(b, cmdCompleteSubmits)
 	case inParts:
 		b = append(b, cmdCompleteIn)
 	default:
@@ -252,6 +259,9 @@ func (c *Complete) AppendTo(b []byte) []byte {
 	b = wire.AppendInt(b, c.Took)
 	if putOff {
 		b = wire.AppendInt(b, c.Wait)
+	}
+	if submits {
+		b = appendSubmits(b, c.Submits)
 	}
 	return b
 }
@@ -344,15 +354,21 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		c = x
 	case cmdCancel:
 		c = &Cancel{ID: r.String()}
-	case cmdComplete, cmdCompleteIn, cmdCompleteTo:
+	case cmdComplete, cmdCompleteIn, cmdCompleteTo, cmdCompleteSubmits:
 		x := &Complete{Task: r.String(), Attempt: uint32(r.Uint()), Worker: r.String(), Incarnation: r.Uint(), Epoch: r.Uint(), Base: r.Uint(),
 			Status: Status(r.Byte()), Cause: r.String(), Change: readChange(r)}
-		if t == cmdCompleteIn {
+		if t == cmdCompleteIn || t == cmdCompleteSubmits {
 			x.Change.readParts(r)
 		}
 		x.Outcome, x.Took = r.Bytes(), r.Int()
 		if t == cmdCompleteTo {
 			x.Wait = r.Int()
+		}
+		if t == cmdCompleteSubmits {
+			var err error
+			if x.Submits, err = readSubmits(r); err != nil {
+				return nil, err
+			}
 		}
 		c = x
 	case cmdReturn:

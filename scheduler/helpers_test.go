@@ -320,6 +320,40 @@ func (g *traffic) complete() Command {
 		c.Status, c.Wait = Snoozed, int64(g.rnd.IntN(int(2*second)))
 		c.Change = Change{}
 	}
+	for range g.rnd.IntN(8) - 4 {
+		c.Submits = append(c.Submits, g.child(t, len(c.Submits)+1))
+	}
+	return c
+}
+
+// child is a task that a task submits: its n-th, or one that others submit too. At
+// times one that is refused.
+func (g *traffic) child(t *Task, n int) *Submit {
+	c := &Submit{ID: fmt.Sprintf("%s/%d", t.ID, n), Kind: Run, Retries: g.rnd.Uint32N(2), Body: []byte("body")}
+	if root, rest, _ := strings.Cut(c.ID, "/"); len(rest) > MaxDerived {
+		c.ID = fmt.Sprintf("%s/h%d", root, g.rnd.Uint64())
+	}
+	if g.one(3) {
+		c.ID = fmt.Sprint("named", g.rnd.IntN(6))
+	}
+	if g.one(3) {
+		c.Namespace = fmt.Sprint("n", g.rnd.IntN(3))
+	}
+	if g.one(4) {
+		c.Options = &Options{Needs: g.things("handler:h", "label:a=1", "label:b=1")}
+	}
+	switch g.rnd.IntN(30) {
+	case 0, 1, 2:
+		c.Delay = int64(g.rnd.IntN(int(3 * second)))
+	case 3, 4, 5, 6:
+		c.Job = t.Job
+	case 7:
+		c.Job = fmt.Sprint("j", g.jobs)
+	case 8:
+		c.Kind = Drop
+	case 9:
+		c.ID = t.ID + "/"
+	}
 	return c
 }
 

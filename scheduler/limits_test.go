@@ -241,8 +241,12 @@ func TestNewerRecords(t *testing.T) {
 		switch key {
 		case "n/x":
 			known = partsVersion
-		case "w/x", "q/x":
+		case "w/x":
 			known = optionsVersion
+		case "q/x":
+			known = childVersion
+		case "j/x":
+			known = spawnedVersion
 		}
 		_, err := Load(plainRecords{key: {known + 1}})
 		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", key)) || !strings.Contains(err.Error(), fmt.Sprintf("format %d, this farm knows up to %d", known+1, known)) {

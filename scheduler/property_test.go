@@ -571,8 +571,12 @@ func step(t *rapid.T, s *State, g *traffic, h *history, twins []*twin) {
 	began := len(s.effects)
 	c := g.command()
 	encoded := c.AppendTo(nil)
+	was := s.absent(c)
 	r := s.Step(c)
 	text := fmt.Sprintf("%T %+v: %s", c, c, r.Code)
+	if err := was.follow(s); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
 	if err := h.note(s, c, s.effects[began:]); err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}

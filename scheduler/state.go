@@ -123,6 +123,7 @@ type Job struct {
 	Sealed     bool
 	Cancelled  bool
 	Total      uint64 // tasks submitted to it
+	Spawned    uint64 // of them, by its own tasks or by others
 	Succeeded  uint64
 	Failed     uint64 // failed or cancelled
 	Folds      uint64 // fold tasks made
@@ -334,16 +335,24 @@ func (s *State) loadJob(b []byte) error {
 
 func decodeJob(b []byte) (*Job, error) {
 	r := wire.NewReader(b)
-	if v := r.Byte(); v != recordVersion {
-		return nil, &VersionError{"job record", v, recordVersion}
+	v := r.Byte()
+	if v != recordVersion && v != spawnedVersion {
+		return nil, &VersionError{"job record", v, spawnedVersion}
 	}
 	j := &Job{ID: r.String(), Body: r.Bytes(), Fold: r.String(), Sealed: r.Bool(), Cancelled: r.Bool(), Total: r.Uint(), Succeeded: r.Uint(),
 		Failed: r.Uint(), Folds: r.Uint(), Folded: r.Uint(), FoldFailed: r.Uint(), LastFold: r.String(), FirstError: r.String(), Created: r.Int(), Finished: r.Int()}
+	if v == spawnedVersion {
+		j.Spawned = r.Uint()
+	}
 	return j, r.Done()
 }
 
 func (j *Job) append(b []byte) []byte {
-	b = append(b, recordVersion)
+	if j.Spawned > 0 {
+		b = append(b, spawnedVersion)
+	} else {
+		b = append(b, recordVersion)
+	}
 	b = wire.AppendString(b, j.ID)
 	b = wire.AppendBytes(b, j.Body)
 	b = wire.AppendString(b, j.Fold)
@@ -355,7 +364,11 @@ func (j *Job) append(b []byte) []byte {
 	b = wire.AppendString(b, j.LastFold)
 	b = wire.AppendString(b, j.FirstError)
 	b = wire.AppendInt(b, j.Created)
-	return wire.AppendInt(b, j.Finished)
+	b = wire.AppendInt(b, j.Finished)
+	if j.Spawned > 0 {
+		b = wire.AppendUint(b, j.Spawned)
+	}
+	return b
 }
 
 func (s *State) loadTask(t *Task) error {

@@ -192,7 +192,7 @@ func (s *State) submit(c *Submit) Result {
 	if t := s.Task(c.ID); t != nil {
 		return Result{Code: Duplicate, Order: t.Order}
 	}
-	if r := s.submitAllowed(c); r.Code != OK {
+	if r := s.submitAllowed(c, nil); r.Code != OK {
 		return r
 	}
 	if u := c.Options.unique(); u != nil {
@@ -200,6 +200,11 @@ func (s *State) submit(c *Submit) Result {
 			return r
 		}
 	}
+	return Result{Code: OK, Order: s.accept(c, nil).Order}
+}
+
+// accept makes the task of an allowed submission, by a client or by the parent.
+func (s *State) accept(c *Submit, parent *Task) *Task {
 	t := &Task{ID: c.ID, Namespace: c.Namespace, Job: c.Job, Kind: c.Kind, Body: bytes.Clone(c.Body), Timeout: c.Timeout,
 		Retries: c.Retries, Priority: c.Priority, inQueue: -1}
 	if !c.Options.None() {
@@ -208,6 +213,9 @@ func (s *State) submit(c *Submit) Result {
 	if c.Delay > 0 {
 		t.NotBefore = s.Clock + c.Delay
 	}
+	if parent != nil {
+		t.Parent, t.Depth = parent.ID, parent.Depth+1
+	}
 	s.setTimes(t)
 	if c.Kind == PatchParts {
 		s.pinBody(t.Body)
@@ -215,18 +223,23 @@ func (s *State) submit(c *Submit) Result {
 	if c.Job != "" {
 		j := s.jobs[c.Job]
 		j.Total++
+		if parent != nil {
+			j.Spawned++
+		}
 		s.touchJob(j)
 	}
 	if t.Options.unique() != nil {
 		s.holdKey(t)
 	}
 	s.admit(t)
-	return Result{Code: OK, Order: t.Order}
+	return t
 }
 
-func (s *State) submitAllowed(c *Submit) Result {
+// submitAllowed says whether a submission by a client or by the parent may be
+// taken.
+func (s *State) submitAllowed(c *Submit, parent *Task) Result {
 	switch {
-	case !ValidName(c.ID) || (c.Namespace != "" && !ValidName(c.Namespace)):
+	case !ValidName(c.ID) && !derivedFrom(parent, c.ID) || (c.Namespace != "" && !ValidName(c.Namespace)):
 		return refuse(Invalid, "a task id or namespace is not a name: %q, %q", c.ID, c.Namespace)
 	case c.Kind < Run || c.Kind > PatchParts || c.Timeout < 0 || c.Delay < 0 || c.Delay > maxDelay || c.Retries > MaxRetries:
 		return refuse(Invalid, "a field of the task is out of range")
@@ -242,8 +255,10 @@ func (s *State) submitAllowed(c *Submit) Result {
 		switch j := s.jobs[c.Job]; {
 		case j == nil:
 			return refuse(NotFound, "there is no open job %s", c.Job)
-		case j.Sealed:
+		case j.Sealed && (parent == nil || parent.Job != c.Job):
 			return refuse(Conflict, "job %s is sealed", c.Job)
+		case j.Cancelled: // while it is not, its own tasks may add to it
+			return refuse(Conflict, "job %s is cancelled", c.Job)
 		}
 	}
 	if r := s.optionsAllowed(c); r.Code != OK {
@@ -383,11 +398,16 @@ func (s *State) complete(c *Complete) Result {
 		return refuse(Stale, "namespace %s is at epoch %d version %d, the attempt began from epoch %d version %d", n.Name, n.Epoch, n.Version, c.Epoch, c.Base)
 	}
 	r := s.completeAllowed(c, n)
+	cause := r.Detail
+	if r.Code == OK && c.Status == Success {
+		r = s.submitsAllowed(t, c.Submits)
+		cause = r.Code.String() + refusalMark + r.Detail
+	}
 	if r.Code == Missing {
 		return r // it is still the current attempt and will be reported again
 	}
 	if r.Code != OK {
-		c = &Complete{Status: Permanent, Cause: r.Detail, Outcome: c.Outcome, Took: c.Took}
+		c = &Complete{Status: Permanent, Cause: cause, Outcome: c.Outcome, Took: c.Took}
 	}
 	s.measure(s.worker(t.Worker), c.Took)
 	e := Effect{Kind: Settled, Task: t, Worker: t.Worker, Incarnation: t.Incarnation, Attempt: t.Attempt, Space: t.Namespace}
@@ -400,6 +420,7 @@ func (s *State) complete(c *Complete) Result {
 	s.emit(e)
 	switch c.Status {
 	case Success:
+		s.spawn(t, c.Submits) // before it ends, and perhaps its job with it
 		s.finish(t, Succeeded, c.Outcome)
 	case Stopped:
 		s.finish(t, Cancelled, c.Outcome)
@@ -440,7 +461,7 @@ func (s *State) completeAllowed(c *Complete, n *Namespace) Result {
 		return refuse(Invalid, "the worker reported an unknown status")
 	case c.Status == Snoozed && n != nil:
 		return refuse(Invalid, "a task in a namespace cannot be put off")
-	case c.Status == Snoozed && (c.Wait < 0 || c.Wait > maxDelay || !c.Change.Empty()):
+	case c.Status == Snoozed && (c.Wait < 0 || c.Wait > maxDelay || !c.Change.Empty() || len(c.Submits) > 0):
 		return refuse(Invalid, "a task can be put off for 0 to %d seconds", maxDelay/second)
 	case len(c.Outcome) > MaxOutcome:
 		c.Outcome = nil
@@ -830,8 +851,8 @@ func (s *State) sealJob(c *SealJob) Result {
 		return Result{Code: Duplicate}
 	case j == nil:
 		return refuse(NotFound, "there is no job %s", c.ID)
-	case j.Total != c.Total:
-		return refuse(Conflict, "job %s has %d tasks, not %d", c.ID, j.Total, c.Total)
+	case j.Total-j.Spawned != c.Total:
+		return refuse(Conflict, "job %s has %d tasks, not %d", c.ID, j.Total-j.Spawned, c.Total)
 	}
 	j.Sealed = true
 	s.touchJob(j)
@@ -872,7 +893,8 @@ func (s *State) countJob(j *Job, t *Task) {
 		j.Succeeded++
 		if j.Fold != "" && !j.Cancelled {
 			j.Folds++
-			s.admit(&Task{ID: foldID(t.ID), Namespace: j.Fold, Job: j.ID, FoldOf: t.ID, Kind: Run, Timeout: t.Timeout, Retries: t.Retries, Priority: t.Priority, inQueue: -1})
+			s.admit(&Task{ID: foldID(t.ID), Namespace: j.Fold, Job: j.ID, FoldOf: t.ID, Kind: Run, Timeout: t.Timeout, Retries: t.Retries, Priority: t.Priority,
+				Depth: t.Depth, inQueue: -1})
 		}
 	default:
 		j.Failed++

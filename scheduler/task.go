@@ -61,6 +61,8 @@ type Task struct {
 	Retries   uint32   // how often it is tried again after it failed by itself
 	Priority  int32    // higher is placed first among tasks that could be placed
 	NotBefore int64    // unix nanoseconds before which it is not placed
+	Parent    string   // the task that submitted it, or empty
+	Depth     uint32   // parents above it
 	Order     uint64   // position among all submissions
 	Submitted int64    // unix nanoseconds, the log's time
 	Options   *Options // nil: none
@@ -104,14 +106,21 @@ func (t *Task) record() []byte {
 }
 
 // optionsVersion is the format of the record of a task with options, and of a
-// worker that has something; those without have the first.
-const optionsVersion = 2
+// worker that has something; those without have the first. childVersion is that of
+// a task that a task submitted, with options or without.
+const (
+	optionsVersion = 2
+	childVersion   = 3
+)
 
 func (t *Task) append(b []byte) []byte {
-	with := !t.Options.None()
-	if with {
+	child, with := t.Parent != "" || t.Depth > 0, !t.Options.None()
+	switch {
+	case child:
+		b = append(b, childVersion)
+	case with:
 		b = append(b, optionsVersion)
-	} else {
+	default:
 		b = append(b, recordVersion)
 	}
 	b = wire.AppendString(b, t.ID)
@@ -141,8 +150,14 @@ func (t *Task) append(b []byte) []byte {
 		b = wire.AppendString(b, c)
 	}
 	b = wire.AppendBytes(b, t.Outcome)
-	if with {
+	switch {
+	case with:
 		b = t.Options.append(b)
+	case child:
+		b = (&Options{}).append(b)
+	}
+	if child {
+		b = wire.AppendUint(wire.AppendString(b, t.Parent), uint64(t.Depth))
 	}
 	return b
 }
@@ -150,8 +165,8 @@ func (t *Task) append(b []byte) []byte {
 func decodeTask(b []byte) (*Task, error) {
 	r := wire.NewReader(b)
 	v := r.Byte()
-	if v != recordVersion && v != optionsVersion {
-		return nil, &VersionError{What: "task record", Got: v, Want: optionsVersion}
+	if v != recordVersion && v != optionsVersion && v != childVersion {
+		return nil, &VersionError{What: "task record", Got: v, Want: childVersion}
 	}
 	t := &Task{inQueue: -1}
 	t.ID, t.Namespace, t.Job, t.FoldOf = r.String(), r.String(), r.String(), r.String()
@@ -172,11 +187,17 @@ func decodeTask(b []byte) (*Task, error) {
 		t.Causes = append(t.Causes, r.String())
 	}
 	t.Outcome = r.Bytes()
-	if v == optionsVersion {
-		var err error
-		if t.Options, err = readOptions(r); err != nil {
+	if v != recordVersion {
+		o, err := readOptions(r)
+		if err != nil {
 			return nil, err
 		}
+		if !o.None() {
+			t.Options = o
+		}
+	}
+	if v == childVersion {
+		t.Parent, t.Depth = r.String(), uint32(r.Uint())
 	}
 	return t, r.Done()
 }
@@ -197,11 +218,12 @@ func (t *Task) blame(cause string) {
 // would not carry out.
 const refusalMark = ": "
 
-// Refusal says why Step would not carry out a task that needs no worker: a
-// code, and the detail for people. The code is 0 for every other task. A patch
-// refused with Conflict may be made again from the newer state.
+// Refusal says why Step would not carry out a task that needs no worker, or take
+// what one submits: a code, and the detail for people. Of a task with an outcome
+// that says why it failed it means nothing. A patch refused with Conflict may be
+// made again from the newer state.
 func (t *Task) Refusal() (Code, string) {
-	if t.State != Failed || t.Kind == Run || len(t.Causes) == 0 {
+	if t.State != Failed || len(t.Causes) == 0 {
 		return 0, ""
 	}
 	_, cause, _ := strings.Cut(t.Causes[len(t.Causes)-1], ": ") // after the attempt

@@ -33,6 +33,8 @@ var rewrite = flag.Bool("rewrite", false, "write the transcripts as the state ma
 //	       [job=J] [retries=N] [prio=N] [delay=SECONDS] [body=BYTES] [restore=VERSION] [fork=NS] [needs=THING,THING] [queue=Q] [key=K] [unique=KEY,queued|running|SECONDS]
 //	complete ID [attempt=N] [worker=W] [inc=N] [epoch=N] [base=N] [took=MILLISECONDS]
 //	       [put=K:V] [parts=K:PART+PART] [del=K] [fail=CAUSE] [wrong=CAUSE] [stopped] [snooze=SECONDS] [out=BYTES]
+//	       [submits=ID@JOB:NS,ID] [kind=N]  tasks that it submits; an ID that begins with '/' goes
+//	       behind that of the task
 //	       what is not given is as the state has it: a report of the current attempt
 //	return WORKER ID[/ATTEMPT] ...
 //	cancel ID, retry ID
@@ -334,6 +336,14 @@ func (p *player) complete(id string) Command {
 	case f.text("snooze", "") != "":
 		c.Status, c.Wait = Snoozed, f.number("snooze", 0)*second
 	}
+	for _, w := range f.list("submits") {
+		child, ns, _ := strings.Cut(w, ":")
+		child, job, _ := strings.Cut(child, "@")
+		if strings.HasPrefix(child, "/") {
+			child = id + child
+		}
+		c.Submits = append(c.Submits, &Submit{ID: child, Namespace: ns, Job: job, Kind: Kind(f.number("kind", int64(Run)))})
+	}
 	return c
 }
 
@@ -367,6 +377,9 @@ func (p *player) show(name string) string {
 		}
 		if t.Cancelling {
 			text += ", being cancelled"
+		}
+		if t.Parent != "" {
+			text += fmt.Sprintf(", of %s, depth %d", t.Parent, t.Depth)
 		}
 		return text
 	}

@@ -153,6 +153,7 @@ type Info struct {
 	Namespace string
 	Job       string
 	Handler   string // it calls; empty for a cell
+	Parent    string // the task that submitted it; empty for one of a client
 	State     State
 	Attempt   int // number of the current or last attempt, from 1
 	Worker    string
@@ -200,7 +201,7 @@ func (i *Info) Decode(v any) error {
 
 func newInfo(t *api.Task) *Info {
 	i := &Info{
-		ID: t.GetId(), Namespace: t.GetNamespace(), Job: t.GetJob(), State: State(t.GetState()), Attempt: int(t.GetAttempt()), Worker: t.GetWorker(),
+		ID: t.GetId(), Namespace: t.GetNamespace(), Job: t.GetJob(), Parent: t.GetParent(), State: State(t.GetState()), Attempt: int(t.GetAttempt()), Worker: t.GetWorker(),
 		Value: t.GetValue(), Type: t.GetType(), Stdout: string(t.GetStdout()), Stderr: string(t.GetStderr()),
 		StdoutCut: t.GetStdoutCut(), StderrCut: t.GetStderrCut(), Causes: t.GetCauses(),
 		Submitted: when(t.GetSubmitted()), Started: when(t.GetStarted()), Finished: when(t.GetFinished()),
@@ -238,6 +239,7 @@ type Job struct {
 	ID         string
 	State      string // open, running, succeeded, failed, cancelled
 	Total      uint64 // tasks submitted to it
+	Spawned    uint64 // of them, by tasks and not by its client
 	Succeeded  uint64
 	Failed     uint64 // failed or cancelled
 	Folds      uint64 // tasks that feed results to the fold
@@ -250,7 +252,7 @@ type Job struct {
 }
 
 func newJob(j *api.Job) *Job {
-	return &Job{ID: j.GetId(), State: j.GetState(), Total: j.GetTotal(), Succeeded: j.GetSucceeded(), Failed: j.GetFailed(),
+	return &Job{ID: j.GetId(), State: j.GetState(), Total: j.GetTotal(), Spawned: j.GetSpawned(), Succeeded: j.GetSucceeded(), Failed: j.GetFailed(),
 		Folds: j.GetFolds(), Folded: j.GetFolded(), FoldFailed: j.GetFoldFailed(), LastFold: j.GetLastFold(), FirstError: j.GetFirstError(),
 		Created: when(j.GetCreated()), Finished: when(j.GetFinished())}
 }

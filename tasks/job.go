@@ -112,7 +112,7 @@ func (c *Client) jobResults(ctx context.Context, id string, yield func(json.RawM
 		return err
 	}
 	first := 0
-	for n := uint64(0); job.State == "open" || n < job.Total; n++ {
+	for n := uint64(0); job.State == "open" || n < job.Total-job.Spawned; n++ {
 		i, err := c.Wait(ctx, chunkID(id, uint64(first)))
 		if errors.Is(err, ErrNotFound) && i == nil {
 			// Its end may have come meanwhile, or its client may be at work on it.
@@ -122,7 +122,7 @@ func (c *Client) jobResults(ctx context.Context, id string, yield func(json.RawM
 			switch {
 			case job.State == "open":
 				return fmt.Errorf("%w: its client has not submitted everything yet", ErrConflict)
-			case n < job.Total:
+			case n < job.Total-job.Spawned:
 				return fmt.Errorf("%w: the task of input %d", ErrNotFound, first)
 			}
 			return nil

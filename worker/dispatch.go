@@ -241,7 +241,7 @@ func (a *attempt) timeout(otherwise time.Duration) time.Duration {
 
 // order is what the child is told to do.
 func (a *attempt) order() *order {
-	o := &order{task: a.task, attempt: a.attempt}
+	o := &order{task: a.task, attempt: a.attempt, job: a.assign.Job}
 	if a.space != nil {
 		o.namespace = a.space.name
 	}

@@ -14,6 +14,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"farm/api"
 )
 
 // fakeArg makes a child of the test binary that runs the script engine below
@@ -119,6 +123,15 @@ func (s *script) do(ctx context.Context, verb, rest string, a *answer) *failure 
 		fmt.Fprint(s.h.stderr, rest)
 	case "probe":
 		a.value, _ = json.Marshal(probe(rest))
+	case "submit": // number of them, bytes of each
+		n, size := 0, 0
+		_, _ = fmt.Sscan(rest, &n, &size)
+		for range n {
+			b, _ := proto.Marshal(&api.Submit{Work: &api.Work{Source: string(make([]byte, size))}})
+			a.submits = append(a.submits, b)
+		}
+	case "garble": // a submission that nobody can read
+		a.submits = append(a.submits, []byte(rest))
 	case "progress":
 		s.h.progress(3, 3)
 	case "wait":

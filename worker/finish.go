@@ -6,9 +6,12 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"farm/api"
 	"farm/internal/attach"
 	"farm/internal/part"
+	"farm/namespace"
 )
 
 // Limits of a report. The scheduler has the same or larger ones: a report over
@@ -155,6 +158,9 @@ func fill(r *api.Complete, a *answer, maxChange int64) *failure {
 		o.Value, o.Type, o.Results = nil, "", nil
 		return &failure{kind: kindLimit, message: fmt.Sprintf("result and output: %d bytes is over the limit of %d", n, maxOutcome)}
 	}
+	if f := fillSubmits(r, a.submits); f != nil {
+		return f
+	}
 	n := 0
 	for _, k := range slices.Sorted(maps.Keys(a.change.put)) {
 		v := a.change.put[k]
@@ -163,8 +169,33 @@ func fill(r *api.Complete, a *answer, maxChange int64) *failure {
 	}
 	r.Delete = a.change.del
 	if int64(n) > maxChange {
-		r.Put, r.Delete = nil, nil
+		r.Put, r.Delete, r.Submits = nil, nil, nil
 		return &failure{kind: kindLimit, message: fmt.Sprintf("change of the namespace: %d bytes is over the limit of %d", n, maxChange)}
+	}
+	return nil
+}
+
+// maxSubmits is the bytes of what an attempt submits, encoded. A child that keeps to
+// the limits of package namespace stays below it.
+const maxSubmits = namespace.MaxSubmissionBytes + namespace.MaxSubmissions*256
+
+// fillSubmits puts what a successful attempt submits into its report. The child is not
+// trusted to have kept to the limits.
+func fillSubmits(r *api.Complete, submits [][]byte) *failure {
+	size := 0
+	for _, b := range submits {
+		size += len(b)
+	}
+	if len(submits) > namespace.MaxSubmissions || size > maxSubmits {
+		return &failure{kind: kindLimit, message: fmt.Sprintf("%d submissions of %d bytes are over the limit of %d of %d", len(submits), size, namespace.MaxSubmissions, maxSubmits)}
+	}
+	for _, b := range submits {
+		s := &api.Submit{}
+		if err := proto.Unmarshal(b, s); err != nil || s.Work == nil {
+			r.Submits = nil
+			return &failure{kind: kindInternal, message: "a submission cannot be read"}
+		}
+		r.Submits = append(r.Submits, s)
 	}
 	return nil
 }

@@ -174,6 +174,7 @@ type order struct {
 	task      string
 	namespace string // empty: private, nothing is kept
 	attempt   uint32
+	job       string
 	args      map[string]string
 	files     map[string][]byte
 
@@ -199,6 +200,7 @@ func (o *order) append(b []byte) []byte {
 	b = wire.AppendString(b, o.task)
 	b = wire.AppendString(b, o.namespace)
 	b = wire.AppendUint(b, uint64(o.attempt))
+	b = wire.AppendString(b, o.job)
 	b = wire.AppendUint(b, uint64(len(o.args)))
 	for _, k := range slices.Sorted(maps.Keys(o.args)) {
 		b = wire.AppendString(wire.AppendString(b, k), o.args[k])
@@ -223,7 +225,7 @@ func readOrder(body []byte) (*order, error) {
 	case update:
 		o.change = readChange(r)
 	}
-	o.task, o.namespace, o.attempt = r.String(), r.String(), uint32(r.Uint())
+	o.task, o.namespace, o.attempt, o.job = r.String(), r.String(), uint32(r.Uint()), r.String()
 	if n := r.Count(); n > 0 {
 		o.args = make(map[string]string, n)
 		for range n {
@@ -256,6 +258,7 @@ type answer struct {
 	typ     string
 	results [][]byte
 	change  change
+	submits [][]byte // encoded api.Submit
 
 	room int64 // bytes of room its reader took; not sent
 }
@@ -272,6 +275,7 @@ func (a *answer) append(b []byte) []byte {
 	b = wire.AppendBytes(b, a.value)
 	b = wire.AppendString(b, a.typ)
 	b = appendBlobs(b, a.results)
+	b = appendBlobs(b, a.submits)
 	return a.change.append(b)
 }
 
@@ -281,7 +285,7 @@ func readAnswer(body []byte) (*answer, error) {
 	if r.Bool() {
 		a.failure = &failure{kind: r.String(), message: r.String(), stack: readStrings(r), permanent: r.Bool()}
 	} else {
-		a.value, a.typ, a.results, a.change = r.Bytes(), r.String(), readBlobs(r), readChange(r)
+		a.value, a.typ, a.results, a.submits, a.change = r.Bytes(), r.String(), readBlobs(r), readBlobs(r), readChange(r)
 	}
 	return a, r.Done()
 }

@@ -15,5 +15,6 @@ const (
 	kindGoroutine      = "goroutine"
 	kindCall           = "call"
 	kindConflict       = "conflict"
+	kindInvalid        = "invalid"
 	kindInternal       = "internal"
 )

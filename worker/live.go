@@ -9,6 +9,9 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
+	"farm/api"
 	"farm/namespace"
 	"farm/namespace/cell"
 	"farm/namespace/live"
@@ -57,7 +60,7 @@ func (e *liveEngine) run(ctx context.Context, o *order) *answer {
 		return &answer{}
 	}
 	r := namespace.Run{
-		Task:    namespace.TaskInfo{ID: o.task, Namespace: o.namespace, Attempt: int(o.attempt), Args: o.args, Files: o.files},
+		Task:    namespace.TaskInfo{ID: o.task, Namespace: o.namespace, Attempt: int(o.attempt), Job: o.job, Args: o.args, Files: o.files},
 		Source:  o.source,
 		Call:    o.call,
 		Engine:  o.engine,
@@ -98,7 +101,24 @@ func succeeded(o *order, res namespace.Result) *answer {
 	if o.fold && len(a.results) > 0 {
 		a.value, a.results = a.results[len(a.results)-1], nil
 	}
+	for i := range res.Submissions {
+		b, err := proto.Marshal(submit(&res.Submissions[i]))
+		if err != nil {
+			return &answer{failure: &failure{kind: kindInvalid, message: fmt.Sprintf("submission %d: %v", i+1, err), permanent: true}}
+		}
+		a.submits = append(a.submits, b)
+	}
 	return a
+}
+
+// submit is a submission as the farm takes it.
+func submit(s *namespace.Submission) *api.Submit {
+	inputs := make([][]byte, len(s.Inputs))
+	for i, in := range s.Inputs {
+		inputs[i] = in
+	}
+	return &api.Submit{Id: s.ID, Namespace: s.Namespace, Job: s.Job, Timeout: int64(s.Timeout), Delay: int64(s.Delay),
+		Retries: uint32(s.Retries), Priority: int32(s.Priority), Work: &api.Work{Source: s.Source, Call: s.Call, Inputs: inputs, Args: s.Args}}
 }
 
 func inputMessage(o *order, i int, why string) string {
@@ -120,10 +140,12 @@ func failed(ctx context.Context, o *order, err error) *answer {
 		kept       *namespace.UnserializableError
 		goroutine  *namespace.GoroutineError
 		engine     *namespace.EngineError
+		submission *namespace.SubmitError
 	)
 	if errors.As(err, &panicked) {
 		f.stack = panicked.Stack
 	}
+	errors.As(err, &submission)
 	switch {
 	case ctx.Err() != nil:
 		f.kind, a.spent = kindCancelled, true
@@ -148,8 +170,13 @@ func failed(ctx context.Context, o *order, err error) *answer {
 		f.kind = kindExit
 	case errors.As(err, &kept):
 		f.kind = kindUnserializable
+	case submission != nil:
+		f.kind = kindInvalid
 	default:
 		a.spent = true
+	}
+	if submission != nil && ctx.Err() == nil {
+		f.message, f.permanent = submission.Error(), true
 	}
 	return a
 }

@@ -21,7 +21,7 @@ func (w *Worker) obey(m *api.ToWorker) bool {
 		case *api.Instruction_Assign:
 			ok = w.assign(do.Assign) && ok
 		case *api.Instruction_Settled:
-			w.settled(keyOf(do.Settled))
+			w.settled(keyOf(do.Settled), do.Settled.GetVersion())
 		case *api.Instruction_Voided:
 			w.voided(keyOf(do.Voided))
 		case *api.Instruction_Stop:
@@ -121,8 +121,11 @@ func (w *Worker) stamp() uint64 {
 	return w.stamps
 }
 
-// settled: the report was accepted, so what it changed is never undone.
-func (w *Worker) settled(k attemptKey) {
+// settled: the report was accepted, so what it changed is never undone; unless the
+// farm took the attempt for failed, which shows in the version that the namespace has
+// then, plus 1. What other attempts have built on it is refused when they report, and
+// the namespace is loaded anew; when nothing has, it is undone here.
+func (w *Worker) settled(k attemptKey, version uint64) {
 	a := w.attempts[k]
 	if a == nil || a.state != reported {
 		return
@@ -133,7 +136,12 @@ func (w *Worker) settled(k attemptKey) {
 		return
 	}
 	if i := slices.Index(s.chain, a); i >= 0 {
-		s.chain = slices.Delete(s.chain, i, i+1)
+		if a.undo != nil && version == a.base+1 && s.running == nil && i == len(s.chain)-1 {
+			s.unwind(i, w.stamp())
+			w.count(s)
+		} else {
+			s.chain = slices.Delete(s.chain, i, i+1)
+		}
 	}
 	if s.paused == a {
 		s.paused = nil

@@ -46,7 +46,15 @@ var mutations = []mutation{
 	},
 	{
 		name: "map-order", what: "placement follows the order of a map", promise: "one state", scenario: "nodes",
-		edits: []edit{{"scheduler/place.go", "	var best *Worker\n	for _, w := range s.workers {\n", "	var best *Worker\n	any := map[string]*Worker{}\n	for _, w := range s.workers {\n		any[w.ID] = w\n	}\n	for _, w := range any {\n"}},
+		edits: []edit{{"scheduler/place.go", "	var best *Worker\n	for _, w := range p.workers {\n", "	var best *Worker\n	any := map[string]*Worker{}\n	for _, w := range p.workers {\n		any[w.ID] = w\n	}\n	for _, w := range any {\n"}},
+	},
+	{
+		name: "submits", what: "what the report of a superseded attempt submits is taken in", promise: "exactly once", scenario: "zombies",
+		edits: []edit{
+			{"scheduler/step.go", "		return refuse(Stale, \"attempt %d of task %s is not the current one\", c.Attempt, c.Task)\n",
+				"		for _, x := range c.Submits {\n			x.ID += \"/late\"\n			if t := s.Task(c.Task); t != nil && s.Task(x.ID) == nil {\n				s.accept(x, t)\n			}\n		}\n		return refuse(Stale, \"attempt %d of task %s is not the current one\", c.Attempt, c.Task)\n"},
+			{"replica/roster/roster.go", "	for _, id := range slices.Sorted(maps.Keys(has)) {\n", "	clear(has)\n	for _, id := range slices.Sorted(maps.Keys(has)) {\n"},
+		},
 	},
 	{
 		name: "twice", what: "a repeated request is a new one when the first is done", promise: "exactly once", scenario: "nodes",

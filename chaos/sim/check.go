@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -32,6 +33,7 @@ type checker struct {
 	lastEnd time.Duration // when one became final
 	results []byte        // digests of the entry at hand
 	effects []byte
+	flow    flow
 	touched []*known // took effect in a namespace that is to be looked at
 }
 
@@ -51,6 +53,8 @@ type known struct {
 	work    work
 	body    []byte
 	job     string
+	queue   string // of what needs a worker
+	key     string
 	fold    string // the task whose result it folds
 	due     int64  // log's clock before which it may not begin
 	order   int    // in its namespace; 0: it waits for its time
@@ -88,7 +92,7 @@ type job struct {
 
 func newChecker(w *world) *checker {
 	c := &checker{w: w, tasks: map[string]*known{}, spaces: map[string]*dictionary{}, jobs: map[string]*job{}, workers: map[string]uint64{},
-		began: map[begin]bool{}, hashes: map[uint64]string{}}
+		began: map[begin]bool{}, hashes: map[uint64]string{}, flow: newFlow()}
 	var err error
 	if c.ref, err = scheduler.Load(plain{}); err != nil {
 		panic(err)
@@ -195,6 +199,8 @@ func describe(cmd scheduler.Command, r scheduler.Result) string {
 		text += " " + x.ID
 	case *scheduler.CancelJob:
 		text += " " + x.ID
+	case *scheduler.SetQueue:
+		text += " " + x.Name
 	}
 	return text + ": " + strings.TrimSpace(r.Code.String()+" "+r.Detail)
 }
@@ -265,11 +271,18 @@ func (c *checker) step(cmd scheduler.Command, r scheduler.Result, b before) {
 		if ok {
 			c.submitted(x)
 		}
+		c.unique(x, r)
+	case *scheduler.SetQueue:
+		if ok {
+			c.flow.set(x)
+		}
 	case *scheduler.Complete:
 		if !ok {
 			c.w.stats.Refused++
 		} else if !b.valid {
 			c.w.fail("fence", "the report of %s attempt %d by %s/%d, epoch %d, base %d, is accepted; the current attempt is %s", x.Task, x.Attempt, x.Worker, x.Incarnation, x.Epoch, x.Base, c.currentOf(x.Task))
+		} else if x.Status == scheduler.Success {
+			c.spawned(c.tasks[x.Task])
 		}
 	case *scheduler.Return:
 		for _, a := range x.Attempts {
@@ -349,7 +362,10 @@ func (c *checker) submitted(x *scheduler.Submit) {
 	if c.tasks[x.ID] != nil {
 		c.w.fail("durable", "task %s was there and is taken in again", x.ID)
 	}
-	k := &known{id: x.ID, space: x.Namespace, kind: x.Kind, body: x.Body, job: x.Job, work: readWork(x.Body)}
+	k := &known{id: x.ID, space: x.Namespace, kind: x.Kind, body: x.Body, job: x.Job, work: readWork(x.Body), queue: scheduler.DefaultQueue}
+	if o := x.Options; o != nil {
+		k.queue, k.key = cmp.Or(o.Queue, k.queue), o.Key
+	}
 	if x.Delay > 0 {
 		k.due = c.clock + x.Delay
 	} else {
@@ -357,6 +373,36 @@ func (c *checker) submitted(x *scheduler.Submit) {
 		k.order = c.order
 	}
 	c.admit(k)
+}
+
+// spawned takes in what a task submits that has just succeeded, if it may.
+func (c *checker) spawned(k *known) {
+	if k.work.op != opSpawn || k.fold != "" {
+		return
+	}
+	list := children(k.work.op, k.id, k.job)
+	for _, x := range list {
+		if j := c.jobs[x.job]; j != nil && j.cancelled && c.tasks[x.id] == nil {
+			return // the task has failed
+		}
+	}
+	for _, x := range list {
+		if t := c.ref.Task(x.id); t == nil {
+			c.w.fail("once", "task %s has succeeded, and %s that it submits is not there", k.id, x.id)
+		}
+		if c.tasks[x.id] != nil {
+			continue
+		}
+		c.w.stats.Spawned++
+		n := &known{id: x.id, space: x.space, kind: scheduler.Run, job: x.job, work: x.work}
+		if x.delay > 0 {
+			n.due = c.clock + int64(x.delay)
+		} else {
+			c.order++
+			n.order = c.order
+		}
+		c.admit(n)
+	}
 }
 
 func (c *checker) admit(k *known) {
@@ -398,7 +444,7 @@ func (c *checker) follow(cmd scheduler.Command, r scheduler.Result, effects []sc
 
 // after looks at what must hold when a command is through.
 func (c *checker) after(cmd scheduler.Command, r scheduler.Result) {
-	if x, ok := cmd.(*scheduler.Submit); ok && r.Code == scheduler.Duplicate && c.tasks[x.ID] == nil {
+	if x, ok := cmd.(*scheduler.Submit); ok && r.Code == scheduler.Duplicate && c.tasks[cmp.Or(r.Detail, x.ID)] == nil {
 		c.w.fail("durable", "task %s is a duplicate of nothing", x.ID)
 	}
 }
@@ -407,7 +453,7 @@ func (c *checker) assigned(e *scheduler.Effect) {
 	k := c.tasks[e.Task.ID]
 	switch {
 	case k == nil:
-		c.w.fail("job", "task %s is assigned and nobody asked for it", e.Task.ID)
+		c.w.fail("once", "task %s is assigned and nobody asked for it", e.Task.ID)
 	case k.end != 0:
 		c.w.fail("once", "task %s is %s and assigned again", k.id, k.end)
 	case c.workers[e.Worker] != e.Incarnation:
@@ -421,6 +467,7 @@ func (c *checker) assigned(e *scheduler.Effect) {
 	}
 	k.current = &begin{e.Worker, e.Incarnation, k.id, e.Attempt}
 	k.highest, k.epoch = e.Attempt, e.Task.Epoch
+	c.passed(k)
 }
 
 // loads recounts what workers have. A worker is given work ahead of its slots
@@ -482,7 +529,7 @@ func (c *checker) ended(t *scheduler.Task) {
 	}
 	if j := c.jobs[k.job]; j != nil && k.fold == "" && t.State == scheduler.Succeeded && j.fold != "" && !j.cancelled {
 		c.order++
-		f := &known{id: k.id + "/fold", space: j.fold, kind: scheduler.Run, work: work{op: opAppend}, job: k.job, fold: k.id, order: c.order}
+		f := &known{id: k.id + "/fold", space: j.fold, kind: scheduler.Run, work: work{op: opAppend}, job: k.job, fold: k.id, order: c.order, queue: scheduler.DefaultQueue}
 		if c.ref.Task(f.id) == nil {
 			c.w.fail("job", "task %s of job %s succeeded and is not folded", k.id, k.job)
 		}
@@ -576,7 +623,7 @@ func (c *checker) answered(cmd scheduler.Command, r scheduler.Result) {
 	if !ok || r.Code != scheduler.OK && r.Code != scheduler.Duplicate {
 		return
 	}
-	if c.tasks[x.ID] == nil {
+	if c.tasks[cmp.Or(r.Detail, x.ID)] == nil {
 		c.w.fail("durable", "task %s was acknowledged and is not in the log", x.ID)
 	}
 }
@@ -633,6 +680,7 @@ func (c *checker) tidy() {
 			c.w.request("cancel job "+id, func() scheduler.Command { return &scheduler.CancelJob{ID: id} })
 		}
 	}
+	c.resume()
 	for _, w := range c.ref.Workers() {
 		if name := "use " + w.ID; w.Drain {
 			if x := c.w.calls[name]; x != nil && x.answered {

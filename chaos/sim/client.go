@@ -37,6 +37,8 @@ func (w *world) inject(e *Event) {
 		w.request("seal "+e.ID, func() scheduler.Command { return &scheduler.SealJob{ID: e.ID, Total: uint64(e.N)} })
 	case doCancelJob:
 		w.request("cancel job "+e.ID, func() scheduler.Command { return &scheduler.CancelJob{ID: e.ID} })
+	case doQueue:
+		w.request(strings.Join(strings.Fields(e.String()), " "), func() scheduler.Command { return e.setting() })
 	case doRead:
 		w.read(e.ID, 0)
 	case doDrain:

@@ -34,12 +34,16 @@
 // expects it works out from commands, and from what truly happened on workers:
 //
 //	durable   what was acknowledged, or final, is there
-//	once      a task ends once; its effects are there once; its result stays
+//	once      a task ends once; its effects are there once, and what it submits if it
+//	          has succeeded; its result stays
 //	order     tasks of a namespace take effect in the order they were submitted
 //	fence     only the current attempt, on what is committed, is accepted
 //	space     only versions there were are restored
 //	blame     an attempt is lost only by tasks that had begun on a lost worker,
 //	          and by those the leader knew of; after too many a task is parked
+//	limit     no more of a queue or a key begins than may, and nothing of one
+//	          that is paused
+//	unique    a unique key is with one task at a time, and duplicates are told which
 //	job       every task that succeeded is folded, and jobs end when all has
 //	slots     workers have no more to do than they may, and slots are not lost
 //	clock     the state's clock never runs back, and follows the entries
@@ -80,4 +84,14 @@
 //	a new leader does not send what the old one may not have sent      live
 //	what a worker holds counts as begun                                blame
 //	what a worker began is forgotten                                   live
+//	what a refused report submits is taken                             once
+//	what a failed attempt submits is taken                             once
+//	what two tasks submit by one name is taken twice                   once
+//	what a task submits is lost                                        once
+//	a worker is not told that its success was taken for a failure      once
+//	a rate forgets what it let through                                 limit
+//	a queue that is paused goes on                                     limit
+//	one too many of a queue runs                                       limit
+//	a gate does not open by itself                                     live
+//	a unique key is let go by a retry                                  unique
 package sim

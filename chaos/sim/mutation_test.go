@@ -65,13 +65,13 @@ var mutations = []mutation{
 		`		s.touch(t)
 		s.enqueue(t)
 	}
-	s.place()`,
+	s.openGates()`,
 		`		s.touch(t)
 		if t.Namespace == "" {
 			s.enqueue(t)
 		}
 	}
-	s.place()`}}, []string{"live"}, "1"},
+	s.openGates()`}}, []string{"live"}, "1"},
 	{"a slot is not given back", true, []edit{{"scheduler/step.go",
 		`if n.running--; n.running > 0 {`,
 		`if n.running--; true {`}}, []string{"slots"}, "1"},
@@ -128,6 +128,46 @@ func (p *position) claim`}}, []string{"disk"}, "1"},
 		`		delete(has, t.ID)
 		x.given[t.ID] = t.Attempt
 		x.began[t.ID] = t.Attempt`}}, []string{"blame"}, "held-not-begun.txt"},
+	{"what a refused report submits is taken", true, []edit{{"scheduler/step.go",
+		`	n := s.namespaces[t.Namespace]
+	if n != nil && (n.tasks[0] != t`,
+		`	s.spawn(t, c.Submits)
+	n := s.namespaces[t.Namespace]
+	if n != nil && (n.tasks[0] != t`}}, []string{"once", "durable"}, "1"},
+	{"what a failed attempt submits is taken", false, []edit{{"scheduler/step.go",
+		`	default:
+		t.Failures++
+		t.blame(c.Cause)`,
+		`	default:
+		s.spawn(t, c.Submits)
+		t.Failures++
+		t.blame(c.Cause)`}}, []string{"once", "durable"}, "1"},
+	{"what two tasks submit by one name is taken twice", false, []edit{{"scheduler/submits.go",
+		`		if s.Task(c.ID) == nil {
+			s.accept`,
+		`		if s.tasks[c.ID] == nil {
+			s.accept`}}, []string{"once", "durable"}, "1"},
+	{"what a task submits is lost", false, []edit{{"scheduler/step.go",
+		`		s.spawn(t, c.Submits) // before`,
+		`		// before`}}, []string{"once"}, "1"},
+	{"a worker is not told that its success was taken for a failure", false, []edit{{"replica/roster/roster.go",
+		`		ref.Version = e.Version + 1`,
+		``}}, []string{"once", "order"}, "1"},
+	{"a rate forgets what it let through", false, []edit{{"scheduler/limit.go",
+		`g.next = max(g.next, s.Clock) + b.Rate.interval()`,
+		`g.next = s.Clock`}}, []string{"limit"}, "1"},
+	{"a queue that is paused goes on", false, []edit{{"scheduler/limit.go",
+		`case g.key == nil && g.queue.paused:`,
+		`case g.key == nil && g.queue.paused && g.running == 0:`}}, []string{"limit"}, "1"},
+	{"one too many of a queue runs", false, []edit{{"scheduler/limit.go",
+		`g.running >= int(b.Concurrency):`,
+		`g.running > int(b.Concurrency):`}}, []string{"limit"}, "1"},
+	{"a gate does not open by itself", false, []edit{{"scheduler/limit.go",
+		`	if until > 0 && g.waiting > 0 {`,
+		`	if until > 0 && g.waiting > 1 {`}}, []string{"live"}, "1"},
+	{"a unique key is let go by a retry", false, []edit{{"scheduler/unique.go",
+		`begun && u.While != WhileQueued {`,
+		`begun && u.While != WhileQueued && t.Attempt < 2 {`}}, []string{"unique"}, "1"},
 	{"what a worker began is forgotten", false, []edit{{"replica/roster/roster.go",
 		`	x.begun(m.Began)
 `,

@@ -36,16 +36,20 @@ type Event struct {
 	N   int64         // a number: a version, failures, a disk's fate
 	Try int           // retries
 	For time.Duration // how long it lasts, or by how much
+
+	Queue, Key string // of a task
+	Unique     string // its unique key, and how long it has it: u1/queued, u1/running, u1/2s
 }
 
 // The verbs of events.
 const (
-	doSubmit    = "submit"     // ID NS Op Job Arg N Try For; the same one again is a repeated request
+	doSubmit    = "submit"     // ID NS Op Job Arg N Try For Queue Key Unique; the same one again is a repeated request
 	doCancel    = "cancel"     // ID
 	doOpenJob   = "open-job"   // ID NS
 	doSealJob   = "seal-job"   // ID N
 	doCancelJob = "cancel-job" // ID
 	doRead      = "read"       // ID
+	doQueue     = "queue"      // ID Op N For Try: see flow
 	doKill      = "kill"       // worker Who, back after For
 	doPause     = "pause"      // worker Who stands still for For
 	doCut       = "cut"        // worker Who reaches nobody for For
@@ -73,6 +77,8 @@ const (
 	opPermanent = "permanent" // fails for good
 	opDie       = "die"       // takes its worker with it
 	opSlow      = "slow"      // is append, and takes long
+	opSpawn     = "spawn"     // fails N times, then is append and submits tasks
+	opRefused   = "refused"   // is spawn, and submits one that is refused: so it fails
 	opPatch     = "patch"     // puts item Arg; with N 1 only if it is not there
 	opDrop      = "drop"      // removes the namespace
 	opRestore   = "restore"   // to N versions ago
@@ -106,6 +112,7 @@ func Draw(seed uint64) *Plan {
 			d.fault(kinds[d.n(len(kinds))])
 		}
 	}
+	d.flows()
 	slices.SortStableFunc(d.p.Events, func(a, b Event) int { return int(a.At - b.At) })
 	return d.p
 }
@@ -173,6 +180,10 @@ func (d *drawing) submit(at time.Duration, ns string) {
 		}
 	case 10, 11:
 		e.For = time.Duration(d.n(3000)) * time.Millisecond
+	case 12, 13:
+		e.Op, e.N = opSpawn, int64(d.n(3)/2)
+	case 14:
+		e.Op = opRefused
 	}
 	if needsWorker(e.Op) && d.n(3) == 0 {
 		e.NS = ""
@@ -197,7 +208,11 @@ func (d *drawing) jobOf(at time.Duration) {
 	for range n {
 		d.ids++
 		at += time.Duration(d.n(40)) * time.Millisecond
-		d.add(Event{At: at, Do: doSubmit, ID: fmt.Sprint("t", d.ids), Op: opAppend, Job: id, Try: d.n(2)})
+		op := opAppend
+		if d.n(4) == 0 {
+			op = opSpawn
+		}
+		d.add(Event{At: at, Do: doSubmit, ID: fmt.Sprint("t", d.ids), Op: op, Job: id, Try: d.n(2)})
 	}
 	at += time.Duration(d.n(1000)) * time.Millisecond
 	if d.n(5) == 0 {
@@ -289,6 +304,7 @@ func (e *Event) fields() []field {
 	}
 	return []field{
 		text("who", &e.Who), text("id", &e.ID), text("ns", &e.NS), text("op", &e.Op), text("job", &e.Job), text("arg", &e.Arg),
+		text("queue", &e.Queue), text("key", &e.Key), text("unique", &e.Unique),
 		{"n", func() string { return nonzero(e.N, e.N) }, func(s string) (err error) { e.N, err = strconv.ParseInt(s, 10, 64); return err }},
 		{"try", func() string { return nonzero(e.Try, e.Try) }, func(s string) (err error) { e.Try, err = strconv.Atoi(s); return err }},
 		{"for", func() string { return nonzero(e.For, e.For) }, func(s string) (err error) { e.For, err = time.ParseDuration(s); return err }},

@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"maps"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -22,6 +23,10 @@ type work struct {
 func (k work) body() []byte { return fmt.Appendf(nil, "%s %d", k.op, k.n) }
 
 func readWork(body []byte) (k work) {
+	var sent api.Work
+	if len(body) > 0 && body[0] == '\n' && proto.Unmarshal(body, &sent) == nil { // a task submitted it
+		body = []byte(sent.Source)
+	}
 	if _, err := fmt.Sscanf(string(body), "%s %d", &k.op, &k.n); err != nil {
 		return work{op: opAppend}
 	}
@@ -36,6 +41,65 @@ func needsWorker(op string) bool {
 	return true
 }
 
+// child is a task that a task submits.
+type child struct {
+	id, space, job string
+	work           work
+	delay          time.Duration
+}
+
+// Where and what children are. Those that others submit too are the same for all.
+const (
+	childSpaces = 5 // three namespaces, and private contexts
+	named       = 5 // names that several tasks submit
+	maxLine     = 3 // parents above a task that submits
+)
+
+// children is what a task submits: which, and what they do, follows from its name.
+func children(op, name, job string) (list []child) {
+	if op != opSpawn && op != opRefused {
+		return nil
+	}
+	h := number(name)
+	for i := range 1 + h%3 {
+		list = append(list, childOf(fmt.Sprintf("%s/%d", name, i+1)))
+	}
+	list[0].job = job
+	if h%2 == 0 {
+		list = append(list, childOf(fmt.Sprint("s", h/2%named)))
+	}
+	if op == opRefused {
+		list = append(list, child{id: "not/derived"})
+	}
+	return list
+}
+
+func childOf(id string) child {
+	h := number(id)
+	k := child{id: id, work: work{op: opAppend}}
+	if i := h % childSpaces; i < 3 {
+		k.space = string(rune('a' + i))
+	}
+	if h%4 == 0 && strings.Count(id, "/") < maxLine {
+		k.work = work{opSpawn, int(h / 4 % 2)}
+	}
+	if h%7 == 0 {
+		k.delay = time.Duration(h%2000) * time.Millisecond
+	}
+	return k
+}
+
+// submit is a child as a worker reports it.
+func (c *child) submit() *api.Submit {
+	return &api.Submit{Id: c.id, Namespace: c.space, Job: c.job, Delay: int64(c.delay), Retries: 1, Work: &api.Work{Source: string(c.work.body())}}
+}
+
+func number(text string) uint32 {
+	h := fnv.New32a()
+	h.Write([]byte(text))
+	return h.Sum32()
+}
+
 // effect is what a task that succeeds does to a namespace: it puts its name
 // behind the item "log", and puts or removes one of four others. So the log says
 // which tasks took effect, how often and in which order.
@@ -44,10 +108,9 @@ func effect(op, name string, items map[string]string) scheduler.Change {
 	if op == opLook {
 		return c
 	}
-	h := fnv.New32a()
-	h.Write([]byte(name))
-	key := fmt.Sprint("k", h.Sum32()%4)
-	if _, there := items[key]; there && h.Sum32()%3 == 0 {
+	h := number(name)
+	key := fmt.Sprint("k", h%4)
+	if _, there := items[key]; there && h%3 == 0 {
 		c.Delete = []string{key}
 	} else {
 		c.Put = append(c.Put, scheduler.Item{Key: key, Value: []byte(name)})
@@ -75,7 +138,7 @@ func changed(items map[string]string, c *scheduler.Change) map[string]string {
 // submission is the command of a submit event. version is the namespace's now,
 // for what restores.
 func (e *Event) submission(version uint64) *scheduler.Submit {
-	c := &scheduler.Submit{ID: e.ID, Namespace: e.NS, Job: e.Job, Kind: scheduler.Run, Retries: uint32(e.Try), Delay: int64(e.For)}
+	c := &scheduler.Submit{ID: e.ID, Namespace: e.NS, Job: e.Job, Kind: scheduler.Run, Retries: uint32(e.Try), Delay: int64(e.For), Options: e.options()}
 	switch e.Op {
 	case opPatch:
 		p := scheduler.Change{Put: []scheduler.Item{{Key: e.Arg, Value: []byte(e.ID)}}}

@@ -293,7 +293,7 @@ func (k *worker) obey(l *link, instructions []*api.Instruction) {
 		case *api.Instruction_Assign:
 			ok = k.assign(do.Assign) && ok
 		case *api.Instruction_Settled:
-			k.settled(attemptKey{do.Settled.Task, do.Settled.Attempt})
+			k.settled(attemptKey{do.Settled.Task, do.Settled.Attempt}, do.Settled.Version)
 		case *api.Instruction_Voided:
 			k.voided(attemptKey{do.Voided.Task, do.Voided.Attempt})
 		case *api.Instruction_Stop:
@@ -386,7 +386,9 @@ func (s *space) load(l *api.Load) bool {
 	return true
 }
 
-func (k *worker) settled(key attemptKey) {
+// settled: version is the namespace's then, plus 1. It is not that after the attempt when
+// its success was taken for a failure.
+func (k *worker) settled(key attemptKey, version uint64) {
 	a := k.attempts[key]
 	if a == nil || a.state != reported {
 		return
@@ -397,7 +399,11 @@ func (k *worker) settled(key attemptKey) {
 		return
 	}
 	if i := slices.Index(s.chain, a); i >= 0 {
-		s.chain = slices.Delete(s.chain, i, i+1)
+		if a.undo != nil && version == a.base+1 && s.running == nil && i == len(s.chain)-1 {
+			s.unwind(i)
+		} else {
+			s.chain = slices.Delete(s.chain, i, i+1)
+		}
 	}
 	if s.paused == a {
 		s.paused = nil
@@ -607,6 +613,9 @@ func (k *worker) finish(a *attempt) {
 func (k *worker) report(a *attempt) {
 	s := a.space
 	r := &api.Complete{Task: a.task, Attempt: a.num, Epoch: a.in.Epoch, Base: a.base, Took: int64(k.w.now - a.began), Ending: api.Ending_SUCCESS, Outcome: outcome(a.task)}
+	for _, c := range children(a.work.op, a.task, a.in.Job) { // also of a failure: the farm is not to rely on workers
+		r.Submits = append(r.Submits, c.submit())
+	}
 	k.reports++
 	a.state, a.report, a.counter = reported, r, k.reports
 	switch {
@@ -614,7 +623,7 @@ func (k *worker) report(a *attempt) {
 		r.Ending = api.Ending_STOPPED
 	case a.work.op == opPermanent:
 		r.Ending, r.Cause = api.Ending_PERMANENT, "for good"
-	case a.work.op == opFail && int(a.num) <= a.work.n:
+	case (a.work.op == opFail || a.work.op == opSpawn) && int(a.num) <= a.work.n:
 		r.Ending, r.Cause = api.Ending_FAILURE, "not yet"
 	case s != nil:
 		k.advance(a, s)
@@ -680,7 +689,8 @@ func (k *worker) echo() {
 // another number.
 func (k *worker) forge(by int64) {
 	for _, a := range k.sorted() {
-		r := &api.Complete{Task: a.task, Attempt: uint32(int64(a.num) + by), Epoch: a.in.Epoch, Base: a.base, Ending: api.Ending_SUCCESS, Outcome: outcome("forged")}
+		r := &api.Complete{Task: a.task, Attempt: uint32(int64(a.num) + by), Epoch: a.in.Epoch, Base: a.base, Ending: api.Ending_SUCCESS, Outcome: outcome("forged"),
+			Submits: []*api.Submit{{Id: "forged", Work: &api.Work{}}}}
 		if s := a.space; s != nil {
 			r.Base = s.version
 			r.Put = []*api.Item{{Key: "log", Value: []byte("forged ")}}

@@ -39,6 +39,7 @@ type Stats struct {
 	Crashes   int // of nodes
 	Leaders   int // elected
 	Snapshots int // installed
+	Spawned   int // tasks that tasks submitted
 }
 
 func (s *Stats) add(o Stats) {
@@ -50,6 +51,7 @@ func (s *Stats) add(o Stats) {
 	s.Losses += o.Losses
 	s.Crashes += o.Crashes
 	s.Leaders += o.Leaders
+	s.Spawned += o.Spawned
 	s.Snapshots += o.Snapshots
 }
 

@@ -121,7 +121,7 @@ var argKinds = map[string][]string{
 	"task show": {"task"}, "task cancel": {"task"}, "task wait": {"task"}, "logs": {"task"},
 	"job show": {"job"}, "job wait": {"job"}, "job results": {"job"}, "job cancel": {"job"},
 	"queue show": {"queue"}, "queue pause": {"queue"}, "queue resume": {"queue"}, "queue set": {"queue"},
-	"node remove": {"node"}, "completion": {"shell"}, "help": {"verb"},
+	"node remove": {"node"}, "node drain": {"node"}, "completion": {"shell"}, "help": {"verb"},
 }
 
 // flagKinds says the same of the values of flags, after their verb where it matters.

@@ -107,6 +107,12 @@ func (f *fakeFarm) answer(c *api.Call) *api.Reply {
 	switch op := c.Op.(type) {
 	case *api.Call_Status:
 		return &api.Reply{Result: &api.Reply_Status{Status: fakeStatus()}}
+	case *api.Call_DrainWorker:
+		w := fakeStatus().Workers[0]
+		if op.DrainWorker.Worker != w.Id {
+			return refuse(api.Code_NOT_FOUND, "there is no worker %s", op.DrainWorker.Worker)
+		}
+		return &api.Reply{Result: &api.Reply_Worker{Worker: w}}
 	case *api.Call_Submit:
 		t := f.run(op.Submit)
 		if op.Submit.Wait && t.State == "running" {

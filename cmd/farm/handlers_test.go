@@ -93,10 +93,13 @@ func (w *userWorker) signal(t *testing.T, sig syscall.Signal) {
 
 // Real nodes do for handlers what the farm in memory does.
 func TestHandlersOnRealNodes(t *testing.T) {
-	c := startFarm(t, t.TempDir())
+	dir := t.TempDir()
+	c := startFarm(t, dir)
 	conform.Run(t, c.Addrs()...)
 	t.Run("faults", func(t *testing.T) { testHandlersSurvive(t, c) })
 	t.Run("no cells", func(t *testing.T) { testCellsStayOnNodes(t, c) })
+	t.Run("command", func(t *testing.T) { testHandlerCommand(t, c, dir) })
+	t.Run("node drain", func(t *testing.T) { testNodeDrain(t, c, dir) })
 }
 
 // While handlers run, a worker is killed, another is stopped for longer than its
@@ -201,6 +204,67 @@ func testCellsStayOnNodes(t *testing.T, c *cluster.Cluster) {
 	w.signal(t, syscall.SIGTERM)
 	if err := w.Wait(); err != nil {
 		t.Errorf("the worker ended with %v", err)
+	}
+}
+
+// farm submit calls handlers as it runs cells.
+func testHandlerCommand(t *testing.T, c *cluster.Cluster, dir string) {
+	startUserWorker(t, c, "u5")
+	runProcess(t, dir, "", "submit", "--handler", "square", "--json-input", "7").check(t, 0, "49\n", "")
+	runProcess(t, dir, "9", "submit", "--handler", "square", "--json-input", "-", "--id", "by-hand").check(t, 0, "81\n", "")
+	if r := runProcess(t, dir, "", "submit", "--handler", "square", "--json-input", `"x"`); r.code != exitUsage || !strings.Contains(r.err, "the input is no int") {
+		t.Errorf("%+v", r)
+	}
+	runProcess(t, dir, "", "task", "show", "-o", "{{.handler}} {{.state}}", "by-hand").check(t, 0, "square succeeded\n", "")
+	if r := runProcess(t, dir, "", "status"); r.code != 0 || !strings.Contains(r.out, "u5\t\t4\t0\tready") || !strings.Contains(r.out, "square") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// A node that drains is given nothing new, and the command ends when what ran
+// there is at its end.
+func testNodeDrain(t *testing.T, c *cluster.Cluster, dir string) {
+	client, err := tasks.Dial(t.Context(), c.Addrs()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	slow := `import "time"
+time.Sleep(700 * time.Millisecond)`
+	var there *tasks.Submitted
+	node := ""
+	until(t, "a cell runs", func() bool {
+		h, err := client.Submit(t.Context(), tasks.Task{Source: slow})
+		if err != nil {
+			t.Fatal(err)
+		}
+		i, err := h.Get(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		there, node = h, i.Worker
+		return i.State == tasks.Running
+	})
+	if r := runProcess(t, dir, "", "node", "drain", node); r.code != 0 || !strings.Contains(r.err, "it has 0 attempts left") {
+		t.Fatalf("%+v", r)
+	}
+	if i, err := there.Get(t.Context()); err != nil || i.State != tasks.Succeeded {
+		t.Errorf("the drain ended before the task, which is %s, %v", i.State, err)
+	}
+	for range 10 {
+		if i, err := client.Run(t.Context(), tasks.Task{Source: "1"}); err != nil || i.Worker == node {
+			t.Fatalf("%+v, %v", i, err)
+		}
+	}
+	if r := runProcess(t, dir, "", "node", "drain", "--undo", "-o", "{{.id}} {{.state}}", node); r.code != 0 || r.out != node+" ready\n" {
+		t.Fatalf("%+v", r)
+	}
+	until(t, "it is used again", func() bool {
+		i, err := client.Run(t.Context(), tasks.Task{Source: "1"})
+		return err == nil && i.Worker == node
+	})
+	if r := runProcess(t, dir, "", "node", "drain", "nobody"); r.code != exitFailed || !strings.Contains(r.err, "no node or worker nobody") {
+		t.Errorf("%+v", r)
 	}
 }
 

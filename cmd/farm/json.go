@@ -26,6 +26,8 @@ type taskJSON struct {
 	ID        string            `json:"id" about:"of the task"`
 	Namespace string            `json:"namespace,omitempty" about:"it ran in; none for a private context"`
 	Job       string            `json:"job,omitempty" about:"it belongs to"`
+	Parent    string            `json:"parent,omitempty" about:"the task that submitted it; none for one of a client"`
+	Handler   string            `json:"handler,omitempty" about:"it calls; none for a cell"`
 	State     tasks.State       `json:"state" about:"queued, running, succeeded, failed, cancelled"`
 	Attempt   int               `json:"attempt,omitempty" about:"number of the current or last attempt, from 1"`
 	Worker    string            `json:"worker,omitempty" about:"that runs it or ran it last"`
@@ -36,6 +38,7 @@ type taskJSON struct {
 	Stderr    *string           `json:"stderr,omitempty" about:"the same, of its standard error"`
 	Error     *errorJSON        `json:"error,omitempty" about:"why it failed or was cancelled"`
 	Causes    []string          `json:"causes,omitempty" about:"why earlier attempts ended"`
+	Progress  *progressJSON     `json:"progress,omitempty" about:"of a running task: what it last said; task show and task wait only"`
 	Submitted string            `json:"submitted,omitempty" about:"time it was accepted"`
 	Started   string            `json:"started,omitempty" about:"time the current or last attempt began"`
 	Finished  string            `json:"finished,omitempty" about:"time it ended"`
@@ -46,6 +49,12 @@ type taskJSON struct {
 	Waiting   string            `json:"waiting,omitempty" about:"what a queued task waits for, in words; task show only"`
 }
 
+type progressJSON struct {
+	Done    int64  `json:"done" about:"so far"`
+	Total   int64  `json:"total,omitempty" about:"of how much, if that is known"`
+	Message string `json:"message,omitempty" about:"what it is at"`
+}
+
 type errorJSON struct {
 	Kind    string   `json:"kind" about:"one of compile, not-allowed, panic, exit, crash, timeout, memory, cancelled, unserializable, limit, goroutine, call, conflict, not-found, invalid, lost, internal; of a handler also error (what it returned) and stuck"`
 	Message string   `json:"message" about:"for people; positions in a cell are line:column"`
@@ -53,11 +62,14 @@ type errorJSON struct {
 }
 
 func jsonTask(i *tasks.Info) taskJSON {
-	t := taskJSON{ID: i.ID, Namespace: i.Namespace, Job: i.Job, State: i.State, Attempt: i.Attempt, Worker: i.Worker, Value: i.Value, Type: i.Type,
+	t := taskJSON{ID: i.ID, Namespace: i.Namespace, Job: i.Job, Parent: i.Parent, Handler: i.Handler, State: i.State, Attempt: i.Attempt, Worker: i.Worker, Value: i.Value, Type: i.Type,
 		Results: i.Results, Causes: i.Causes, Submitted: jsonTime(i.Submitted), Started: jsonTime(i.Started), Finished: jsonTime(i.Finished),
 		Labels: some(i.Labels), Waiting: i.Waiting, Queue: i.Queue, Key: i.Key, Unique: i.UniqueKey}
 	if i.State.Final() { // only then it is known
 		t.Stdout, t.Stderr = &i.Stdout, &i.Stderr
+	}
+	if p := i.Progress; p != nil {
+		t.Progress = &progressJSON{p.Done, p.Total, p.Message}
 	}
 	if e := i.Error; e != nil {
 		t.Error = &errorJSON{e.Kind, e.Message, e.Stack}
@@ -164,11 +176,12 @@ type nodeJSON struct {
 }
 
 type workerJSON struct {
-	ID    string `json:"id" about:"of the worker"`
-	Node  string `json:"node" about:"it belongs to"`
-	Slots int    `json:"slots" about:"attempts it runs at a time"`
-	Busy  int    `json:"busy" about:"slots in use"`
-	State string `json:"state" about:"ready, draining, away"`
+	ID       string `json:"id" about:"of the worker"`
+	Node     string `json:"node" about:"it belongs to; empty for a worker of your own"`
+	Slots    int    `json:"slots" about:"attempts it runs at a time"`
+	Busy     int    `json:"busy" about:"slots in use"`
+	Assigned int    `json:"assigned" about:"attempts it has, running or next"`
+	State    string `json:"state" about:"ready, draining, away"`
 	// Isolation of its child processes: "full", or what is missing.
 	Isolation string            `json:"isolation,omitempty" about:"of its child processes: full, or what is missing"`
 	Labels    map[string]string `json:"labels,omitempty" about:"it has"`
@@ -190,15 +203,20 @@ func jsonStatus(s *tasks.Status) statusJSON {
 		out.Nodes = append(out.Nodes, nodeJSON{n.ID, n.Raft, n.API, n.PID, n.Role, n.Voter, n.Applied, n.Hash, n.Reachable, n.Version, n.Refused, n.Withdrawn, n.Goroutines, labels[n.ID]})
 	}
 	for _, w := range s.Workers {
-		out.Workers = append(out.Workers, workerJSON{w.ID, w.Node, w.Slots, w.Busy, w.State, w.Isolation, some(w.Labels), w.Handlers})
+		out.Workers = append(out.Workers, jsonWorker(w))
 	}
 	return out
+}
+
+func jsonWorker(w tasks.WorkerStatus) workerJSON {
+	return workerJSON{w.ID, w.Node, w.Slots, w.Busy, w.Assigned, w.State, w.Isolation, some(w.Labels), w.Handlers}
 }
 
 type jobJSON struct {
 	ID         string `json:"id" about:"of the job"`
 	State      string `json:"state" about:"open (its tasks are still being submitted), running, succeeded, failed, cancelled"`
 	Total      uint64 `json:"total" about:"tasks submitted to it; a task has many inputs"`
+	Spawned    uint64 `json:"spawned,omitempty" about:"of them, by tasks and not by its client"`
 	Succeeded  uint64 `json:"succeeded" about:"tasks that succeeded"`
 	Failed     uint64 `json:"failed" about:"tasks that failed or were cancelled"`
 	Folds      uint64 `json:"folds,omitempty" about:"tasks that feed results to the fold"`
@@ -211,7 +229,7 @@ type jobJSON struct {
 }
 
 func jsonJob(j *tasks.Job) jobJSON {
-	return jobJSON{j.ID, j.State, j.Total, j.Succeeded, j.Failed, j.Folds, j.Folded, j.FoldFailed, j.LastFold, j.FirstError, jsonTime(j.Created), jsonTime(j.Finished)}
+	return jobJSON{j.ID, j.State, j.Total, j.Spawned, j.Succeeded, j.Failed, j.Folds, j.Folded, j.FoldFailed, j.LastFold, j.FirstError, jsonTime(j.Created), jsonTime(j.Finished)}
 }
 
 type idJSON struct {
@@ -285,6 +303,7 @@ var schemas = []schema{
 	{[]string{"queue ls", "queue show", "queue pause", "queue resume", "queue set"}, "A queue, one line each.", queueJSON{}},
 	{[]string{"status"}, "The cluster, one object.", statusJSON{}},
 	{[]string{"node ls"}, "A node, one line each.", nodeJSON{}},
+	{[]string{"node drain"}, "A worker, one line each, as in the status.", workerJSON{}},
 	{[]string{"bench"}, "What was measured, one object; `go doc farm/internal/bench Report` tells more.", bench.Report{}},
 	{[]string{"chaos"}, "A scenario's report, one line each; `go doc farm/chaos Report` tells more. Times are nanoseconds.", chaos.Report{}},
 	{[]string{"verify"}, "What a sound folder holds.", verifyJSON{}},

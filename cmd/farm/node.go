@@ -25,9 +25,9 @@ func (a *app) nodeCommand() *cli.Command {
 	var o nodeOptions
 	return &cli.Command{
 		Name:        "node",
-		Usage:       "run one node; list and remove them",
+		Usage:       "run one node; list, drain and remove them",
 		UsageText:   "farm node --data DIR --listen HOST:PORT --raft HOST:PORT [--join A,B] [--bootstrap-expect 3]\nfarm node VERB [flags] [args]",
-		Subcommands: []*cli.Command{a.nodeLsCommand(), a.nodeRemoveCommand()},
+		Subcommands: []*cli.Command{a.nodeLsCommand(), a.nodeDrainCommand(), a.nodeRemoveCommand()},
 		Description: "The same command line serves for the first start and every later one. To start a new cluster, give each of its\n" +
 			"nodes the same --join (the --listen addresses of all) and --bootstrap-expect. Whoever can reach the addresses can\n" +
 			"run code on the machine: do not listen beyond a network you trust.",

@@ -20,6 +20,7 @@ type submitOptions struct {
 	files  []string
 	detach bool
 	json   bool
+	input  string // of a handler: JSON, or "-"
 }
 
 func (a *app) submitCommand() *cli.Command {
@@ -27,11 +28,14 @@ func (a *app) submitCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "submit",
 		Usage:     "run a cell as a task, and wait for it",
-		UsageText: "farm submit [flags] FILE.go | -c CODE | -",
+		UsageText: "farm submit [flags] FILE.go | -c CODE | - | --handler NAME",
 		Description: "Prints what the task prints, and then its value as JSON. Without --ns the task runs in a fresh private context.\n" +
-			"Ctrl-C cancels the task.",
+			"With --handler it calls a compiled function of a worker of your own (see docs/handlers.md) and waits for one that\n" +
+			"has it. Ctrl-C cancels the task.",
 		Flags: a.clientFlags(
 			&cli.StringFlag{Name: "c", Usage: "the `CODE` itself, instead of a file", Destination: &o.code},
+			&cli.StringFlag{Name: "handler", Usage: "call the handler `NAME` instead of running code", Destination: &o.task.Handler},
+			&cli.StringFlag{Name: "json-input", Usage: "what to call it with, as `JSON`; - reads standard input", Destination: &o.input},
 			&cli.StringFlag{Name: "ns", Usage: "run in `NAMESPACE`", Destination: &o.task.Namespace},
 			engineFlag(&o.task.Engine),
 			&cli.StringFlag{Name: "id", Usage: "`ID` of the task: a second submit with it is the first one", Destination: &o.task.ID},
@@ -67,8 +71,11 @@ func (a *app) submitCommand() *cli.Command {
 }
 
 func (o *submitOptions) validate(hasCode bool) error {
-	if hasCode == (o.file != "") {
-		return usage("submit: give one of FILE.go, -c CODE and - (standard input)")
+	if err := o.validateHandler(hasCode); err != nil {
+		return err
+	}
+	if hasCode == (o.file != "") && o.task.Handler == "" {
+		return usage("submit: give one of FILE.go, -c CODE and - (standard input), or --handler NAME")
 	}
 	if err := checkEngine("submit", o.task.Engine); err != nil {
 		return err
@@ -98,6 +105,9 @@ func splitArgs(verb string, args []string) (map[string]string, error) {
 }
 
 func (a *app) runSubmit(ctx context.Context, addr string, o *submitOptions) error {
+	if o.task.Handler != "" {
+		return a.runSubmitHandler(ctx, addr, o)
+	}
 	src := source{name: "cell", text: o.code}
 	if o.file != "" {
 		var err error
@@ -122,6 +132,11 @@ func (a *app) runSubmit(ctx context.Context, addr string, o *submitOptions) erro
 			return a.taskEnd(src, nil, err, "")
 		}
 	}
+	return a.runSubmitTo(ctx, conn, src, o)
+}
+
+// runSubmitTo submits a task that was checked.
+func (a *app) runSubmitTo(ctx context.Context, conn *connection, src source, o *submitOptions) error {
 	if !o.detach {
 		return a.runTask(ctx, conn, src, o.task, o.json)
 	}
@@ -210,6 +225,8 @@ func (a *app) follow(ctx context.Context, conn *connection, id string, show bool
 			return nil, err
 		case e.Output != nil:
 			out.add(e.Output)
+		case e.Progress != nil:
+			out.progress(e.Progress)
 		case e.Task != nil:
 			out.finish(e.Task)
 			return e.Task, nil
@@ -225,13 +242,32 @@ type output struct {
 	out, err *lineWriter
 	attempt  int
 	shown    [2][]byte // of the attempt: of standard output, of standard error
+	status   bool      // the progress is shown
 }
 
 func newOutput(a *app) *output {
 	return &output{a: a, out: &lineWriter{w: a.io.out}, err: &lineWriter{w: a.io.err}}
 }
 
+// progress shows how far the task is, on a terminal, in a line that goes when
+// something else is to be seen.
+func (o *output) progress(p *tasks.Progress) {
+	if !o.a.io.errTerm || p.Attempt < o.attempt {
+		return
+	}
+	fmt.Fprintf(o.a.io.err, "\r\x1b[K%s", progressText(p))
+	o.status = true
+}
+
+func (o *output) clear() {
+	if o.status {
+		fmt.Fprint(o.a.io.err, "\r\x1b[K")
+		o.status = false
+	}
+}
+
 func (o *output) add(p *tasks.Output) {
+	o.clear()
 	if p.Attempt < o.attempt {
 		return // of an attempt that was given up
 	}
@@ -251,6 +287,7 @@ func (o *output) add(p *tasks.Output) {
 }
 
 func (o *output) finish(t *tasks.Info) {
+	o.clear()
 	if t.Attempt != o.attempt {
 		o.shown = [2][]byte{}
 	}

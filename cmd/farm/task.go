@@ -122,8 +122,13 @@ func (a *app) showTask(i *tasks.Info) {
 	line("state", i.State)
 	line("namespace", i.Namespace)
 	line("job", i.Job)
+	line("parent", i.Parent)
 	line("attempt", i.Attempt)
 	line("worker", i.Worker)
+	line("handler", i.Handler)
+	if i.Progress != nil {
+		line("progress", progressText(i.Progress))
+	}
 	if i.Waiting != "" {
 		fmt.Fprintf(a.io.out, "waiting for: %s\n", i.Waiting)
 	}

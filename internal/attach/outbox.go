@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 
+	"google.golang.org/protobuf/proto"
+
 	"farm/api"
 )
 
@@ -150,6 +152,9 @@ func reportSize(c *api.Complete) int {
 	}
 	for _, k := range c.Delete {
 		n += len(k) + 4
+	}
+	for _, s := range c.Submits {
+		n += proto.Size(s) + 4
 	}
 	return n + OutcomeSize(c.Outcome)
 }

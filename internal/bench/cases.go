@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -20,6 +21,7 @@ type benchCase struct {
 
 var cases = []benchCase{
 	{"cell", cell},
+	{"handler", handler},
 	{"count-1", counting(1)},
 	{"count-10", counting(10)},
 	{"count-1000", counting(1000)},
@@ -28,7 +30,7 @@ var cases = []benchCase{
 }
 
 // Cases are the names of what can be measured: a cell that does nothing, in
-// private contexts; n++ in 1, 10 and 1000 namespaces; setting and reading one
+// private contexts; a handler that does nothing, in a worker in this process; n++ in 1, 10 and 1000 namespaces; setting and reading one
 // variable.
 func Cases() []string {
 	out := make([]string, len(cases))
@@ -47,6 +49,37 @@ func cell(_ context.Context, c *tasks.Client) (call, func(context.Context) error
 	return func(ctx context.Context, done func(error)) error {
 		return c.RunAsync(ctx, tasks.Task{Source: "1"}, func(_ *tasks.Info, err error) { done(err) })
 	}, nothingToCheck, nil
+}
+
+// handlerSlots is how many handlers the worker of the measurement runs at a time.
+const handlerSlots = 64
+
+// handler serves a handler that returns its input plus one, and checks each answer.
+func handler(ctx context.Context, c *tasks.Client) (call, func(context.Context) error, error) {
+	mux := tasks.NewMux()
+	tasks.Handle(mux, "next", func(_ context.Context, n int64) (int64, error) { return n + 1, nil })
+	serving, stop := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() { served <- c.Serve(serving, mux, tasks.WorkerOptions{Slots: handlerSlots}) }()
+	if _, err := tasks.Call[int64](ctx, c, "next", 1, tasks.Task{}); err != nil { // it is there
+		stop()
+		return nil, nil, errors.Join(err, <-served)
+	}
+	var next atomic.Int64
+	load := func(ctx context.Context, done func(error)) error {
+		n := next.Add(1)
+		return c.RunAsync(ctx, tasks.Task{Handler: "next", Input: strconv.AppendInt(nil, n, 10)}, func(i *tasks.Info, err error) {
+			var got int64
+			if err == nil {
+				err = i.Decode(&got)
+			}
+			if err == nil && got != n+1 {
+				err = fmt.Errorf("%w: the handler made %d of %d", ErrWrong, got, n)
+			}
+			done(err)
+		})
+	}
+	return load, func(context.Context) error { stop(); return <-served }, nil
 }
 
 // counting runs n++ in several namespaces in turn, and checks in the end that

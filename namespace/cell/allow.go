@@ -4,7 +4,8 @@ import (
 	"go/token"
 	"go/types"
 	"strings"
-	"sync"
+
+	"farm/namespace/typeinfo"
 )
 
 const runsLater = "it runs code after the cell has returned"
@@ -85,6 +86,8 @@ func whyNotPackage(path string) string {
 // farmSource is what cells see of package farm. The bodies are in the engine's host.
 const farmSource = `package farm
 
+import "time"
+
 // TaskID is the id of the task that runs this cell.
 func TaskID() string
 
@@ -93,6 +96,13 @@ func Attempt() int
 
 // Namespace is the name of the namespace, "" in a private one.
 func Namespace() string
+
+// Job is the id of the job that the task belongs to, "" when to none.
+func Job() string
+
+// Source is the cell that this task runs, or the program that it calls a function of; "" when that is the
+// namespace's. It is for tasks that submit more of the same.
+func Source() string
 
 // Arg is the argument of the task with that name, "" when there is none.
 func Arg(name string) string
@@ -111,16 +121,68 @@ func Progress(done, total int)
 
 // Logf writes a line to the log of the task.
 func Logf(format string, args ...any)
+
+// Task is a task to submit: a cell, or calls of a function.
+type Task struct {
+	// ID makes the task the one of that name: if there is one already, nothing is submitted. Empty: an id
+	// of its own, the same in every attempt of this task.
+	ID string
+	// Namespace it runs in, "" for a private context.
+	Namespace string
+	// Source is a cell; with Call a program, one of whose functions is called. With Call it may be empty:
+	// the function is the namespace's, or, with InJob, the job's.
+	Source string
+	// Call names a function, to be called once for each of Inputs; once, if there are none and it has no
+	// parameters.
+	Call string
+	// Inputs are the arguments of the calls, as Input gives them.
+	Inputs []string
+	// Args are read with Arg.
+	Args map[string]string
+	// InJob makes it a task of the job that this task belongs to.
+	InJob bool
+	// Timeout of one attempt, 0 for the farm's default.
+	Timeout time.Duration
+	// Delay before it may begin, counted from the end of this task.
+	Delay time.Duration
+	// Retries is how often it is tried again after it failed by itself.
+	Retries int
+	// Priority: higher goes first where tasks compete.
+	Priority int
+}
+
+// Submit asks for a task and returns its id. It is submitted when this task succeeds, in the same step as
+// what this task changes, and not at all when it does not. A task that cannot be makes this one fail.
+func Submit(t Task) string
+
+// Input is the arguments of one call, as JSON.
+func Input(args ...any) string
 `
 
-// hostFarm is the type information of package farm, shared and only read.
-var hostFarm = sync.OnceValue(func() *types.Package {
+// imports gives a compiler its packages: the allowed ones, and farm.
+type imports struct {
+	*typeinfo.Importer
+	farm *types.Package // once it was asked for
+}
+
+// Import gives the package with the path, as typeinfo.Importer does.
+func (im *imports) Import(path string) (*types.Package, error) {
+	if path != "farm" {
+		return im.Importer.Import(path)
+	}
+	if im.farm == nil {
+		im.farm = FarmPackage(im.Importer)
+	}
+	return im.farm, nil
+}
+
+// FarmPackage is the type information of package farm, for users of an importer.
+func FarmPackage(imp types.Importer) *types.Package {
 	fset := token.NewFileSet()
-	f := mustParse(fset, "farm.go", farmSource)
-	conf := types.Config{IgnoreFuncBodies: true}
-	pkg, err := conf.Check("farm", fset, f, nil)
+	conf := types.Config{IgnoreFuncBodies: true, Importer: imp}
+	pkg, err := conf.Check("farm", fset, mustParse(fset, "farm.go", farmSource), nil)
 	if err != nil {
 		panic(err) // the source is a constant
 	}
 	return pkg
-})
+}

@@ -35,7 +35,7 @@ const (
 // parsed: make a new one when Size grows.
 type Compiler struct {
 	fset *token.FileSet
-	imp  *typeinfo.Importer
+	imp  *imports
 	none token.Pos // a position for nodes that no source has
 	to   Target
 	n    int // units so far
@@ -49,7 +49,7 @@ func NewCompiler() *Compiler { return NewCompilerTo(Interpreter) }
 // NewCompilerTo makes a compiler for a target.
 func NewCompilerTo(to Target) *Compiler {
 	c := &Compiler{fset: token.NewFileSet(), to: to}
-	c.imp = typeinfo.New(append(partialPackages(), hostFarm())...)
+	c.imp = &imports{Importer: typeinfo.New(partialPackages()...)}
 	f := c.fset.AddFile("namespace", -1, 1)
 	c.none = f.Pos(0)
 	return c
@@ -156,6 +156,17 @@ func (c *Compiler) Compile(env *Env, src string, also ...string) (u *Unit, err e
 		}
 	}
 	return w.emit()
+}
+
+// CheckSyntax checks what is wrong with a cell whatever the namespace: that it can be parsed, and that its
+// imports are allowed. Errors are *Error and *NotAllowedError.
+func (c *Compiler) CheckSyntax(src string) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &NotAllowedError{What: "this cell", Why: fmt.Sprint("the front end failed on it: ", r), Pos: "1:1", Internal: true}
+		}
+	}()
+	return c.begin(c.newEnv(nil, nil, nil), nil).parse(src)
 }
 
 func (c *Compiler) begin(env *Env, also []string) *work {

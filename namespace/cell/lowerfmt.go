@@ -38,8 +38,12 @@ func (l *lowerer) packageCall(n *ast.CallExpr, sel *ast.SelectorExpr) {
 	}
 	full := f.Pkg().Path() + "." + memberName(f)
 	if i, ok := reflectors[full]; ok && i < len(n.Args) {
-		if why := l.misread(l.typeOf(n.Args[i]), strings.HasPrefix(full, "text/"), map[types.Type]bool{}); why != "" {
-			l.refuse(n.Args[i].Pos(), full+" of this type", why)
+		l.reflected(full, n.Args[i])
+		return
+	}
+	if full == "farm.Input" {
+		for _, a := range n.Args {
+			l.reflected(full, a)
 		}
 		return
 	}
@@ -61,6 +65,14 @@ func (l *lowerer) packageCall(n *ast.CallExpr, sel *ast.SelectorExpr) {
 				n.Args[i] = hostCall("Err", a)
 			}
 		}
+	}
+}
+
+// reflected refuses an argument of a function that looks into it by reflection and would not see what is
+// there.
+func (l *lowerer) reflected(full string, arg ast.Expr) {
+	if why := l.misread(l.typeOf(arg), strings.HasPrefix(full, "text/"), map[types.Type]bool{}); why != "" {
+		l.refuse(arg.Pos(), full+" of this type", why)
 	}
 }
 

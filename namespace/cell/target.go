@@ -186,6 +186,6 @@ func (c *Compiler) File(u *Unit, defs []Def) *ast.File {
 // Files are the positions of all that the compiler has parsed.
 func (c *Compiler) Files() *token.FileSet { return c.fset }
 
-// HostPackages are the packages that the host of an engine gives cells: what cells see of packages that
-// reach the process, and package farm. They have no code, are shared and only read.
-func HostPackages() []*types.Package { return append(slices.Clone(partialPackages()), hostFarm()) }
+// HostPackages are the packages of which the host of an engine gives cells a part: they reach the process.
+// They have no code, are shared and only read.
+func HostPackages() []*types.Package { return slices.Clone(partialPackages()) }

@@ -23,8 +23,9 @@ type engine interface {
 	// Vars are loaded variables by name, those asked for at least: addressable, and valid as long as the
 	// instance.
 	Vars(names []string) map[string]reflect.Value
-	// Run runs the function of a loaded unit until it and all it has started have ended, or ctx has.
-	Run(ctx context.Context, u *cell.Unit, task *ns.TaskInfo) ended
+	// Run runs the function of a loaded unit until it and all it has started have ended, or ctx has. What it
+	// submits goes to s.
+	Run(ctx context.Context, u *cell.Unit, task *ns.TaskInfo, s *submissions) ended
 	// Codec knows the types in interfaces, of the namespace env.
 	Codec(env *cell.Env) value.Engine
 	// Aliased says whether, since it was last asked, Codec has met a value that was memory of another

@@ -75,7 +75,7 @@ func (b *bare) run(t *testing.T, src string) (out string, err error) {
 	}()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if end := b.l.eng.Run(ctx, u, &ns.TaskInfo{}); end.err != nil {
+	if end := b.l.eng.Run(ctx, u, &ns.TaskInfo{}, nil); end.err != nil {
 		return "", end.err
 	}
 	b.env = u.Env

@@ -182,8 +182,8 @@ func interpreted(x any) any {
 
 // begin prepares for a run, which cut ends: a panic of a goroutine must not leave the others waiting for
 // it.
-func (h *host) begin(t *ns.TaskInfo, cut func()) {
-	h.services.begin(t)
+func (h *host) begin(t *ns.TaskInfo, s *submissions, cut func()) {
+	h.services.begin(t, s)
 	h.stopping, h.stopped = make(chan struct{}), make(chan struct{})
 	h.mu.Lock()
 	defer h.mu.Unlock()

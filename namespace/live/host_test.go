@@ -16,11 +16,11 @@ import (
 
 func TestExitIsNoSuccess(t *testing.T) {
 	h := newHost(Options{})
-	h.begin(&ns.TaskInfo{}, func() {})
+	h.begin(&ns.TaskInfo{}, nil, func() {})
 	if _, ok := errors.AsType[*ns.ExitError](h.finish()); !ok {
 		t.Error("a body that did not reach its end succeeded")
 	}
-	h.begin(&ns.TaskInfo{}, func() {})
+	h.begin(&ns.TaskInfo{}, nil, func() {})
 	h.end()
 	if err := h.finish(); err != nil {
 		t.Error(err)

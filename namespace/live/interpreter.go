@@ -94,11 +94,11 @@ func (l *interpreter) Explain(err error) error { return runError(err) }
 
 // Run implements engine. A goroutine's panic ends the run at once, as it ends a Go program; what waited
 // for that goroutine may wait for ever.
-func (l *interpreter) Run(ctx context.Context, u *cell.Unit, task *ns.TaskInfo) ended {
+func (l *interpreter) Run(ctx context.Context, u *cell.Unit, task *ns.TaskInfo, s *submissions) ended {
 	h := l.host
 	run, cut := context.WithCancel(ctx)
 	defer cut()
-	h.begin(task, cut)
+	h.begin(task, s, cut)
 	end := context.AfterFunc(run, h.stop)
 	err := l.yaegi.Run(run, u.Func)
 	if !end() {

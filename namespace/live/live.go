@@ -54,10 +54,11 @@ type Context struct {
 	opt Options
 	lim ns.Limits
 
-	items ns.Items
-	sum   sum // of the definitions in items
-	env   *cell.Env
-	spent bool
+	items  ns.Items
+	sum    sum // of the definitions in items
+	env    *cell.Env
+	spent  bool
+	checks checker // of what runs submit
 
 	*side // of the engine at hand
 	sides map[string]*side
@@ -231,8 +232,9 @@ func (c *Context) Run(ctx context.Context, r ns.Run) (ns.Result, error) {
 	if err != nil {
 		return ns.Result{}, err
 	}
-	t := &tx{c: c, l: l, run: r, touched: map[string]cell.Var{}, env: c.env}
+	t := &tx{c: c, l: l, run: r, touched: map[string]cell.Var{}, env: c.env, submits: &submissions{task: &r.Task, source: r.Source, check: &c.checks, lim: c.lim}}
 	res, err := t.do(ctx, main, call)
+	res.Submissions = t.submits.close()
 	if err != nil || r.Discard {
 		t.undo()
 	}

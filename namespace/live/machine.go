@@ -48,7 +48,11 @@ var importer = sync.OnceValues(func() (*vm.Importer, error) {
 	}
 	fset := token.NewFileSet()
 	fset.AddFile("", -1, sourceBase)
-	return vm.NewImporter(fset, typeinfo.Export, sources, cell.HostPackages()...)
+	im, err := vm.NewImporter(fset, typeinfo.Export, sources, cell.HostPackages()...)
+	if err == nil {
+		im.Give(cell.FarmPackage(im))
+	}
+	return im, err
 })
 
 // Shares of the bytes of a stack, in a machine: half for calls, a quarter for each kind of registers.
@@ -181,8 +185,8 @@ func (m *machine) Vars(names []string) map[string]reflect.Value {
 }
 
 // Run implements engine.
-func (m *machine) Run(ctx context.Context, u *cell.Unit, task *ns.TaskInfo) ended {
-	m.services.begin(task)
+func (m *machine) Run(ctx context.Context, u *cell.Unit, task *ns.TaskInfo, s *submissions) ended {
+	m.services.begin(task, s)
 	end := m.parts.Call(ctx, m.parts.Func(m.funcs[u.N]), vm.Call{Program: u.Program, Grace: goroutineGrace, Hurry: hurry})
 	m.stuck = m.stuck || end.Stuck
 	err := m.Explain(end.Err)

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	ns "farm/namespace"
+	"farm/namespace/internal/farm"
 )
 
 // programName is what os.Args says.
@@ -45,8 +46,9 @@ type services struct {
 	stdout, stderr io.Writer
 	log            *log.Logger
 	task           atomic.Pointer[ns.TaskInfo]
-	exit           func(code int) // ends the run, and does not return
-	goroutines     func() int     // how many the code has
+	submits        atomic.Pointer[submissions] // of the run; nil before the first
+	exit           func(code int)              // ends the run, and does not return
+	goroutines     func() int                  // how many the code has
 
 	mu    sync.Mutex
 	args  []string
@@ -61,8 +63,9 @@ func (s *services) init(opt Options, exit func(code int), goroutines func() int)
 }
 
 // begin prepares for a run.
-func (s *services) begin(t *ns.TaskInfo) {
+func (s *services) begin(t *ns.TaskInfo, x *submissions) {
 	s.task.Store(t)
+	s.submits.Store(x)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.args, s.procs = []string{programName}, runtime.GOMAXPROCS(0)
@@ -87,6 +90,11 @@ func (s *services) farmMembers() map[string]any {
 		"TaskID":    func() string { return s.task.Load().ID },
 		"Attempt":   func() int { return s.task.Load().Attempt },
 		"Namespace": func() string { return s.task.Load().Namespace },
+		"Job":       func() string { return s.task.Load().Job },
+		"Source":    func() string { return s.submits.Load().source },
+		"Task":      (*farm.Task)(nil),
+		"Submit":    func(t farm.Task) string { return s.submits.Load().submit(t) },
+		"Input":     input,
 		"Arg":       func(name string) string { return s.task.Load().Args[name] },
 		"Args": func() map[string]string {
 			m := maps.Clone(s.task.Load().Args)

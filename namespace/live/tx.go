@@ -23,6 +23,7 @@ type tx struct {
 	env     *cell.Env           // after the run
 	touched map[string]cell.Var // variables the run may have changed
 	delta   ns.Delta
+	submits *submissions
 	broken  bool // the engine is not to be used again
 	failed  bool // something has failed in the middle
 }
@@ -50,6 +51,9 @@ func (t *tx) do(ctx context.Context, main, call *unit) (ns.Result, error) {
 			return res, err
 		}
 	}
+	if err := t.submits.failed(); err != nil { // of a call that failed alone, or that the code has recovered from
+		return res, err
+	}
 	if t.run.Discard {
 		return res, nil
 	}
@@ -76,7 +80,12 @@ func (t *tx) exec(ctx context.Context, u *unit, args func() error) error {
 			return err
 		}
 	}
-	end := t.l.eng.Run(ctx, u.Unit, &t.run.Task)
+	end := t.l.eng.Run(ctx, u.Unit, &t.run.Task, t.submits)
+	if e := t.submits.failed(); e != nil && ctx.Err() == nil {
+		if _, exited := errors.AsType[*ns.ExitError](end.err); !exited && !errors.Is(end.err, errExited) {
+			end.err = e
+		}
+	}
 	if end.err == nil || errors.Is(end.err, errExited) {
 		t.env = u.Env
 	}
@@ -292,6 +301,7 @@ func (t *tx) calls(ctx context.Context, u *unit) ([]ns.CallResult, error) {
 	}
 	out := make([]ns.CallResult, 0, len(inputs))
 	for i, in := range inputs {
+		mark := t.submits.mark()
 		r, err := t.call(ctx, u, in)
 		switch {
 		case err == nil:
@@ -301,6 +311,7 @@ func (t *tx) calls(ctx context.Context, u *unit) ([]ns.CallResult, error) {
 			return nil, &ns.CallError{Func: t.run.Call, Input: i, Err: err}
 		}
 		out = append(out, ns.CallResult{Error: err.Error()})
+		t.submits.cut(mark)
 		if t.failed {
 			if err := t.again(ctx); err != nil {
 				return nil, err
@@ -311,7 +322,8 @@ func (t *tx) calls(ctx context.Context, u *unit) ([]ns.CallResult, error) {
 }
 
 // again makes good what a call that failed has left behind, with a new engine if it broke the last one:
-// the cell is run again, then the calls go on.
+// the cell is run again, then the calls go on. What the cell submits it has submitted
+// before.
 func (t *tx) again(ctx context.Context) error {
 	c := t.c
 	t.undo()
@@ -329,6 +341,8 @@ func (t *tx) again(ctx context.Context) error {
 	if main == nil {
 		return nil
 	}
+	mark := t.submits.mark()
+	defer t.submits.cut(mark)
 	return t.exec(ctx, main, nil)
 }
 

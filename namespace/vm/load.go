@@ -52,6 +52,13 @@ func NewImporter(fset *token.FileSet, export func(path string) ([]byte, error), 
 	return im, nil
 }
 
+// Give adds a package that was made with this importer.
+func (im *Importer) Give(p *types.Package) {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	im.given[p.Path()] = p
+}
+
 // Import gives the package with the path.
 func (im *Importer) Import(path string) (*types.Package, error) {
 	im.mu.Lock()

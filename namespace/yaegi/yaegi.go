@@ -70,8 +70,8 @@ func New(opt Options) (*Engine, error) {
 	return &Engine{interp: i, calls: map[string]*interp.Program{}, trace: t}, nil
 }
 
-// printers are the packages of the host whose functions print what they get: those see the methods of
-// interpreted types as fmt does.
+// printers are the packages of the host whose functions print what they get, when they give nothing back:
+// those see the methods of interpreted types as fmt does.
 var printers = map[string]bool{"farm": true, "log": true}
 
 // symbols are the native members: those of the allowed packages, with the standard output of the
@@ -117,7 +117,7 @@ func symbols(opt Options) interp.Exports {
 				v = reflect.ValueOf(f)
 			}
 			m[n] = v
-			if printers[p] && v.Kind() == reflect.Func && v.Type().IsVariadic() {
+			if printers[p] && v.Kind() == reflect.Func && v.Type().IsVariadic() && v.Type().NumOut() == 0 {
 				mapped[v] = withErrors(stdlib.MapTypes[reflect.ValueOf(fmt.Print)])
 			}
 			if wrapper, ok := real["_"+n]; ok {

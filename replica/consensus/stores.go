@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -217,7 +218,9 @@ func (s boltStore) Get(key []byte) ([]byte, error) {
 // That file is opened here because the WAL does not close it.
 type walStore struct {
 	*raftwal.WAL
-	meta *metadb.BoltMetaDB
+	meta   *metadb.BoltMetaDB
+	dir    string
+	sealed map[string]bool // segments that have given back what they do not use
 }
 
 func openWAL(dir string, log hclog.Logger) (store, error) {
@@ -232,7 +235,47 @@ func openWAL(dir string, log hclog.Logger) (store, error) {
 	if err != nil {
 		return nil, errors.Join(err, meta.Close())
 	}
-	return walStore{w, meta}, nil
+	s := walStore{w, meta, dir, map[string]bool{}}
+	if err := s.trim(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// DeleteRange implements raft.LogStore. A suffix that is dropped, which every change of
+// leader may ask for, ends its segment before it is full: without more, each would keep
+// a whole segment's disk for as long as the log keeps its entries.
+func (s walStore) DeleteRange(from, to uint64) error {
+	last, err := s.LastIndex()
+	if err != nil {
+		return err
+	}
+	if err := s.WAL.DeleteRange(from, to); err != nil || to < last {
+		return err
+	}
+	return s.trim()
+}
+
+// trim gives back what segments have allocated and do not use, but for the one that is
+// written. Their names are in the order of the log.
+func (s walStore) trim() error {
+	segments, err := filepath.Glob(filepath.Join(s.dir, "*.wal"))
+	if err != nil || len(segments) == 0 {
+		return err
+	}
+	there := map[string]bool{}
+	for _, path := range segments[:len(segments)-1] {
+		there[path] = true
+		if s.sealed[path] {
+			continue
+		}
+		if err := giveBack(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		s.sealed[path] = true
+	}
+	maps.DeleteFunc(s.sealed, func(path string, _ bool) bool { return !there[path] })
+	return nil
 }
 
 func (s walStore) Close() error {

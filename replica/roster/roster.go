@@ -277,6 +277,13 @@ func (x *Session) complete(c *api.Complete) (*scheduler.Complete, error) {
 		}
 		cmd.Change.Put = append(cmd.Change.Put, scheduler.Item{Key: it.Key, Value: it.Value, Parts: m})
 	}
+	for _, s := range c.Submits {
+		child, err := Submission(s)
+		if err != nil {
+			return nil, err
+		}
+		cmd.Submits = append(cmd.Submits, child)
+	}
 	return cmd, nil
 }
 
@@ -317,11 +324,13 @@ func (x *Session) forget(space string) {
 }
 
 func (x *Session) settled(e *scheduler.Effect) {
+	ref := &api.AttemptRef{Task: e.Task.ID, Attempt: e.Attempt}
 	if e.Space != "" {
 		x.known[e.Space] = e.Version
+		ref.Version = e.Version + 1
 	}
 	x.drop(e.Task.ID, e.Attempt)
-	x.link.Push(&api.Instruction{Do: &api.Instruction_Settled{Settled: &api.AttemptRef{Task: e.Task.ID, Attempt: e.Attempt}}})
+	x.link.Push(&api.Instruction{Do: &api.Instruction_Settled{Settled: ref}})
 }
 
 // voided tells the worker to drop an attempt; it drops the namespace with it.

@@ -1,6 +1,7 @@
 package taskstest
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -119,6 +120,10 @@ func (n *node) handle(c *api.Call, reply func(*api.Reply)) {
 		n.getJob(op.GetJob, reply)
 	case *api.Call_DrainWorker:
 		n.then(&scheduler.WorkerIdle{Worker: op.DrainWorker.Worker, Drain: !op.DrainWorker.Undo}, reply, func() *api.Reply { return n.worker(op.DrainWorker.Worker) })
+	case *api.Call_SetQueue:
+		n.setQueue(op.SetQueue, reply)
+	case *api.Call_ListQueues:
+		reply(n.queues(op.ListQueues.Name))
 	case *api.Call_Status:
 		reply(&api.Reply{Result: &api.Reply_Status{Status: n.status()}})
 	default:
@@ -145,9 +150,9 @@ func (n *node) submit(s *api.Submit, reply func(*api.Reply)) {
 	case r.Code != scheduler.OK && r.Code != scheduler.Duplicate:
 		reply(refused(r))
 	case s.Wait:
-		n.wait(s.Id, 0, reply)
+		n.wait(cmp.Or(r.Detail, s.Id), 0, reply) // of a duplicate, who has the unique key
 	default:
-		reply(n.task(s.Id))
+		reply(n.task(cmp.Or(r.Detail, s.Id)))
 	}
 }
 
@@ -175,6 +180,7 @@ func (n *node) task(id string) *api.Reply {
 		return failure(api.Code_NOT_FOUND, "there is no task %s", id)
 	}
 	v := taskView(t)
+	v.Waiting = n.state.WaitsFor(t)
 	if l := n.live[id]; l != nil && t.State == scheduler.Running {
 		v.Progress = l.progress
 	}

@@ -27,10 +27,7 @@ func command(s *api.Submit) (c *scheduler.Submit, why string) {
 		}
 		s.Needs = append(s.Needs, scheduler.NeedHandler+h)
 	}
-	if len(s.Needs) > 0 {
-		slices.Sort(s.Needs)
-		c.Options = &scheduler.Options{Needs: slices.Compact(s.Needs)}
-	}
+	c.Options = options(s)
 	return c, ""
 }
 
@@ -50,9 +47,7 @@ func refused(r scheduler.Result) *api.Reply {
 func taskView(t *scheduler.Task) *api.Task {
 	v := &api.Task{Id: t.ID, Namespace: t.Namespace, Job: t.Job, State: t.State.String(), Attempt: t.Attempt, Worker: t.Worker,
 		Submitted: t.Submitted, Started: t.Started, Finished: t.Finished, Causes: slices.Clone(t.Causes), Order: t.Order}
-	if t.Options != nil {
-		v.Needs = t.Options.Needs
-	}
+	showOptions(v, t)
 	var o api.Outcome
 	if err := proto.Unmarshal(t.Outcome, &o); err != nil {
 		panic("taskstest: an outcome that was accepted: " + err.Error())

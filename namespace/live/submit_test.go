@@ -1,0 +1,250 @@
+package live
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/types"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	ns "farm/namespace"
+	"farm/namespace/cell"
+	"farm/namespace/internal/farm"
+)
+
+// submitter is the task that the tests' cells run for.
+var submitter = ns.TaskInfo{ID: "t1", Namespace: "lab", Attempt: 1, Job: "j"}
+
+func submits(t *testing.T, c *Context, src string) (ns.Result, error) {
+	t.Helper()
+	return c.Run(t.Context(), ns.Run{Task: submitter, Source: "import \"farm\"\n" + src})
+}
+
+func ids(list []ns.Submission) (out []string) {
+	for i := range list {
+		out = append(out, list[i].ID)
+	}
+	return out
+}
+
+// TestSubmit: what is submitted comes with the result, with all that was said of it.
+func TestSubmit(t *testing.T) {
+	r, err := submits(t, New(Options{}), `import ("fmt"; "time")
+type P struct { X int; Name string }
+first := farm.Submit(farm.Task{Source: "1 + 1"})
+t := farm.Task{Namespace: "bank", Call: "Pay", Timeout: 3 * time.Second, Delay: time.Minute, Retries: 2, Priority: -1, InJob: true}
+t.Inputs = append(t.Inputs, farm.Input("a", P{1, "x"}), farm.Input(5), farm.Input())
+t.Args = map[string]string{"k": "v"}
+second := farm.Submit(t)
+named := farm.Submit(farm.Task{ID: "mine", Source: "x++", Namespace: "bank"})
+fmt.Sprintf("%s %s %s %T", first, second, named, t)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(r.JSON) != `"t1/1 t1/2 mine farm.Task"` {
+		t.Errorf("the cell sees %s", r.JSON)
+	}
+	want := []ns.Submission{
+		{ID: "t1/1", Source: "1 + 1"},
+		{ID: "t1/2", Namespace: "bank", Job: "j", Call: "Pay", Args: map[string]string{"k": "v"}, Timeout: 3 * time.Second, Delay: time.Minute, Retries: 2, Priority: -1,
+			Inputs: []json.RawMessage{[]byte(`["a",{"X":1,"Name":"x"}]`), []byte("5"), []byte("null")}},
+		{ID: "mine", Source: "x++", Namespace: "bank"},
+	}
+	if !reflect.DeepEqual(r.Submissions, want) {
+		t.Errorf("submitted:\n%+v\nwant\n%+v", r.Submissions, want)
+	}
+}
+
+// TestSameAgain: a program can submit itself.
+func TestSameAgain(t *testing.T) {
+	src := "import \"farm\"\nfunc F(n int) string {\n\tfarm.Submit(farm.Task{Source: farm.Source(), Call: \"F\", Inputs: []string{farm.Input(n + 1)}})\n\treturn farm.Job()\n}"
+	r, err := New(Options{}).Run(t.Context(), ns.Run{Task: submitter, Source: src, Call: "F", Inputs: []json.RawMessage{[]byte("1")}, Discard: true})
+	if err != nil || len(r.Submissions) != 1 || r.Submissions[0].Source != src || string(r.Submissions[0].Inputs[0]) != "2" || string(r.Results[0].JSON) != `"j"` {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// TestTaskIsKept: a task to submit is a value like others, also in another process.
+func TestTaskIsKept(t *testing.T) {
+	warm, cold := New(Options{}), New(Options{})
+	if _, err := submits(t, warm, `t := farm.Task{Call: "F", Inputs: []string{"1"}, Retries: 3}`); err != nil {
+		t.Fatal(err)
+	}
+	if err := cold.Restore(warm.Items()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := submits(t, cold, `t.Retries++
+farm.Submit(t)
+t`)
+	if err != nil || len(r.Submissions) != 1 || r.Submissions[0].Retries != 4 || r.Submissions[0].Call != "F" || !strings.Contains(string(r.JSON), `"Retries":4`) {
+		t.Errorf("%+v %s, %v", r.Submissions, r.JSON, err)
+	}
+}
+
+// TestSubmitRefused: what cannot be submitted fails the run, with a reason that names it, and also when
+// the code goes on.
+func TestSubmitRefused(t *testing.T) {
+	private := func(src string) string { return fmt.Sprintf("farm.Submit(farm.Task{Source: %q})", src) }
+	for name, c := range map[string]struct{ src, want string }{
+		"nothing":       {`farm.Submit(farm.Task{Namespace: "x"})`, "neither Source nor Call"},
+		"negative":      {`farm.Submit(farm.Task{Source: "1", Retries: -1})`, "out of range"},
+		"no call":       {`farm.Submit(farm.Task{Source: "1", Inputs: []string{"1"}})`, "no Call"},
+		"no JSON":       {`farm.Submit(farm.Task{Call: "F", Inputs: []string{"1", "{"}})`, "input 2 is not JSON"},
+		"type":          {private("x := 1\nx + \"a\""), "submission 1: 2:1: invalid operation"},
+		"import":        {private(`import "net"`), `package "net"`},
+		"function":      {`farm.Submit(farm.Task{Source: "func F() {}", Call: "G"})`, "G is not a function"},
+		"syntax":        {`farm.Submit(farm.Task{Namespace: "x", Source: "n++\nif {"})`, "submission 1: 2:"},
+		"its import":    {`farm.Submit(farm.Task{Namespace: "x", Source: "import \"os/exec\""})`, "os/exec"},
+		"second":        {private("1") + "\n" + private("undefinedThing"), "submission 2: 1:1: undefined: undefinedThing"},
+		"recovered":     {"func() {\n\tdefer func() { recover() }()\n\t" + private("y") + "\n}()\n" + private("1"), "submission 1: 1:1: undefined: y"},
+		"in a call":     {"func f() { " + private("y") + " }\nf()", "submission 1: "},
+		"too many":      {"for i := 0; i <= 500; i++ {\n\tfarm.Submit(farm.Task{Call: \"F\"})\n}", "501 is over the limit of 500"},
+		"too large":     {"import \"strings\"\nfor i := 0; i < 5; i++ {\n\tfarm.Submit(farm.Task{Call: \"F\", Inputs: []string{farm.Input(strings.Repeat(\"x\", 250<<10))}})\n}", fmt.Sprint("is over the limit of ", ns.MaxSubmissionBytes)},
+		"a long source": {"import \"strings\"\nfarm.Submit(farm.Task{Source: strings.Repeat(\" \", 300<<10)})", "source: "},
+		"from a panic":  {private("1") + "\npanic(\"no\")", "panic: no"},
+	} {
+		c2 := New(Options{})
+		r, err := submits(t, c2, "n := 1\n"+c.src)
+		if err == nil || !strings.Contains(err.Error(), c.want) || len(r.Submissions) != 0 || len(c2.Items()) != 0 {
+			t.Errorf("%s: %v, want %q; submitted %v", name, err, c.want, ids(r.Submissions))
+		}
+		var e *ns.SubmitError
+		if errors.As(err, &e) == (name == "from a panic") {
+			t.Errorf("%s: the error is a %T", name, err)
+		}
+	}
+	r, err := New(Options{}).Run(t.Context(), ns.Run{Task: ns.TaskInfo{ID: "t2"}, Source: "import \"farm\"\nfarm.Submit(farm.Task{InJob: true})"})
+	if err == nil || !strings.Contains(err.Error(), "belongs to no job") {
+		t.Errorf("a job that there is not: %+v, %v", r, err)
+	}
+}
+
+// TestNamespaceCellIsNotChecked: what a cell for a namespace mentions may be declared by then.
+func TestNamespaceCellIsNotChecked(t *testing.T) {
+	r, err := submits(t, New(Options{}), `farm.Submit(farm.Task{Namespace: "x", Source: "declaredThere(thing)"})`)
+	if err != nil || len(r.Submissions) != 1 {
+		t.Errorf("%+v, %v", r.Submissions, err)
+	}
+}
+
+// TestSubmitFromCalls: calls that keep nothing fail alone, with what they submit; what the program submits
+// it submits once, also when it has to be run again.
+func TestSubmitFromCalls(t *testing.T) {
+	program := `import "farm"
+farm.Submit(farm.Task{ID: "program", Call: "F"})
+func f(n int) int {
+	id := farm.Submit(farm.Task{Call: "F", Inputs: []string{farm.Input(n)}})
+	if n == 2 {
+		panic(id)
+	}
+	return n
+}`
+	var inputs []json.RawMessage
+	for n := range 4 {
+		inputs = append(inputs, json.RawMessage(fmt.Sprint(n)))
+	}
+	r, err := New(Options{}).Run(t.Context(), ns.Run{Task: ns.TaskInfo{ID: "t1"}, Source: program, Call: "f", Inputs: inputs, Discard: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := ids(r.Submissions); !slices.Equal(got, []string{"program", "t1/2", "t1/3", "t1/4"}) || r.Results[2].Error != "panic: t1/4" && !strings.Contains(r.Results[2].Error, "t1/4") {
+		t.Errorf("submitted %q, results %+v", got, r.Results)
+	}
+	if in := r.Submissions[3].Inputs; string(in[0]) != "3" {
+		t.Errorf("the last call submitted %s", in)
+	}
+}
+
+// TestSubmitFromGoroutines: all of it is there, each with an id of its own.
+func TestSubmitFromGoroutines(t *testing.T) {
+	r, err := submits(t, New(Options{}), `import "sync"
+var wg sync.WaitGroup
+for i := 0; i < 50; i++ {
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		farm.Submit(farm.Task{Source: "1"})
+	}()
+}
+wg.Wait()`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := ids(r.Submissions)
+	slices.Sort(got)
+	if len(slices.Compact(got)) != 50 {
+		t.Errorf("submitted %q", got)
+	}
+}
+
+// TestSubmitStopped: a run that is stopped gives that reason, whatever it submitted.
+func TestSubmitStopped(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err := New(Options{}).Run(ctx, ns.Run{Task: submitter, Source: "import \"farm\"\nfunc() {\n\tdefer func() { recover() }()\n\tfarm.Submit(farm.Task{})\n}()\nfor {\n}"})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestExitKeepsSubmissions: os.Exit(0) ends a cell as a success.
+func TestExitKeepsSubmissions(t *testing.T) {
+	r, err := submits(t, New(Options{}), "import \"os\"\nfarm.Submit(farm.Task{Call: \"F\"})\nos.Exit(0)")
+	if err != nil || len(r.Submissions) != 1 {
+		t.Errorf("%+v, %v", r.Submissions, err)
+	}
+}
+
+// TestInputRefusesWhatItMisreads: the same types as encoding/json.
+func TestInputRefusesWhatItMisreads(t *testing.T) {
+	_, err := submits(t, New(Options{}), "type T struct{ a int }\nfarm.Input(1, T{1})")
+	if _, ok := errors.AsType[*ns.NotAllowedError](err); !ok || !strings.Contains(err.Error(), "unexported field a") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestDerivedIDs: they differ, begin with the first task of the line, and never grow long.
+func TestDerivedIDs(t *testing.T) {
+	seen := map[string]bool{}
+	for _, root := range []string{"a", strings.Repeat("x", 128)} {
+		id := root
+		for i := range 300 {
+			id = derivedID(id, i%3+1)
+			if seen[id] || !strings.HasPrefix(id, root+"/") || len(id) > len(root)+1+maxDerived {
+				t.Fatalf("%s after %d", id, i)
+			}
+			seen[id] = true
+		}
+	}
+	if a, b := derivedID("a/1", 2), derivedID("a/1", 2); a != b || a != "a/1/2" {
+		t.Errorf("%s and %s", a, b)
+	}
+}
+
+// TestTaskIsWhatCellsAreCheckedAgainst: the fields of the type and of its declaration for cells are the same.
+func TestTaskIsWhatCellsAreCheckedAgainst(t *testing.T) {
+	k := cell.NewCompiler()
+	env, err := ns.Env(k, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := k.Compile(env, "import \"farm\"\nvar t farm.Task")
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared := u.Vars[0].Type.Underlying().(*types.Struct)
+	is := reflect.TypeFor[farm.Task]()
+	if is.NumField() != declared.NumFields() {
+		t.Fatalf("%d fields are declared, there are %d", declared.NumFields(), is.NumField())
+	}
+	for i := range is.NumField() {
+		if f, d := is.Field(i), declared.Field(i); f.Name != d.Name() || f.Type.String() != d.Type().String() {
+			t.Errorf("field %d is %s %s, and declared as %s", i, f.Name, f.Type, d)
+		}
+	}
+}
