@@ -199,8 +199,7 @@ func (m *Machine) callBack(tg target, sig *types.Signature, in []reflect.Value, 
 		res = append(res, memory(out[i], s, pp, np, loc{}))
 		at = at.plus(s.size)
 	}
-	clear(t.ptrs)
-	m.threads.Put(t)
+	t.done()
 	return res
 }
 
@@ -271,6 +270,3 @@ func (f *function) makeClosure(x *ssa.MakeClosure) {
 		*raw.At[raw.Pointer](pp, dst.p*8) = mk.Make(body, ptrs, nums).Value()
 	})
 }
-
-// fastCall calls functions of common types without package reflect.
-func fastCall(reflect.Value, reflect.Type, *shape) nativeFunc { return nil }

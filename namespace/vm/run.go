@@ -61,11 +61,13 @@ func (r *run) goroutines() int {
 
 // wait waits until no goroutine is left, stop has a value or the time is over, and says how many are left.
 func (r *run) wait(stop <-chan struct{}, patience time.Duration) int {
+	if r.goroutines() == 0 {
+		return 0
+	}
 	t := time.NewTimer(patience)
 	defer t.Stop()
 	for {
-		n := r.goroutines()
-		if n == 0 {
+		if r.goroutines() == 0 {
 			return 0
 		}
 		select {
@@ -114,7 +116,8 @@ func (m *Machine) RunMain(ctx context.Context, pkg *ssa.Package) error {
 
 // first calls a function without parameters and results in a thread of its own.
 func (m *Machine) first(r *run, fn *ssa.Function) (err error) {
-	t := newThread(m, r)
+	t := m.threads.Get().(*thread)
+	t.run, t.back = r, false
 	defer func() {
 		x := recover()
 		if _, ok := x.(goexit); ok {
@@ -124,6 +127,7 @@ func (m *Machine) first(r *run, fn *ssa.Function) (err error) {
 		}
 	}()
 	t.call(target{c: m.codeOf(fn)})
+	t.done()
 	return nil
 }
 

@@ -67,6 +67,19 @@ func newThread(m *Machine, r *run) *thread {
 	return &thread{m: m, run: r, ptrs: make([]raw.Pointer, regs), nums: make([]uint64, regs), frames: make([]frame, frames), top: -1}
 }
 
+// maxPooled is how many registers of a kind a thread may have grown to and still be used again.
+const maxPooled = 16 * firstRegisters
+
+// done gives a thread back whose call has returned.
+func (t *thread) done() {
+	if len(t.ptrs) > maxPooled || len(t.nums) > maxPooled || len(t.frames) > maxPooled {
+		return
+	}
+	clear(t.ptrs)
+	t.run = nil
+	t.m.threads.Put(t)
+}
+
 // room makes room for a frame of c that begins at p, n and for the arguments of what it calls.
 func (t *thread) room(c *code, p, n int) {
 	if need := p + int(c.frame.p) + argRoom; need > len(t.ptrs) {
