@@ -219,11 +219,17 @@ func exitKeepsSubmissions(t *testing.T, engine string) {
 	}
 }
 
-// TestInputRefusesWhatItMisreads: the same types as encoding/json.
+// TestInputRefusesWhatItMisreads: on the interpreter the same types as encoding/json.
 func TestInputRefusesWhatItMisreads(t *testing.T) { onEngines(t, inputRefusesWhatItMisreads) }
 
 func inputRefusesWhatItMisreads(t *testing.T, engine string) {
 	_, err := submits(t, newOn(t, engine, Options{}), "type T struct{ a int }\nfarm.Input(1, T{1})")
+	if engine == ns.EngineSSA { // encoding/json sees such types as they are
+		if err != nil {
+			t.Error(err)
+		}
+		return
+	}
 	if _, ok := errors.AsType[*ns.NotAllowedError](err); !ok || !strings.Contains(err.Error(), "unexported field a") {
 		t.Errorf("%v", err)
 	}
