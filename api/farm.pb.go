@@ -266,6 +266,12 @@ type Call struct {
 	//	*Call_Status
 	//	*Call_ListQueues
 	//	*Call_SetQueue
+	//	*Call_RetryTask
+	//	*Call_DropTask
+	//	*Call_PutSchedule
+	//	*Call_GetSchedule
+	//	*Call_ListSchedules
+	//	*Call_ChangeSchedule
 	//	*Call_DrainWorker
 	Op            isCall_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
@@ -537,6 +543,60 @@ func (x *Call) GetSetQueue() *SetQueue {
 	return nil
 }
 
+func (x *Call) GetRetryTask() *RetryTask {
+	if x != nil {
+		if x, ok := x.Op.(*Call_RetryTask); ok {
+			return x.RetryTask
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetDropTask() *DropTask {
+	if x != nil {
+		if x, ok := x.Op.(*Call_DropTask); ok {
+			return x.DropTask
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetPutSchedule() *PutSchedule {
+	if x != nil {
+		if x, ok := x.Op.(*Call_PutSchedule); ok {
+			return x.PutSchedule
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetGetSchedule() *GetSchedule {
+	if x != nil {
+		if x, ok := x.Op.(*Call_GetSchedule); ok {
+			return x.GetSchedule
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetListSchedules() *ListSchedules {
+	if x != nil {
+		if x, ok := x.Op.(*Call_ListSchedules); ok {
+			return x.ListSchedules
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetChangeSchedule() *ChangeSchedule {
+	if x != nil {
+		if x, ok := x.Op.(*Call_ChangeSchedule); ok {
+			return x.ChangeSchedule
+		}
+	}
+	return nil
+}
+
 func (x *Call) GetDrainWorker() *DrainWorker {
 	if x != nil {
 		if x, ok := x.Op.(*Call_DrainWorker); ok {
@@ -642,6 +702,30 @@ type Call_SetQueue struct {
 	SetQueue *SetQueue `protobuf:"bytes,101,opt,name=set_queue,json=setQueue,proto3,oneof"`
 }
 
+type Call_RetryTask struct {
+	RetryTask *RetryTask `protobuf:"bytes,110,opt,name=retry_task,json=retryTask,proto3,oneof"`
+}
+
+type Call_DropTask struct {
+	DropTask *DropTask `protobuf:"bytes,111,opt,name=drop_task,json=dropTask,proto3,oneof"`
+}
+
+type Call_PutSchedule struct {
+	PutSchedule *PutSchedule `protobuf:"bytes,112,opt,name=put_schedule,json=putSchedule,proto3,oneof"`
+}
+
+type Call_GetSchedule struct {
+	GetSchedule *GetSchedule `protobuf:"bytes,113,opt,name=get_schedule,json=getSchedule,proto3,oneof"`
+}
+
+type Call_ListSchedules struct {
+	ListSchedules *ListSchedules `protobuf:"bytes,114,opt,name=list_schedules,json=listSchedules,proto3,oneof"`
+}
+
+type Call_ChangeSchedule struct {
+	ChangeSchedule *ChangeSchedule `protobuf:"bytes,115,opt,name=change_schedule,json=changeSchedule,proto3,oneof"`
+}
+
 type Call_DrainWorker struct {
 	DrainWorker *DrainWorker `protobuf:"bytes,120,opt,name=drain_worker,json=drainWorker,proto3,oneof"`
 }
@@ -692,6 +776,18 @@ func (*Call_ListQueues) isCall_Op() {}
 
 func (*Call_SetQueue) isCall_Op() {}
 
+func (*Call_RetryTask) isCall_Op() {}
+
+func (*Call_DropTask) isCall_Op() {}
+
+func (*Call_PutSchedule) isCall_Op() {}
+
+func (*Call_GetSchedule) isCall_Op() {}
+
+func (*Call_ListSchedules) isCall_Op() {}
+
+func (*Call_ChangeSchedule) isCall_Op() {}
+
 func (*Call_DrainWorker) isCall_Op() {}
 
 type Reply struct {
@@ -711,6 +807,8 @@ type Reply struct {
 	//	*Reply_Jobs
 	//	*Reply_Status
 	//	*Reply_Queues
+	//	*Reply_Schedule
+	//	*Reply_Schedules
 	//	*Reply_Worker
 	Result        isReply_Result `protobuf_oneof:"result"`
 	unknownFields protoimpl.UnknownFields
@@ -865,6 +963,24 @@ func (x *Reply) GetQueues() *QueueList {
 	return nil
 }
 
+func (x *Reply) GetSchedule() *Schedule {
+	if x != nil {
+		if x, ok := x.Result.(*Reply_Schedule); ok {
+			return x.Schedule
+		}
+	}
+	return nil
+}
+
+func (x *Reply) GetSchedules() *ScheduleList {
+	if x != nil {
+		if x, ok := x.Result.(*Reply_Schedules); ok {
+			return x.Schedules
+		}
+	}
+	return nil
+}
+
 func (x *Reply) GetWorker() *WorkerInfo {
 	if x != nil {
 		if x, ok := x.Result.(*Reply_Worker); ok {
@@ -918,6 +1034,14 @@ type Reply_Queues struct {
 	Queues *QueueList `protobuf:"bytes,100,opt,name=queues,proto3,oneof"` // of ListQueues, SetQueue
 }
 
+type Reply_Schedule struct {
+	Schedule *Schedule `protobuf:"bytes,112,opt,name=schedule,proto3,oneof"` // of PutSchedule, GetSchedule, ChangeSchedule but for "run"
+}
+
+type Reply_Schedules struct {
+	Schedules *ScheduleList `protobuf:"bytes,114,opt,name=schedules,proto3,oneof"`
+}
+
 type Reply_Worker struct {
 	Worker *WorkerInfo `protobuf:"bytes,120,opt,name=worker,proto3,oneof"` // of DrainWorker
 }
@@ -941,6 +1065,10 @@ func (*Reply_Jobs) isReply_Result() {}
 func (*Reply_Status) isReply_Result() {}
 
 func (*Reply_Queues) isReply_Result() {}
+
+func (*Reply_Schedule) isReply_Result() {}
+
+func (*Reply_Schedules) isReply_Result() {}
 
 func (*Reply_Worker) isReply_Result() {}
 
@@ -1128,6 +1256,14 @@ type Submit struct {
 	Queue         string                 `protobuf:"bytes,11,opt,name=queue,proto3" json:"queue,omitempty"` // empty: default
 	Key           string                 `protobuf:"bytes,12,opt,name=key,proto3" json:"key,omitempty"`     // what the limits per key of its queue count by; empty: they do not concern it
 	Unique        *Unique                `protobuf:"bytes,13,opt,name=unique,proto3" json:"unique,omitempty"`
+	Backoff       int64                  `protobuf:"varint,20,opt,name=backoff,proto3" json:"backoff,omitempty"` // before the first retry; it doubles with each, up to backoff_max. 0: retries come at once
+	BackoffMax    int64                  `protobuf:"varint,21,opt,name=backoff_max,json=backoffMax,proto3" json:"backoff_max,omitempty"`
+	Deadline      int64                  `protobuf:"varint,22,opt,name=deadline,proto3" json:"deadline,omitempty"`                   // time at which the task fails unless it is final
+	Within        int64                  `protobuf:"varint,23,opt,name=within,proto3" json:"within,omitempty"`                       // the same, from the submission
+	At            int64                  `protobuf:"varint,24,opt,name=at,proto3" json:"at,omitempty"`                               // time before which it does not start
+	Keep          int64                  `protobuf:"varint,25,opt,name=keep,proto3" json:"keep,omitempty"`                           // how long the finished task is kept; 0: the default
+	After         []string               `protobuf:"bytes,26,rep,name=after,proto3" json:"after,omitempty"`                          // tasks it waits for
+	AfterWhen     string                 `protobuf:"bytes,27,opt,name=after_when,json=afterWhen,proto3" json:"after_when,omitempty"` // what must have become of them: "all" (succeeded), "any" (succeeded), "finished"
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1253,6 +1389,531 @@ func (x *Submit) GetUnique() *Unique {
 	return nil
 }
 
+func (x *Submit) GetBackoff() int64 {
+	if x != nil {
+		return x.Backoff
+	}
+	return 0
+}
+
+func (x *Submit) GetBackoffMax() int64 {
+	if x != nil {
+		return x.BackoffMax
+	}
+	return 0
+}
+
+func (x *Submit) GetDeadline() int64 {
+	if x != nil {
+		return x.Deadline
+	}
+	return 0
+}
+
+func (x *Submit) GetWithin() int64 {
+	if x != nil {
+		return x.Within
+	}
+	return 0
+}
+
+func (x *Submit) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Submit) GetKeep() int64 {
+	if x != nil {
+		return x.Keep
+	}
+	return 0
+}
+
+func (x *Submit) GetAfter() []string {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *Submit) GetAfterWhen() string {
+	if x != nil {
+		return x.AfterWhen
+	}
+	return ""
+}
+
+// RetryTask makes a task live again that failed or was cancelled.
+type RetryTask struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Request       string                 `protobuf:"bytes,2,opt,name=request,proto3" json:"request,omitempty"` // made by the client: a repeat of the last one changes nothing
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryTask) Reset() {
+	*x = RetryTask{}
+	mi := &file_farm_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryTask) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryTask) ProtoMessage() {}
+
+func (x *RetryTask) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryTask.ProtoReflect.Descriptor instead.
+func (*RetryTask) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RetryTask) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RetryTask) GetRequest() string {
+	if x != nil {
+		return x.Request
+	}
+	return ""
+}
+
+// DropTask removes a task that failed or was cancelled before its time.
+type DropTask struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropTask) Reset() {
+	*x = DropTask{}
+	mi := &file_farm_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropTask) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropTask) ProtoMessage() {}
+
+func (x *DropTask) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropTask.ProtoReflect.Descriptor instead.
+func (*DropTask) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *DropTask) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// Schedule submits a task again and again, at times that follow from spec.
+type Schedule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`                      // 1 to 64 bytes
+	Spec          string                 `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`                      // five fields as of cron, "@hourly" and such, or "@every 90s"
+	Zone          string                 `protobuf:"bytes,3,opt,name=zone,proto3" json:"zone,omitempty"`                      // of the times in spec, such as "Europe/Berlin"; empty: UTC
+	CatchUp       string                 `protobuf:"bytes,4,opt,name=catch_up,json=catchUp,proto3" json:"catch_up,omitempty"` // of times that were missed: "none", "one" or "all"
+	Task          *Submit                `protobuf:"bytes,5,opt,name=task,proto3" json:"task,omitempty"`                      // each is submitted with an id that follows from name and time
+	Paused        bool                   `protobuf:"varint,6,opt,name=paused,proto3" json:"paused,omitempty"`
+	Created       int64                  `protobuf:"varint,7,opt,name=created,proto3" json:"created,omitempty"`
+	Next          int64                  `protobuf:"varint,8,opt,name=next,proto3" json:"next,omitempty"` // time of the next one
+	Last          int64                  `protobuf:"varint,9,opt,name=last,proto3" json:"last,omitempty"` // time the newest was due
+	LastTask      string                 `protobuf:"bytes,10,opt,name=last_task,json=lastTask,proto3" json:"last_task,omitempty"`
+	Fired         uint64                 `protobuf:"varint,11,opt,name=fired,proto3" json:"fired,omitempty"`    // tasks submitted
+	Problem       string                 `protobuf:"bytes,12,opt,name=problem,proto3" json:"problem,omitempty"` // why the last was not submitted, empty when it was
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Schedule) Reset() {
+	*x = Schedule{}
+	mi := &file_farm_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Schedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Schedule) ProtoMessage() {}
+
+func (x *Schedule) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
+func (*Schedule) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Schedule) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Schedule) GetSpec() string {
+	if x != nil {
+		return x.Spec
+	}
+	return ""
+}
+
+func (x *Schedule) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *Schedule) GetCatchUp() string {
+	if x != nil {
+		return x.CatchUp
+	}
+	return ""
+}
+
+func (x *Schedule) GetTask() *Submit {
+	if x != nil {
+		return x.Task
+	}
+	return nil
+}
+
+func (x *Schedule) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *Schedule) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+func (x *Schedule) GetNext() int64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+func (x *Schedule) GetLast() int64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *Schedule) GetLastTask() string {
+	if x != nil {
+		return x.LastTask
+	}
+	return ""
+}
+
+func (x *Schedule) GetFired() uint64 {
+	if x != nil {
+		return x.Fired
+	}
+	return 0
+}
+
+func (x *Schedule) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+type ScheduleList struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Schedules     []*Schedule            `protobuf:"bytes,1,rep,name=schedules,proto3" json:"schedules,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScheduleList) Reset() {
+	*x = ScheduleList{}
+	mi := &file_farm_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScheduleList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScheduleList) ProtoMessage() {}
+
+func (x *ScheduleList) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScheduleList.ProtoReflect.Descriptor instead.
+func (*ScheduleList) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ScheduleList) GetSchedules() []*Schedule {
+	if x != nil {
+		return x.Schedules
+	}
+	return nil
+}
+
+// PutSchedule makes a schedule, or changes one. The same again changes nothing.
+type PutSchedule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Schedule      *Schedule              `protobuf:"bytes,1,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	Replace       bool                   `protobuf:"varint,2,opt,name=replace,proto3" json:"replace,omitempty"` // otherwise another one with the name is a conflict
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutSchedule) Reset() {
+	*x = PutSchedule{}
+	mi := &file_farm_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutSchedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutSchedule) ProtoMessage() {}
+
+func (x *PutSchedule) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutSchedule.ProtoReflect.Descriptor instead.
+func (*PutSchedule) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *PutSchedule) GetSchedule() *Schedule {
+	if x != nil {
+		return x.Schedule
+	}
+	return nil
+}
+
+func (x *PutSchedule) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
+}
+
+type GetSchedule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSchedule) Reset() {
+	*x = GetSchedule{}
+	mi := &file_farm_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSchedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSchedule) ProtoMessage() {}
+
+func (x *GetSchedule) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSchedule.ProtoReflect.Descriptor instead.
+func (*GetSchedule) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *GetSchedule) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ListSchedules asks for all schedules, by name.
+type ListSchedules struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSchedules) Reset() {
+	*x = ListSchedules{}
+	mi := &file_farm_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSchedules) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSchedules) ProtoMessage() {}
+
+func (x *ListSchedules) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSchedules.ProtoReflect.Descriptor instead.
+func (*ListSchedules) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{13}
+}
+
+type ChangeSchedule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Change        string                 `protobuf:"bytes,2,opt,name=change,proto3" json:"change,omitempty"` // "pause", "resume", "remove"; "run": submit its task now
+	Id            string                 `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`         // of "run", made by the client: it is part of the task's id
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeSchedule) Reset() {
+	*x = ChangeSchedule{}
+	mi := &file_farm_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeSchedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeSchedule) ProtoMessage() {}
+
+func (x *ChangeSchedule) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeSchedule.ProtoReflect.Descriptor instead.
+func (*ChangeSchedule) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ChangeSchedule) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ChangeSchedule) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *ChangeSchedule) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
 // Unique makes a task the only one with a key. Submitting another is answered with
 // the task that has it.
 type Unique struct {
@@ -1268,7 +1929,7 @@ type Unique struct {
 
 func (x *Unique) Reset() {
 	*x = Unique{}
-	mi := &file_farm_proto_msgTypes[7]
+	mi := &file_farm_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1280,7 +1941,7 @@ func (x *Unique) String() string {
 func (*Unique) ProtoMessage() {}
 
 func (x *Unique) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[7]
+	mi := &file_farm_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1293,7 +1954,7 @@ func (x *Unique) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unique.ProtoReflect.Descriptor instead.
 func (*Unique) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{7}
+	return file_farm_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Unique) GetKey() string {
@@ -1327,7 +1988,7 @@ type ListQueues struct {
 
 func (x *ListQueues) Reset() {
 	*x = ListQueues{}
-	mi := &file_farm_proto_msgTypes[8]
+	mi := &file_farm_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1339,7 +2000,7 @@ func (x *ListQueues) String() string {
 func (*ListQueues) ProtoMessage() {}
 
 func (x *ListQueues) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[8]
+	mi := &file_farm_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1352,7 +2013,7 @@ func (x *ListQueues) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQueues.ProtoReflect.Descriptor instead.
 func (*ListQueues) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{8}
+	return file_farm_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListQueues) GetName() string {
@@ -1377,7 +2038,7 @@ type SetQueue struct {
 
 func (x *SetQueue) Reset() {
 	*x = SetQueue{}
-	mi := &file_farm_proto_msgTypes[9]
+	mi := &file_farm_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1389,7 +2050,7 @@ func (x *SetQueue) String() string {
 func (*SetQueue) ProtoMessage() {}
 
 func (x *SetQueue) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[9]
+	mi := &file_farm_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1402,7 +2063,7 @@ func (x *SetQueue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetQueue.ProtoReflect.Descriptor instead.
 func (*SetQueue) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{9}
+	return file_farm_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SetQueue) GetName() string {
@@ -1459,7 +2120,7 @@ type Rate struct {
 
 func (x *Rate) Reset() {
 	*x = Rate{}
-	mi := &file_farm_proto_msgTypes[10]
+	mi := &file_farm_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1471,7 +2132,7 @@ func (x *Rate) String() string {
 func (*Rate) ProtoMessage() {}
 
 func (x *Rate) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[10]
+	mi := &file_farm_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1484,7 +2145,7 @@ func (x *Rate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rate.ProtoReflect.Descriptor instead.
 func (*Rate) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{10}
+	return file_farm_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Rate) GetCount() uint32 {
@@ -1517,7 +2178,7 @@ type QueueList struct {
 
 func (x *QueueList) Reset() {
 	*x = QueueList{}
-	mi := &file_farm_proto_msgTypes[11]
+	mi := &file_farm_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1529,7 +2190,7 @@ func (x *QueueList) String() string {
 func (*QueueList) ProtoMessage() {}
 
 func (x *QueueList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[11]
+	mi := &file_farm_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1542,7 +2203,7 @@ func (x *QueueList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueList.ProtoReflect.Descriptor instead.
 func (*QueueList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{11}
+	return file_farm_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *QueueList) GetQueues() []*Queue {
@@ -1572,7 +2233,7 @@ type Queue struct {
 
 func (x *Queue) Reset() {
 	*x = Queue{}
-	mi := &file_farm_proto_msgTypes[12]
+	mi := &file_farm_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1584,7 +2245,7 @@ func (x *Queue) String() string {
 func (*Queue) ProtoMessage() {}
 
 func (x *Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[12]
+	mi := &file_farm_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1597,7 +2258,7 @@ func (x *Queue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Queue.ProtoReflect.Descriptor instead.
 func (*Queue) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{12}
+	return file_farm_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Queue) GetName() string {
@@ -1695,7 +2356,7 @@ type QueueKey struct {
 
 func (x *QueueKey) Reset() {
 	*x = QueueKey{}
-	mi := &file_farm_proto_msgTypes[13]
+	mi := &file_farm_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1707,7 +2368,7 @@ func (x *QueueKey) String() string {
 func (*QueueKey) ProtoMessage() {}
 
 func (x *QueueKey) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[13]
+	mi := &file_farm_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1720,7 +2381,7 @@ func (x *QueueKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueKey.ProtoReflect.Descriptor instead.
 func (*QueueKey) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{13}
+	return file_farm_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *QueueKey) GetKey() string {
@@ -1754,7 +2415,7 @@ type Wait struct {
 
 func (x *Wait) Reset() {
 	*x = Wait{}
-	mi := &file_farm_proto_msgTypes[14]
+	mi := &file_farm_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1766,7 +2427,7 @@ func (x *Wait) String() string {
 func (*Wait) ProtoMessage() {}
 
 func (x *Wait) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[14]
+	mi := &file_farm_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1779,7 +2440,7 @@ func (x *Wait) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wait.ProtoReflect.Descriptor instead.
 func (*Wait) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{14}
+	return file_farm_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Wait) GetId() string {
@@ -1805,7 +2466,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_farm_proto_msgTypes[15]
+	mi := &file_farm_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1817,7 +2478,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[15]
+	mi := &file_farm_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1830,7 +2491,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{15}
+	return file_farm_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Cancel) GetId() string {
@@ -1849,7 +2510,7 @@ type GetTask struct {
 
 func (x *GetTask) Reset() {
 	*x = GetTask{}
-	mi := &file_farm_proto_msgTypes[16]
+	mi := &file_farm_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1861,7 +2522,7 @@ func (x *GetTask) String() string {
 func (*GetTask) ProtoMessage() {}
 
 func (x *GetTask) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[16]
+	mi := &file_farm_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1874,7 +2535,7 @@ func (x *GetTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTask.ProtoReflect.Descriptor instead.
 func (*GetTask) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{16}
+	return file_farm_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetTask) GetId() string {
@@ -1888,15 +2549,17 @@ type ListTasks struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	Job           string                 `protobuf:"bytes,2,opt,name=job,proto3" json:"job,omitempty"`
-	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`  // queued, running, succeeded, failed, cancelled; empty: all
-	Limit         uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"` // 0: 100; at most 1000
+	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`   // queued, running, succeeded, failed, cancelled; empty: all
+	Limit         uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`  // 0: 100; at most 1000
+	From          string                 `protobuf:"bytes,20,opt,name=from,proto3" json:"from,omitempty"`    // go on from the place that an answer's next named
+	Brief         bool                   `protobuf:"varint,21,opt,name=brief,proto3" json:"brief,omitempty"` // without values and output
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListTasks) Reset() {
 	*x = ListTasks{}
-	mi := &file_farm_proto_msgTypes[17]
+	mi := &file_farm_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1908,7 +2571,7 @@ func (x *ListTasks) String() string {
 func (*ListTasks) ProtoMessage() {}
 
 func (x *ListTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[17]
+	mi := &file_farm_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1921,7 +2584,7 @@ func (x *ListTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasks.ProtoReflect.Descriptor instead.
 func (*ListTasks) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{17}
+	return file_farm_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListTasks) GetNamespace() string {
@@ -1952,6 +2615,20 @@ func (x *ListTasks) GetLimit() uint32 {
 	return 0
 }
 
+func (x *ListTasks) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *ListTasks) GetBrief() bool {
+	if x != nil {
+		return x.Brief
+	}
+	return false
+}
+
 type GetKey struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
@@ -1962,7 +2639,7 @@ type GetKey struct {
 
 func (x *GetKey) Reset() {
 	*x = GetKey{}
-	mi := &file_farm_proto_msgTypes[18]
+	mi := &file_farm_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1974,7 +2651,7 @@ func (x *GetKey) String() string {
 func (*GetKey) ProtoMessage() {}
 
 func (x *GetKey) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[18]
+	mi := &file_farm_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1987,7 +2664,7 @@ func (x *GetKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKey.ProtoReflect.Descriptor instead.
 func (*GetKey) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{18}
+	return file_farm_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetKey) GetNamespace() string {
@@ -2017,7 +2694,7 @@ type SetKey struct {
 
 func (x *SetKey) Reset() {
 	*x = SetKey{}
-	mi := &file_farm_proto_msgTypes[19]
+	mi := &file_farm_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2029,7 +2706,7 @@ func (x *SetKey) String() string {
 func (*SetKey) ProtoMessage() {}
 
 func (x *SetKey) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[19]
+	mi := &file_farm_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2042,7 +2719,7 @@ func (x *SetKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetKey.ProtoReflect.Descriptor instead.
 func (*SetKey) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{19}
+	return file_farm_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SetKey) GetId() string {
@@ -2091,7 +2768,7 @@ type DeleteKey struct {
 
 func (x *DeleteKey) Reset() {
 	*x = DeleteKey{}
-	mi := &file_farm_proto_msgTypes[20]
+	mi := &file_farm_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2103,7 +2780,7 @@ func (x *DeleteKey) String() string {
 func (*DeleteKey) ProtoMessage() {}
 
 func (x *DeleteKey) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[20]
+	mi := &file_farm_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2116,7 +2793,7 @@ func (x *DeleteKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteKey.ProtoReflect.Descriptor instead.
 func (*DeleteKey) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{20}
+	return file_farm_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DeleteKey) GetId() string {
@@ -2151,7 +2828,7 @@ type ListNamespaces struct {
 
 func (x *ListNamespaces) Reset() {
 	*x = ListNamespaces{}
-	mi := &file_farm_proto_msgTypes[21]
+	mi := &file_farm_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2163,7 +2840,7 @@ func (x *ListNamespaces) String() string {
 func (*ListNamespaces) ProtoMessage() {}
 
 func (x *ListNamespaces) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[21]
+	mi := &file_farm_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2176,7 +2853,7 @@ func (x *ListNamespaces) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNamespaces.ProtoReflect.Descriptor instead.
 func (*ListNamespaces) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{21}
+	return file_farm_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListNamespaces) GetFrom() string {
@@ -2210,7 +2887,7 @@ type GetNamespace struct {
 
 func (x *GetNamespace) Reset() {
 	*x = GetNamespace{}
-	mi := &file_farm_proto_msgTypes[22]
+	mi := &file_farm_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2222,7 +2899,7 @@ func (x *GetNamespace) String() string {
 func (*GetNamespace) ProtoMessage() {}
 
 func (x *GetNamespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[22]
+	mi := &file_farm_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2235,7 +2912,7 @@ func (x *GetNamespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNamespace.ProtoReflect.Descriptor instead.
 func (*GetNamespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{22}
+	return file_farm_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetNamespace) GetName() string {
@@ -2262,7 +2939,7 @@ type DropNamespace struct {
 
 func (x *DropNamespace) Reset() {
 	*x = DropNamespace{}
-	mi := &file_farm_proto_msgTypes[23]
+	mi := &file_farm_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2274,7 +2951,7 @@ func (x *DropNamespace) String() string {
 func (*DropNamespace) ProtoMessage() {}
 
 func (x *DropNamespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[23]
+	mi := &file_farm_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2287,7 +2964,7 @@ func (x *DropNamespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropNamespace.ProtoReflect.Descriptor instead.
 func (*DropNamespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{23}
+	return file_farm_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DropNamespace) GetId() string {
@@ -2313,7 +2990,7 @@ type GetHistory struct {
 
 func (x *GetHistory) Reset() {
 	*x = GetHistory{}
-	mi := &file_farm_proto_msgTypes[24]
+	mi := &file_farm_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2325,7 +3002,7 @@ func (x *GetHistory) String() string {
 func (*GetHistory) ProtoMessage() {}
 
 func (x *GetHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[24]
+	mi := &file_farm_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2338,7 +3015,7 @@ func (x *GetHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHistory.ProtoReflect.Descriptor instead.
 func (*GetHistory) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{24}
+	return file_farm_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetHistory) GetNamespace() string {
@@ -2361,7 +3038,7 @@ type RestoreNamespace struct {
 
 func (x *RestoreNamespace) Reset() {
 	*x = RestoreNamespace{}
-	mi := &file_farm_proto_msgTypes[25]
+	mi := &file_farm_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2373,7 +3050,7 @@ func (x *RestoreNamespace) String() string {
 func (*RestoreNamespace) ProtoMessage() {}
 
 func (x *RestoreNamespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[25]
+	mi := &file_farm_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2386,7 +3063,7 @@ func (x *RestoreNamespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreNamespace.ProtoReflect.Descriptor instead.
 func (*RestoreNamespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{25}
+	return file_farm_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RestoreNamespace) GetId() string {
@@ -2423,7 +3100,7 @@ type ForkNamespace struct {
 
 func (x *ForkNamespace) Reset() {
 	*x = ForkNamespace{}
-	mi := &file_farm_proto_msgTypes[26]
+	mi := &file_farm_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2435,7 +3112,7 @@ func (x *ForkNamespace) String() string {
 func (*ForkNamespace) ProtoMessage() {}
 
 func (x *ForkNamespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[26]
+	mi := &file_farm_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2448,7 +3125,7 @@ func (x *ForkNamespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForkNamespace.ProtoReflect.Descriptor instead.
 func (*ForkNamespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{26}
+	return file_farm_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ForkNamespace) GetId() string {
@@ -2485,7 +3162,7 @@ type ImportNamespace struct {
 
 func (x *ImportNamespace) Reset() {
 	*x = ImportNamespace{}
-	mi := &file_farm_proto_msgTypes[27]
+	mi := &file_farm_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2497,7 +3174,7 @@ func (x *ImportNamespace) String() string {
 func (*ImportNamespace) ProtoMessage() {}
 
 func (x *ImportNamespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[27]
+	mi := &file_farm_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2510,7 +3187,7 @@ func (x *ImportNamespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportNamespace.ProtoReflect.Descriptor instead.
 func (*ImportNamespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{27}
+	return file_farm_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ImportNamespace) GetId() string {
@@ -2544,7 +3221,7 @@ type OpenJob struct {
 
 func (x *OpenJob) Reset() {
 	*x = OpenJob{}
-	mi := &file_farm_proto_msgTypes[28]
+	mi := &file_farm_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2556,7 +3233,7 @@ func (x *OpenJob) String() string {
 func (*OpenJob) ProtoMessage() {}
 
 func (x *OpenJob) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[28]
+	mi := &file_farm_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2569,7 +3246,7 @@ func (x *OpenJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenJob.ProtoReflect.Descriptor instead.
 func (*OpenJob) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{28}
+	return file_farm_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *OpenJob) GetId() string {
@@ -2601,7 +3278,7 @@ type JobSpec struct {
 
 func (x *JobSpec) Reset() {
 	*x = JobSpec{}
-	mi := &file_farm_proto_msgTypes[29]
+	mi := &file_farm_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2613,7 +3290,7 @@ func (x *JobSpec) String() string {
 func (*JobSpec) ProtoMessage() {}
 
 func (x *JobSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[29]
+	mi := &file_farm_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2626,7 +3303,7 @@ func (x *JobSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobSpec.ProtoReflect.Descriptor instead.
 func (*JobSpec) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{29}
+	return file_farm_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *JobSpec) GetSource() string {
@@ -2681,7 +3358,7 @@ type SealJob struct {
 
 func (x *SealJob) Reset() {
 	*x = SealJob{}
-	mi := &file_farm_proto_msgTypes[30]
+	mi := &file_farm_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2693,7 +3370,7 @@ func (x *SealJob) String() string {
 func (*SealJob) ProtoMessage() {}
 
 func (x *SealJob) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[30]
+	mi := &file_farm_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2706,7 +3383,7 @@ func (x *SealJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealJob.ProtoReflect.Descriptor instead.
 func (*SealJob) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{30}
+	return file_farm_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SealJob) GetId() string {
@@ -2733,7 +3410,7 @@ type GetJob struct {
 
 func (x *GetJob) Reset() {
 	*x = GetJob{}
-	mi := &file_farm_proto_msgTypes[31]
+	mi := &file_farm_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2745,7 +3422,7 @@ func (x *GetJob) String() string {
 func (*GetJob) ProtoMessage() {}
 
 func (x *GetJob) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[31]
+	mi := &file_farm_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2758,7 +3435,7 @@ func (x *GetJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJob.ProtoReflect.Descriptor instead.
 func (*GetJob) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{31}
+	return file_farm_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetJob) GetId() string {
@@ -2784,7 +3461,7 @@ type CancelJob struct {
 
 func (x *CancelJob) Reset() {
 	*x = CancelJob{}
-	mi := &file_farm_proto_msgTypes[32]
+	mi := &file_farm_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2796,7 +3473,7 @@ func (x *CancelJob) String() string {
 func (*CancelJob) ProtoMessage() {}
 
 func (x *CancelJob) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[32]
+	mi := &file_farm_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2809,7 +3486,7 @@ func (x *CancelJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJob.ProtoReflect.Descriptor instead.
 func (*CancelJob) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{32}
+	return file_farm_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CancelJob) GetId() string {
@@ -2831,7 +3508,7 @@ type ListJobs struct {
 
 func (x *ListJobs) Reset() {
 	*x = ListJobs{}
-	mi := &file_farm_proto_msgTypes[33]
+	mi := &file_farm_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2843,7 +3520,7 @@ func (x *ListJobs) String() string {
 func (*ListJobs) ProtoMessage() {}
 
 func (x *ListJobs) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[33]
+	mi := &file_farm_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2856,7 +3533,7 @@ func (x *ListJobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobs.ProtoReflect.Descriptor instead.
 func (*ListJobs) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{33}
+	return file_farm_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListJobs) GetState() string {
@@ -2881,7 +3558,7 @@ type GetStatus struct {
 
 func (x *GetStatus) Reset() {
 	*x = GetStatus{}
-	mi := &file_farm_proto_msgTypes[34]
+	mi := &file_farm_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2893,7 +3570,7 @@ func (x *GetStatus) String() string {
 func (*GetStatus) ProtoMessage() {}
 
 func (x *GetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[34]
+	mi := &file_farm_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2906,7 +3583,7 @@ func (x *GetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatus.ProtoReflect.Descriptor instead.
 func (*GetStatus) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{34}
+	return file_farm_proto_rawDescGZIP(), []int{42}
 }
 
 // DrainWorker asks for a worker to be given nothing new, or to be used again.
@@ -2920,7 +3597,7 @@ type DrainWorker struct {
 
 func (x *DrainWorker) Reset() {
 	*x = DrainWorker{}
-	mi := &file_farm_proto_msgTypes[35]
+	mi := &file_farm_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2932,7 +3609,7 @@ func (x *DrainWorker) String() string {
 func (*DrainWorker) ProtoMessage() {}
 
 func (x *DrainWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[35]
+	mi := &file_farm_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2945,7 +3622,7 @@ func (x *DrainWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainWorker.ProtoReflect.Descriptor instead.
 func (*DrainWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{35}
+	return file_farm_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *DrainWorker) GetWorker() string {
@@ -2990,13 +3667,19 @@ type Task struct {
 	Needs         []string               `protobuf:"bytes,112,rep,name=needs,proto3" json:"needs,omitempty"`
 	Unique        string                 `protobuf:"bytes,113,opt,name=unique,proto3" json:"unique,omitempty"`   // its unique key
 	Waiting       string                 `protobuf:"bytes,114,opt,name=waiting,proto3" json:"waiting,omitempty"` // of a queued task: what for, in words
+	After         []string               `protobuf:"bytes,20,rep,name=after,proto3" json:"after,omitempty"`
+	AfterWhen     string                 `protobuf:"bytes,21,opt,name=after_when,json=afterWhen,proto3" json:"after_when,omitempty"`
+	Awaits        []string               `protobuf:"bytes,22,rep,name=awaits,proto3" json:"awaits,omitempty"` // of after, those that are not final, while it waits for them
+	NotBefore     int64                  `protobuf:"varint,23,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
+	Deadline      int64                  `protobuf:"varint,24,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	Keep          int64                  `protobuf:"varint,25,opt,name=keep,proto3" json:"keep,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_farm_proto_msgTypes[36]
+	mi := &file_farm_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3008,7 +3691,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[36]
+	mi := &file_farm_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3021,7 +3704,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{36}
+	return file_farm_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Task) GetId() string {
@@ -3206,9 +3889,51 @@ func (x *Task) GetWaiting() string {
 	return ""
 }
 
+func (x *Task) GetAfter() []string {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *Task) GetAfterWhen() string {
+	if x != nil {
+		return x.AfterWhen
+	}
+	return ""
+}
+
+func (x *Task) GetAwaits() []string {
+	if x != nil {
+		return x.Awaits
+	}
+	return nil
+}
+
+func (x *Task) GetNotBefore() int64 {
+	if x != nil {
+		return x.NotBefore
+	}
+	return 0
+}
+
+func (x *Task) GetDeadline() int64 {
+	if x != nil {
+		return x.Deadline
+	}
+	return 0
+}
+
+func (x *Task) GetKeep() int64 {
+	if x != nil {
+		return x.Keep
+	}
+	return 0
+}
+
 // TaskError says why a task failed. Kinds: compile, not-allowed, panic, exit,
 // crash, timeout, memory, cancelled, unserializable, limit, goroutine, call,
-// conflict, not-found, invalid, lost, internal; of a handler also error (what it
+// conflict, not-found, invalid, lost, expired, dependency, internal; of a handler also error (what it
 // returned) and stuck (it gave no sign of life for the time it had promised).
 type TaskError struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3221,7 +3946,7 @@ type TaskError struct {
 
 func (x *TaskError) Reset() {
 	*x = TaskError{}
-	mi := &file_farm_proto_msgTypes[37]
+	mi := &file_farm_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3233,7 +3958,7 @@ func (x *TaskError) String() string {
 func (*TaskError) ProtoMessage() {}
 
 func (x *TaskError) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[37]
+	mi := &file_farm_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3246,7 +3971,7 @@ func (x *TaskError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskError.ProtoReflect.Descriptor instead.
 func (*TaskError) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{37}
+	return file_farm_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *TaskError) GetKind() string {
@@ -3287,7 +4012,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_farm_proto_msgTypes[38]
+	mi := &file_farm_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3299,7 +4024,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[38]
+	mi := &file_farm_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3312,7 +4037,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{38}
+	return file_farm_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Outcome) GetValue() []byte {
@@ -3374,13 +4099,14 @@ func (x *Outcome) GetResults() [][]byte {
 type TaskList struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Tasks         []*Task                `protobuf:"bytes,1,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	Next          string                 `protobuf:"bytes,20,opt,name=next,proto3" json:"next,omitempty"` // where to go on, empty at the end; there may be more even if fewer than limit are here
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TaskList) Reset() {
 	*x = TaskList{}
-	mi := &file_farm_proto_msgTypes[39]
+	mi := &file_farm_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3392,7 +4118,7 @@ func (x *TaskList) String() string {
 func (*TaskList) ProtoMessage() {}
 
 func (x *TaskList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[39]
+	mi := &file_farm_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3405,7 +4131,7 @@ func (x *TaskList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskList.ProtoReflect.Descriptor instead.
 func (*TaskList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{39}
+	return file_farm_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *TaskList) GetTasks() []*Task {
@@ -3413,6 +4139,13 @@ func (x *TaskList) GetTasks() []*Task {
 		return x.Tasks
 	}
 	return nil
+}
+
+func (x *TaskList) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
 }
 
 type Variable struct {
@@ -3426,7 +4159,7 @@ type Variable struct {
 
 func (x *Variable) Reset() {
 	*x = Variable{}
-	mi := &file_farm_proto_msgTypes[40]
+	mi := &file_farm_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3438,7 +4171,7 @@ func (x *Variable) String() string {
 func (*Variable) ProtoMessage() {}
 
 func (x *Variable) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[40]
+	mi := &file_farm_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3451,7 +4184,7 @@ func (x *Variable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Variable.ProtoReflect.Descriptor instead.
 func (*Variable) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{40}
+	return file_farm_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Variable) GetJson() []byte {
@@ -3485,7 +4218,7 @@ type NamespaceList struct {
 
 func (x *NamespaceList) Reset() {
 	*x = NamespaceList{}
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3497,7 +4230,7 @@ func (x *NamespaceList) String() string {
 func (*NamespaceList) ProtoMessage() {}
 
 func (x *NamespaceList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3510,7 +4243,7 @@ func (x *NamespaceList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamespaceList.ProtoReflect.Descriptor instead.
 func (*NamespaceList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{41}
+	return file_farm_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *NamespaceList) GetNamespaces() []*Namespace {
@@ -3548,7 +4281,7 @@ type Namespace struct {
 
 func (x *Namespace) Reset() {
 	*x = Namespace{}
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3560,7 +4293,7 @@ func (x *Namespace) String() string {
 func (*Namespace) ProtoMessage() {}
 
 func (x *Namespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3573,7 +4306,7 @@ func (x *Namespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Namespace.ProtoReflect.Descriptor instead.
 func (*Namespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{42}
+	return file_farm_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Namespace) GetName() string {
@@ -3677,7 +4410,7 @@ type History struct {
 
 func (x *History) Reset() {
 	*x = History{}
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3689,7 +4422,7 @@ func (x *History) String() string {
 func (*History) ProtoMessage() {}
 
 func (x *History) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3702,7 +4435,7 @@ func (x *History) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use History.ProtoReflect.Descriptor instead.
 func (*History) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{43}
+	return file_farm_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *History) GetVersions() []*Version {
@@ -3725,7 +4458,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3737,7 +4470,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3750,7 +4483,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{44}
+	return file_farm_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Version) GetNumber() uint64 {
@@ -3800,7 +4533,7 @@ type VariableInfo struct {
 
 func (x *VariableInfo) Reset() {
 	*x = VariableInfo{}
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3812,7 +4545,7 @@ func (x *VariableInfo) String() string {
 func (*VariableInfo) ProtoMessage() {}
 
 func (x *VariableInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3825,7 +4558,7 @@ func (x *VariableInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VariableInfo.ProtoReflect.Descriptor instead.
 func (*VariableInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{45}
+	return file_farm_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *VariableInfo) GetName() string {
@@ -3867,7 +4600,7 @@ type Declaration struct {
 
 func (x *Declaration) Reset() {
 	*x = Declaration{}
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3879,7 +4612,7 @@ func (x *Declaration) String() string {
 func (*Declaration) ProtoMessage() {}
 
 func (x *Declaration) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3892,7 +4625,7 @@ func (x *Declaration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Declaration.ProtoReflect.Descriptor instead.
 func (*Declaration) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{46}
+	return file_farm_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Declaration) GetName() string {
@@ -3937,7 +4670,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3949,7 +4682,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3962,7 +4695,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{47}
+	return file_farm_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Job) GetId() string {
@@ -4065,7 +4798,7 @@ type JobList struct {
 
 func (x *JobList) Reset() {
 	*x = JobList{}
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4077,7 +4810,7 @@ func (x *JobList) String() string {
 func (*JobList) ProtoMessage() {}
 
 func (x *JobList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4090,7 +4823,7 @@ func (x *JobList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobList.ProtoReflect.Descriptor instead.
 func (*JobList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{48}
+	return file_farm_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *JobList) GetJobs() []*Job {
@@ -4118,7 +4851,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4130,7 +4863,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4143,7 +4876,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{49}
+	return file_farm_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Status) GetLeader() string {
@@ -4243,7 +4976,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4255,7 +4988,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4268,7 +5001,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{50}
+	return file_farm_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -4416,7 +5149,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4428,7 +5161,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4441,7 +5174,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{51}
+	return file_farm_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Mark) GetIndex() uint64 {
@@ -4476,7 +5209,7 @@ type WorkerInfo struct {
 
 func (x *WorkerInfo) Reset() {
 	*x = WorkerInfo{}
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4488,7 +5221,7 @@ func (x *WorkerInfo) String() string {
 func (*WorkerInfo) ProtoMessage() {}
 
 func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4501,7 +5234,7 @@ func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerInfo.ProtoReflect.Descriptor instead.
 func (*WorkerInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{52}
+	return file_farm_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *WorkerInfo) GetId() string {
@@ -4569,7 +5302,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4581,7 +5314,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4594,7 +5327,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{53}
+	return file_farm_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *WatchRequest) GetId() string {
@@ -4619,7 +5352,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4631,7 +5364,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4644,7 +5377,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{54}
+	return file_farm_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Event) GetEvent() isEvent_Event {
@@ -4730,7 +5463,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4742,7 +5475,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4755,7 +5488,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{55}
+	return file_farm_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Output) GetTask() string {
@@ -4799,7 +5532,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4811,7 +5544,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4824,7 +5557,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{56}
+	return file_farm_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Progress) GetTask() string {
@@ -4881,7 +5614,7 @@ type FromWorker struct {
 
 func (x *FromWorker) Reset() {
 	*x = FromWorker{}
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4893,7 +5626,7 @@ func (x *FromWorker) String() string {
 func (*FromWorker) ProtoMessage() {}
 
 func (x *FromWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4906,7 +5639,7 @@ func (x *FromWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromWorker.ProtoReflect.Descriptor instead.
 func (*FromWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{57}
+	return file_farm_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *FromWorker) GetHello() *Hello {
@@ -4988,7 +5721,7 @@ type Slots struct {
 
 func (x *Slots) Reset() {
 	*x = Slots{}
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5000,7 +5733,7 @@ func (x *Slots) String() string {
 func (*Slots) ProtoMessage() {}
 
 func (x *Slots) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5013,7 +5746,7 @@ func (x *Slots) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Slots.ProtoReflect.Descriptor instead.
 func (*Slots) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{58}
+	return file_farm_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Slots) GetSlots() uint32 {
@@ -5039,7 +5772,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5051,7 +5784,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5064,7 +5797,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{59}
+	return file_farm_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Hello) GetWorker() string {
@@ -5137,7 +5870,7 @@ type AttemptRef struct {
 
 func (x *AttemptRef) Reset() {
 	*x = AttemptRef{}
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5149,7 +5882,7 @@ func (x *AttemptRef) String() string {
 func (*AttemptRef) ProtoMessage() {}
 
 func (x *AttemptRef) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5162,7 +5895,7 @@ func (x *AttemptRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptRef.ProtoReflect.Descriptor instead.
 func (*AttemptRef) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{60}
+	return file_farm_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *AttemptRef) GetTask() string {
@@ -5208,7 +5941,7 @@ type Complete struct {
 
 func (x *Complete) Reset() {
 	*x = Complete{}
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5220,7 +5953,7 @@ func (x *Complete) String() string {
 func (*Complete) ProtoMessage() {}
 
 func (x *Complete) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5233,7 +5966,7 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{61}
+	return file_farm_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Complete) GetTask() string {
@@ -5332,7 +6065,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5344,7 +6077,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5357,7 +6090,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{62}
+	return file_farm_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Item) GetKey() string {
@@ -5399,7 +6132,7 @@ type Manifest struct {
 
 func (x *Manifest) Reset() {
 	*x = Manifest{}
-	mi := &file_farm_proto_msgTypes[63]
+	mi := &file_farm_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5411,7 +6144,7 @@ func (x *Manifest) String() string {
 func (*Manifest) ProtoMessage() {}
 
 func (x *Manifest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[63]
+	mi := &file_farm_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5424,7 +6157,7 @@ func (x *Manifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
 func (*Manifest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{63}
+	return file_farm_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Manifest) GetSize() uint64 {
@@ -5451,7 +6184,7 @@ type OfferParts struct {
 
 func (x *OfferParts) Reset() {
 	*x = OfferParts{}
-	mi := &file_farm_proto_msgTypes[64]
+	mi := &file_farm_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5463,7 +6196,7 @@ func (x *OfferParts) String() string {
 func (*OfferParts) ProtoMessage() {}
 
 func (x *OfferParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[64]
+	mi := &file_farm_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5476,7 +6209,7 @@ func (x *OfferParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferParts.ProtoReflect.Descriptor instead.
 func (*OfferParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{64}
+	return file_farm_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *OfferParts) GetHashes() []byte {
@@ -5503,7 +6236,7 @@ type PartsNeeded struct {
 
 func (x *PartsNeeded) Reset() {
 	*x = PartsNeeded{}
-	mi := &file_farm_proto_msgTypes[65]
+	mi := &file_farm_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5515,7 +6248,7 @@ func (x *PartsNeeded) String() string {
 func (*PartsNeeded) ProtoMessage() {}
 
 func (x *PartsNeeded) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[65]
+	mi := &file_farm_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5528,7 +6261,7 @@ func (x *PartsNeeded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsNeeded.ProtoReflect.Descriptor instead.
 func (*PartsNeeded) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{65}
+	return file_farm_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *PartsNeeded) GetError() *Error {
@@ -5556,7 +6289,7 @@ type PutParts struct {
 
 func (x *PutParts) Reset() {
 	*x = PutParts{}
-	mi := &file_farm_proto_msgTypes[66]
+	mi := &file_farm_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5568,7 +6301,7 @@ func (x *PutParts) String() string {
 func (*PutParts) ProtoMessage() {}
 
 func (x *PutParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[66]
+	mi := &file_farm_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5581,7 +6314,7 @@ func (x *PutParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutParts.ProtoReflect.Descriptor instead.
 func (*PutParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{66}
+	return file_farm_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *PutParts) GetOwner() string {
@@ -5614,7 +6347,7 @@ type PartsKept struct {
 
 func (x *PartsKept) Reset() {
 	*x = PartsKept{}
-	mi := &file_farm_proto_msgTypes[67]
+	mi := &file_farm_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5626,7 +6359,7 @@ func (x *PartsKept) String() string {
 func (*PartsKept) ProtoMessage() {}
 
 func (x *PartsKept) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[67]
+	mi := &file_farm_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5639,7 +6372,7 @@ func (x *PartsKept) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsKept.ProtoReflect.Descriptor instead.
 func (*PartsKept) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{67}
+	return file_farm_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *PartsKept) GetError() *Error {
@@ -5659,7 +6392,7 @@ type GetParts struct {
 
 func (x *GetParts) Reset() {
 	*x = GetParts{}
-	mi := &file_farm_proto_msgTypes[68]
+	mi := &file_farm_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5671,7 +6404,7 @@ func (x *GetParts) String() string {
 func (*GetParts) ProtoMessage() {}
 
 func (x *GetParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[68]
+	mi := &file_farm_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5684,7 +6417,7 @@ func (x *GetParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetParts.ProtoReflect.Descriptor instead.
 func (*GetParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{68}
+	return file_farm_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *GetParts) GetHashes() []byte {
@@ -5711,7 +6444,7 @@ type PartsFound struct {
 
 func (x *PartsFound) Reset() {
 	*x = PartsFound{}
-	mi := &file_farm_proto_msgTypes[69]
+	mi := &file_farm_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5723,7 +6456,7 @@ func (x *PartsFound) String() string {
 func (*PartsFound) ProtoMessage() {}
 
 func (x *PartsFound) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[69]
+	mi := &file_farm_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5736,7 +6469,7 @@ func (x *PartsFound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsFound.ProtoReflect.Descriptor instead.
 func (*PartsFound) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{69}
+	return file_farm_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *PartsFound) GetError() *Error {
@@ -5763,7 +6496,7 @@ type ToWorker struct {
 
 func (x *ToWorker) Reset() {
 	*x = ToWorker{}
-	mi := &file_farm_proto_msgTypes[70]
+	mi := &file_farm_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5775,7 +6508,7 @@ func (x *ToWorker) String() string {
 func (*ToWorker) ProtoMessage() {}
 
 func (x *ToWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[70]
+	mi := &file_farm_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5788,7 +6521,7 @@ func (x *ToWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToWorker.ProtoReflect.Descriptor instead.
 func (*ToWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{70}
+	return file_farm_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *ToWorker) GetInstructions() []*Instruction {
@@ -5816,7 +6549,7 @@ type Instruction struct {
 
 func (x *Instruction) Reset() {
 	*x = Instruction{}
-	mi := &file_farm_proto_msgTypes[71]
+	mi := &file_farm_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5828,7 +6561,7 @@ func (x *Instruction) String() string {
 func (*Instruction) ProtoMessage() {}
 
 func (x *Instruction) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[71]
+	mi := &file_farm_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5841,7 +6574,7 @@ func (x *Instruction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instruction.ProtoReflect.Descriptor instead.
 func (*Instruction) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{71}
+	return file_farm_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *Instruction) GetDo() isInstruction_Do {
@@ -5970,7 +6703,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_farm_proto_msgTypes[72]
+	mi := &file_farm_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5982,7 +6715,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[72]
+	mi := &file_farm_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5995,7 +6728,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{72}
+	return file_farm_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *Welcome) GetLease() int64 {
@@ -6032,7 +6765,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_farm_proto_msgTypes[73]
+	mi := &file_farm_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6044,7 +6777,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[73]
+	mi := &file_farm_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6057,7 +6790,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{73}
+	return file_farm_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *Assign) GetTask() string {
@@ -6157,7 +6890,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_farm_proto_msgTypes[74]
+	mi := &file_farm_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6169,7 +6902,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[74]
+	mi := &file_farm_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6182,7 +6915,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{74}
+	return file_farm_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *Load) GetVersion() uint64 {
@@ -6215,7 +6948,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_farm_proto_msgTypes[75]
+	mi := &file_farm_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6227,7 +6960,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[75]
+	mi := &file_farm_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6240,7 +6973,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{75}
+	return file_farm_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *InfoRequest) GetHash() bool {
@@ -6261,7 +6994,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_farm_proto_msgTypes[76]
+	mi := &file_farm_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6273,7 +7006,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[76]
+	mi := &file_farm_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6286,7 +7019,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{76}
+	return file_farm_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *JoinRequest) GetId() string {
@@ -6319,7 +7052,7 @@ type HandOverRequest struct {
 
 func (x *HandOverRequest) Reset() {
 	*x = HandOverRequest{}
-	mi := &file_farm_proto_msgTypes[77]
+	mi := &file_farm_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6331,7 +7064,7 @@ func (x *HandOverRequest) String() string {
 func (*HandOverRequest) ProtoMessage() {}
 
 func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[77]
+	mi := &file_farm_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6344,7 +7077,7 @@ func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOverRequest.ProtoReflect.Descriptor instead.
 func (*HandOverRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{77}
+	return file_farm_proto_rawDescGZIP(), []int{85}
 }
 
 type RemoveRequest struct {
@@ -6356,7 +7089,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_farm_proto_msgTypes[78]
+	mi := &file_farm_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6368,7 +7101,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[78]
+	mi := &file_farm_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6381,7 +7114,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{78}
+	return file_farm_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -6401,7 +7134,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_farm_proto_msgTypes[79]
+	mi := &file_farm_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6413,7 +7146,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[79]
+	mi := &file_farm_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6426,7 +7159,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{79}
+	return file_farm_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *JoinReply) GetError() *Error {
@@ -6452,7 +7185,7 @@ const file_farm_proto_rawDesc = "" +
 	"\x05Calls\x12#\n" +
 	"\x05calls\x18\x01 \x03(\v2\r.farm.v1.CallR\x05calls\"3\n" +
 	"\aReplies\x12(\n" +
-	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\xee\t\n" +
+	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\xd0\f\n" +
 	"\x04Call\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1c\n" +
 	"\tforwarded\x18\x02 \x01(\bR\tforwarded\x12\x14\n" +
@@ -6484,9 +7217,16 @@ const file_farm_proto_rawDesc = "" +
 	"\x06status\x18( \x01(\v2\x12.farm.v1.GetStatusH\x00R\x06status\x126\n" +
 	"\vlist_queues\x18d \x01(\v2\x13.farm.v1.ListQueuesH\x00R\n" +
 	"listQueues\x120\n" +
-	"\tset_queue\x18e \x01(\v2\x11.farm.v1.SetQueueH\x00R\bsetQueue\x129\n" +
+	"\tset_queue\x18e \x01(\v2\x11.farm.v1.SetQueueH\x00R\bsetQueue\x123\n" +
+	"\n" +
+	"retry_task\x18n \x01(\v2\x12.farm.v1.RetryTaskH\x00R\tretryTask\x120\n" +
+	"\tdrop_task\x18o \x01(\v2\x11.farm.v1.DropTaskH\x00R\bdropTask\x129\n" +
+	"\fput_schedule\x18p \x01(\v2\x14.farm.v1.PutScheduleH\x00R\vputSchedule\x129\n" +
+	"\fget_schedule\x18q \x01(\v2\x14.farm.v1.GetScheduleH\x00R\vgetSchedule\x12?\n" +
+	"\x0elist_schedules\x18r \x01(\v2\x16.farm.v1.ListSchedulesH\x00R\rlistSchedules\x12B\n" +
+	"\x0fchange_schedule\x18s \x01(\v2\x17.farm.v1.ChangeScheduleH\x00R\x0echangeSchedule\x129\n" +
 	"\fdrain_worker\x18x \x01(\v2\x14.farm.v1.DrainWorkerH\x00R\vdrainWorkerB\x04\n" +
-	"\x02op\"\xca\x04\n" +
+	"\x02op\"\xb2\x05\n" +
 	"\x05Reply\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12$\n" +
 	"\x05error\x18\x02 \x01(\v2\x0e.farm.v1.ErrorR\x05error\x12\x10\n" +
@@ -6503,7 +7243,9 @@ const file_farm_proto_rawDesc = "" +
 	"\x03job\x18\x1e \x01(\v2\f.farm.v1.JobH\x00R\x03job\x12&\n" +
 	"\x04jobs\x18\" \x01(\v2\x10.farm.v1.JobListH\x00R\x04jobs\x12)\n" +
 	"\x06status\x18( \x01(\v2\x0f.farm.v1.StatusH\x00R\x06status\x12,\n" +
-	"\x06queues\x18d \x01(\v2\x12.farm.v1.QueueListH\x00R\x06queues\x12-\n" +
+	"\x06queues\x18d \x01(\v2\x12.farm.v1.QueueListH\x00R\x06queues\x12/\n" +
+	"\bschedule\x18p \x01(\v2\x11.farm.v1.ScheduleH\x00R\bschedule\x125\n" +
+	"\tschedules\x18r \x01(\v2\x15.farm.v1.ScheduleListH\x00R\tschedules\x12-\n" +
 	"\x06worker\x18x \x01(\v2\x13.farm.v1.WorkerInfoH\x00R\x06workerB\b\n" +
 	"\x06result\"D\n" +
 	"\x05Error\x12!\n" +
@@ -6526,7 +7268,7 @@ const file_farm_proto_rawDesc = "" +
 	"\n" +
 	"FilesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\xcc\x02\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\x94\x04\n" +
 	"\x06Submit\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
@@ -6541,7 +7283,48 @@ const file_farm_proto_rawDesc = "" +
 	" \x03(\tR\x05needs\x12\x14\n" +
 	"\x05queue\x18\v \x01(\tR\x05queue\x12\x10\n" +
 	"\x03key\x18\f \x01(\tR\x03key\x12'\n" +
-	"\x06unique\x18\r \x01(\v2\x0f.farm.v1.UniqueR\x06unique\"H\n" +
+	"\x06unique\x18\r \x01(\v2\x0f.farm.v1.UniqueR\x06unique\x12\x18\n" +
+	"\abackoff\x18\x14 \x01(\x03R\abackoff\x12\x1f\n" +
+	"\vbackoff_max\x18\x15 \x01(\x03R\n" +
+	"backoffMax\x12\x1a\n" +
+	"\bdeadline\x18\x16 \x01(\x03R\bdeadline\x12\x16\n" +
+	"\x06within\x18\x17 \x01(\x03R\x06within\x12\x0e\n" +
+	"\x02at\x18\x18 \x01(\x03R\x02at\x12\x12\n" +
+	"\x04keep\x18\x19 \x01(\x03R\x04keep\x12\x14\n" +
+	"\x05after\x18\x1a \x03(\tR\x05after\x12\x1d\n" +
+	"\n" +
+	"after_when\x18\x1b \x01(\tR\tafterWhen\"5\n" +
+	"\tRetryTask\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\arequest\x18\x02 \x01(\tR\arequest\"\x1a\n" +
+	"\bDropTask\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xad\x02\n" +
+	"\bSchedule\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04spec\x18\x02 \x01(\tR\x04spec\x12\x12\n" +
+	"\x04zone\x18\x03 \x01(\tR\x04zone\x12\x19\n" +
+	"\bcatch_up\x18\x04 \x01(\tR\acatchUp\x12#\n" +
+	"\x04task\x18\x05 \x01(\v2\x0f.farm.v1.SubmitR\x04task\x12\x16\n" +
+	"\x06paused\x18\x06 \x01(\bR\x06paused\x12\x18\n" +
+	"\acreated\x18\a \x01(\x03R\acreated\x12\x12\n" +
+	"\x04next\x18\b \x01(\x03R\x04next\x12\x12\n" +
+	"\x04last\x18\t \x01(\x03R\x04last\x12\x1b\n" +
+	"\tlast_task\x18\n" +
+	" \x01(\tR\blastTask\x12\x14\n" +
+	"\x05fired\x18\v \x01(\x04R\x05fired\x12\x18\n" +
+	"\aproblem\x18\f \x01(\tR\aproblem\"?\n" +
+	"\fScheduleList\x12/\n" +
+	"\tschedules\x18\x01 \x03(\v2\x11.farm.v1.ScheduleR\tschedules\"V\n" +
+	"\vPutSchedule\x12-\n" +
+	"\bschedule\x18\x01 \x01(\v2\x11.farm.v1.ScheduleR\bschedule\x12\x18\n" +
+	"\areplace\x18\x02 \x01(\bR\areplace\"!\n" +
+	"\vGetSchedule\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x0f\n" +
+	"\rListSchedules\"L\n" +
+	"\x0eChangeSchedule\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06change\x18\x02 \x01(\tR\x06change\x12\x0e\n" +
+	"\x02id\x18\x03 \x01(\tR\x02id\"H\n" +
 	"\x06Unique\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05while\x18\x02 \x01(\tR\x05while\x12\x16\n" +
@@ -6589,12 +7372,14 @@ const file_farm_proto_rawDesc = "" +
 	"\x06Cancel\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x19\n" +
 	"\aGetTask\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"g\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x91\x01\n" +
 	"\tListTasks\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\tR\x03job\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12\x14\n" +
-	"\x05limit\x18\x04 \x01(\rR\x05limit\"8\n" +
+	"\x05limit\x18\x04 \x01(\rR\x05limit\x12\x12\n" +
+	"\x04from\x18\x14 \x01(\tR\x04from\x12\x14\n" +
+	"\x05brief\x18\x15 \x01(\bR\x05brief\"8\n" +
 	"\x06GetKey\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\"\x85\x01\n" +
@@ -6661,7 +7446,7 @@ const file_farm_proto_rawDesc = "" +
 	"\tGetStatus\"9\n" +
 	"\vDrainWorker\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x12\n" +
-	"\x04undo\x18\x02 \x01(\bR\x04undo\"\xa3\x05\n" +
+	"\x04undo\x18\x02 \x01(\bR\x04undo\"\xbf\x06\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
@@ -6691,7 +7476,15 @@ const file_farm_proto_rawDesc = "" +
 	"\x03key\x18o \x01(\tR\x03key\x12\x14\n" +
 	"\x05needs\x18p \x03(\tR\x05needs\x12\x16\n" +
 	"\x06unique\x18q \x01(\tR\x06unique\x12\x18\n" +
-	"\awaiting\x18r \x01(\tR\awaiting\"O\n" +
+	"\awaiting\x18r \x01(\tR\awaiting\x12\x14\n" +
+	"\x05after\x18\x14 \x03(\tR\x05after\x12\x1d\n" +
+	"\n" +
+	"after_when\x18\x15 \x01(\tR\tafterWhen\x12\x16\n" +
+	"\x06awaits\x18\x16 \x03(\tR\x06awaits\x12\x1d\n" +
+	"\n" +
+	"not_before\x18\x17 \x01(\x03R\tnotBefore\x12\x1a\n" +
+	"\bdeadline\x18\x18 \x01(\x03R\bdeadline\x12\x12\n" +
+	"\x04keep\x18\x19 \x01(\x03R\x04keep\"O\n" +
 	"\tTaskError\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
@@ -6706,9 +7499,10 @@ const file_farm_proto_rawDesc = "" +
 	"\n" +
 	"stderr_cut\x18\x06 \x01(\bR\tstderrCut\x12(\n" +
 	"\x05error\x18\a \x01(\v2\x12.farm.v1.TaskErrorR\x05error\x12\x18\n" +
-	"\aresults\x18\b \x03(\fR\aresults\"/\n" +
+	"\aresults\x18\b \x03(\fR\aresults\"C\n" +
 	"\bTaskList\x12#\n" +
-	"\x05tasks\x18\x01 \x03(\v2\r.farm.v1.TaskR\x05tasks\"L\n" +
+	"\x05tasks\x18\x01 \x03(\v2\r.farm.v1.TaskR\x05tasks\x12\x12\n" +
+	"\x04next\x18\x14 \x01(\tR\x04next\"L\n" +
 	"\bVariable\x12\x12\n" +
 	"\x04json\x18\x01 \x01(\fR\x04json\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
@@ -7001,7 +7795,7 @@ func file_farm_proto_rawDescGZIP() []byte {
 }
 
 var file_farm_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 83)
+var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 91)
 var file_farm_proto_goTypes = []any{
 	(Code)(0),                // 0: farm.v1.Code
 	(Ending)(0),              // 1: farm.v1.Ending
@@ -7012,209 +7806,228 @@ var file_farm_proto_goTypes = []any{
 	(*Error)(nil),            // 6: farm.v1.Error
 	(*Work)(nil),             // 7: farm.v1.Work
 	(*Submit)(nil),           // 8: farm.v1.Submit
-	(*Unique)(nil),           // 9: farm.v1.Unique
-	(*ListQueues)(nil),       // 10: farm.v1.ListQueues
-	(*SetQueue)(nil),         // 11: farm.v1.SetQueue
-	(*Rate)(nil),             // 12: farm.v1.Rate
-	(*QueueList)(nil),        // 13: farm.v1.QueueList
-	(*Queue)(nil),            // 14: farm.v1.Queue
-	(*QueueKey)(nil),         // 15: farm.v1.QueueKey
-	(*Wait)(nil),             // 16: farm.v1.Wait
-	(*Cancel)(nil),           // 17: farm.v1.Cancel
-	(*GetTask)(nil),          // 18: farm.v1.GetTask
-	(*ListTasks)(nil),        // 19: farm.v1.ListTasks
-	(*GetKey)(nil),           // 20: farm.v1.GetKey
-	(*SetKey)(nil),           // 21: farm.v1.SetKey
-	(*DeleteKey)(nil),        // 22: farm.v1.DeleteKey
-	(*ListNamespaces)(nil),   // 23: farm.v1.ListNamespaces
-	(*GetNamespace)(nil),     // 24: farm.v1.GetNamespace
-	(*DropNamespace)(nil),    // 25: farm.v1.DropNamespace
-	(*GetHistory)(nil),       // 26: farm.v1.GetHistory
-	(*RestoreNamespace)(nil), // 27: farm.v1.RestoreNamespace
-	(*ForkNamespace)(nil),    // 28: farm.v1.ForkNamespace
-	(*ImportNamespace)(nil),  // 29: farm.v1.ImportNamespace
-	(*OpenJob)(nil),          // 30: farm.v1.OpenJob
-	(*JobSpec)(nil),          // 31: farm.v1.JobSpec
-	(*SealJob)(nil),          // 32: farm.v1.SealJob
-	(*GetJob)(nil),           // 33: farm.v1.GetJob
-	(*CancelJob)(nil),        // 34: farm.v1.CancelJob
-	(*ListJobs)(nil),         // 35: farm.v1.ListJobs
-	(*GetStatus)(nil),        // 36: farm.v1.GetStatus
-	(*DrainWorker)(nil),      // 37: farm.v1.DrainWorker
-	(*Task)(nil),             // 38: farm.v1.Task
-	(*TaskError)(nil),        // 39: farm.v1.TaskError
-	(*Outcome)(nil),          // 40: farm.v1.Outcome
-	(*TaskList)(nil),         // 41: farm.v1.TaskList
-	(*Variable)(nil),         // 42: farm.v1.Variable
-	(*NamespaceList)(nil),    // 43: farm.v1.NamespaceList
-	(*Namespace)(nil),        // 44: farm.v1.Namespace
-	(*History)(nil),          // 45: farm.v1.History
-	(*Version)(nil),          // 46: farm.v1.Version
-	(*VariableInfo)(nil),     // 47: farm.v1.VariableInfo
-	(*Declaration)(nil),      // 48: farm.v1.Declaration
-	(*Job)(nil),              // 49: farm.v1.Job
-	(*JobList)(nil),          // 50: farm.v1.JobList
-	(*Status)(nil),           // 51: farm.v1.Status
-	(*NodeInfo)(nil),         // 52: farm.v1.NodeInfo
-	(*Mark)(nil),             // 53: farm.v1.Mark
-	(*WorkerInfo)(nil),       // 54: farm.v1.WorkerInfo
-	(*WatchRequest)(nil),     // 55: farm.v1.WatchRequest
-	(*Event)(nil),            // 56: farm.v1.Event
-	(*Output)(nil),           // 57: farm.v1.Output
-	(*Progress)(nil),         // 58: farm.v1.Progress
-	(*FromWorker)(nil),       // 59: farm.v1.FromWorker
-	(*Slots)(nil),            // 60: farm.v1.Slots
-	(*Hello)(nil),            // 61: farm.v1.Hello
-	(*AttemptRef)(nil),       // 62: farm.v1.AttemptRef
-	(*Complete)(nil),         // 63: farm.v1.Complete
-	(*Item)(nil),             // 64: farm.v1.Item
-	(*Manifest)(nil),         // 65: farm.v1.Manifest
-	(*OfferParts)(nil),       // 66: farm.v1.OfferParts
-	(*PartsNeeded)(nil),      // 67: farm.v1.PartsNeeded
-	(*PutParts)(nil),         // 68: farm.v1.PutParts
-	(*PartsKept)(nil),        // 69: farm.v1.PartsKept
-	(*GetParts)(nil),         // 70: farm.v1.GetParts
-	(*PartsFound)(nil),       // 71: farm.v1.PartsFound
-	(*ToWorker)(nil),         // 72: farm.v1.ToWorker
-	(*Instruction)(nil),      // 73: farm.v1.Instruction
-	(*Welcome)(nil),          // 74: farm.v1.Welcome
-	(*Assign)(nil),           // 75: farm.v1.Assign
-	(*Load)(nil),             // 76: farm.v1.Load
-	(*InfoRequest)(nil),      // 77: farm.v1.InfoRequest
-	(*JoinRequest)(nil),      // 78: farm.v1.JoinRequest
-	(*HandOverRequest)(nil),  // 79: farm.v1.HandOverRequest
-	(*RemoveRequest)(nil),    // 80: farm.v1.RemoveRequest
-	(*JoinReply)(nil),        // 81: farm.v1.JoinReply
-	nil,                      // 82: farm.v1.Work.ArgsEntry
-	nil,                      // 83: farm.v1.Work.FilesEntry
-	nil,                      // 84: farm.v1.JobSpec.FilesEntry
+	(*RetryTask)(nil),        // 9: farm.v1.RetryTask
+	(*DropTask)(nil),         // 10: farm.v1.DropTask
+	(*Schedule)(nil),         // 11: farm.v1.Schedule
+	(*ScheduleList)(nil),     // 12: farm.v1.ScheduleList
+	(*PutSchedule)(nil),      // 13: farm.v1.PutSchedule
+	(*GetSchedule)(nil),      // 14: farm.v1.GetSchedule
+	(*ListSchedules)(nil),    // 15: farm.v1.ListSchedules
+	(*ChangeSchedule)(nil),   // 16: farm.v1.ChangeSchedule
+	(*Unique)(nil),           // 17: farm.v1.Unique
+	(*ListQueues)(nil),       // 18: farm.v1.ListQueues
+	(*SetQueue)(nil),         // 19: farm.v1.SetQueue
+	(*Rate)(nil),             // 20: farm.v1.Rate
+	(*QueueList)(nil),        // 21: farm.v1.QueueList
+	(*Queue)(nil),            // 22: farm.v1.Queue
+	(*QueueKey)(nil),         // 23: farm.v1.QueueKey
+	(*Wait)(nil),             // 24: farm.v1.Wait
+	(*Cancel)(nil),           // 25: farm.v1.Cancel
+	(*GetTask)(nil),          // 26: farm.v1.GetTask
+	(*ListTasks)(nil),        // 27: farm.v1.ListTasks
+	(*GetKey)(nil),           // 28: farm.v1.GetKey
+	(*SetKey)(nil),           // 29: farm.v1.SetKey
+	(*DeleteKey)(nil),        // 30: farm.v1.DeleteKey
+	(*ListNamespaces)(nil),   // 31: farm.v1.ListNamespaces
+	(*GetNamespace)(nil),     // 32: farm.v1.GetNamespace
+	(*DropNamespace)(nil),    // 33: farm.v1.DropNamespace
+	(*GetHistory)(nil),       // 34: farm.v1.GetHistory
+	(*RestoreNamespace)(nil), // 35: farm.v1.RestoreNamespace
+	(*ForkNamespace)(nil),    // 36: farm.v1.ForkNamespace
+	(*ImportNamespace)(nil),  // 37: farm.v1.ImportNamespace
+	(*OpenJob)(nil),          // 38: farm.v1.OpenJob
+	(*JobSpec)(nil),          // 39: farm.v1.JobSpec
+	(*SealJob)(nil),          // 40: farm.v1.SealJob
+	(*GetJob)(nil),           // 41: farm.v1.GetJob
+	(*CancelJob)(nil),        // 42: farm.v1.CancelJob
+	(*ListJobs)(nil),         // 43: farm.v1.ListJobs
+	(*GetStatus)(nil),        // 44: farm.v1.GetStatus
+	(*DrainWorker)(nil),      // 45: farm.v1.DrainWorker
+	(*Task)(nil),             // 46: farm.v1.Task
+	(*TaskError)(nil),        // 47: farm.v1.TaskError
+	(*Outcome)(nil),          // 48: farm.v1.Outcome
+	(*TaskList)(nil),         // 49: farm.v1.TaskList
+	(*Variable)(nil),         // 50: farm.v1.Variable
+	(*NamespaceList)(nil),    // 51: farm.v1.NamespaceList
+	(*Namespace)(nil),        // 52: farm.v1.Namespace
+	(*History)(nil),          // 53: farm.v1.History
+	(*Version)(nil),          // 54: farm.v1.Version
+	(*VariableInfo)(nil),     // 55: farm.v1.VariableInfo
+	(*Declaration)(nil),      // 56: farm.v1.Declaration
+	(*Job)(nil),              // 57: farm.v1.Job
+	(*JobList)(nil),          // 58: farm.v1.JobList
+	(*Status)(nil),           // 59: farm.v1.Status
+	(*NodeInfo)(nil),         // 60: farm.v1.NodeInfo
+	(*Mark)(nil),             // 61: farm.v1.Mark
+	(*WorkerInfo)(nil),       // 62: farm.v1.WorkerInfo
+	(*WatchRequest)(nil),     // 63: farm.v1.WatchRequest
+	(*Event)(nil),            // 64: farm.v1.Event
+	(*Output)(nil),           // 65: farm.v1.Output
+	(*Progress)(nil),         // 66: farm.v1.Progress
+	(*FromWorker)(nil),       // 67: farm.v1.FromWorker
+	(*Slots)(nil),            // 68: farm.v1.Slots
+	(*Hello)(nil),            // 69: farm.v1.Hello
+	(*AttemptRef)(nil),       // 70: farm.v1.AttemptRef
+	(*Complete)(nil),         // 71: farm.v1.Complete
+	(*Item)(nil),             // 72: farm.v1.Item
+	(*Manifest)(nil),         // 73: farm.v1.Manifest
+	(*OfferParts)(nil),       // 74: farm.v1.OfferParts
+	(*PartsNeeded)(nil),      // 75: farm.v1.PartsNeeded
+	(*PutParts)(nil),         // 76: farm.v1.PutParts
+	(*PartsKept)(nil),        // 77: farm.v1.PartsKept
+	(*GetParts)(nil),         // 78: farm.v1.GetParts
+	(*PartsFound)(nil),       // 79: farm.v1.PartsFound
+	(*ToWorker)(nil),         // 80: farm.v1.ToWorker
+	(*Instruction)(nil),      // 81: farm.v1.Instruction
+	(*Welcome)(nil),          // 82: farm.v1.Welcome
+	(*Assign)(nil),           // 83: farm.v1.Assign
+	(*Load)(nil),             // 84: farm.v1.Load
+	(*InfoRequest)(nil),      // 85: farm.v1.InfoRequest
+	(*JoinRequest)(nil),      // 86: farm.v1.JoinRequest
+	(*HandOverRequest)(nil),  // 87: farm.v1.HandOverRequest
+	(*RemoveRequest)(nil),    // 88: farm.v1.RemoveRequest
+	(*JoinReply)(nil),        // 89: farm.v1.JoinReply
+	nil,                      // 90: farm.v1.Work.ArgsEntry
+	nil,                      // 91: farm.v1.Work.FilesEntry
+	nil,                      // 92: farm.v1.JobSpec.FilesEntry
 }
 var file_farm_proto_depIdxs = []int32{
 	4,   // 0: farm.v1.Calls.calls:type_name -> farm.v1.Call
 	5,   // 1: farm.v1.Replies.replies:type_name -> farm.v1.Reply
 	8,   // 2: farm.v1.Call.submit:type_name -> farm.v1.Submit
-	16,  // 3: farm.v1.Call.wait:type_name -> farm.v1.Wait
-	17,  // 4: farm.v1.Call.cancel:type_name -> farm.v1.Cancel
-	18,  // 5: farm.v1.Call.get_task:type_name -> farm.v1.GetTask
-	19,  // 6: farm.v1.Call.list_tasks:type_name -> farm.v1.ListTasks
-	20,  // 7: farm.v1.Call.get:type_name -> farm.v1.GetKey
-	21,  // 8: farm.v1.Call.set:type_name -> farm.v1.SetKey
-	22,  // 9: farm.v1.Call.delete:type_name -> farm.v1.DeleteKey
-	23,  // 10: farm.v1.Call.list_namespaces:type_name -> farm.v1.ListNamespaces
-	24,  // 11: farm.v1.Call.get_namespace:type_name -> farm.v1.GetNamespace
-	25,  // 12: farm.v1.Call.drop:type_name -> farm.v1.DropNamespace
-	26,  // 13: farm.v1.Call.get_history:type_name -> farm.v1.GetHistory
-	27,  // 14: farm.v1.Call.restore:type_name -> farm.v1.RestoreNamespace
-	28,  // 15: farm.v1.Call.fork:type_name -> farm.v1.ForkNamespace
-	29,  // 16: farm.v1.Call.import:type_name -> farm.v1.ImportNamespace
-	30,  // 17: farm.v1.Call.open_job:type_name -> farm.v1.OpenJob
-	32,  // 18: farm.v1.Call.seal_job:type_name -> farm.v1.SealJob
-	33,  // 19: farm.v1.Call.get_job:type_name -> farm.v1.GetJob
-	34,  // 20: farm.v1.Call.cancel_job:type_name -> farm.v1.CancelJob
-	35,  // 21: farm.v1.Call.list_jobs:type_name -> farm.v1.ListJobs
-	36,  // 22: farm.v1.Call.status:type_name -> farm.v1.GetStatus
-	10,  // 23: farm.v1.Call.list_queues:type_name -> farm.v1.ListQueues
-	11,  // 24: farm.v1.Call.set_queue:type_name -> farm.v1.SetQueue
-	37,  // 25: farm.v1.Call.drain_worker:type_name -> farm.v1.DrainWorker
-	6,   // 26: farm.v1.Reply.error:type_name -> farm.v1.Error
-	38,  // 27: farm.v1.Reply.task:type_name -> farm.v1.Task
-	41,  // 28: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
-	42,  // 29: farm.v1.Reply.variable:type_name -> farm.v1.Variable
-	43,  // 30: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
-	44,  // 31: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
-	45,  // 32: farm.v1.Reply.history:type_name -> farm.v1.History
-	49,  // 33: farm.v1.Reply.job:type_name -> farm.v1.Job
-	50,  // 34: farm.v1.Reply.jobs:type_name -> farm.v1.JobList
-	51,  // 35: farm.v1.Reply.status:type_name -> farm.v1.Status
-	13,  // 36: farm.v1.Reply.queues:type_name -> farm.v1.QueueList
-	54,  // 37: farm.v1.Reply.worker:type_name -> farm.v1.WorkerInfo
-	0,   // 38: farm.v1.Error.code:type_name -> farm.v1.Code
-	82,  // 39: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
-	21,  // 40: farm.v1.Work.set:type_name -> farm.v1.SetKey
-	83,  // 41: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
-	7,   // 42: farm.v1.Submit.work:type_name -> farm.v1.Work
-	9,   // 43: farm.v1.Submit.unique:type_name -> farm.v1.Unique
-	12,  // 44: farm.v1.SetQueue.rate:type_name -> farm.v1.Rate
-	12,  // 45: farm.v1.SetQueue.key_rate:type_name -> farm.v1.Rate
-	14,  // 46: farm.v1.QueueList.queues:type_name -> farm.v1.Queue
-	12,  // 47: farm.v1.Queue.rate:type_name -> farm.v1.Rate
-	12,  // 48: farm.v1.Queue.key_rate:type_name -> farm.v1.Rate
-	15,  // 49: farm.v1.Queue.busiest:type_name -> farm.v1.QueueKey
-	65,  // 50: farm.v1.SetKey.parts:type_name -> farm.v1.Manifest
-	64,  // 51: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
-	31,  // 52: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
-	84,  // 53: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
-	39,  // 54: farm.v1.Task.error:type_name -> farm.v1.TaskError
-	58,  // 55: farm.v1.Task.progress:type_name -> farm.v1.Progress
-	39,  // 56: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
-	38,  // 57: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
-	44,  // 58: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
-	47,  // 59: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
-	48,  // 60: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
-	64,  // 61: farm.v1.Namespace.stored:type_name -> farm.v1.Item
-	46,  // 62: farm.v1.History.versions:type_name -> farm.v1.Version
-	49,  // 63: farm.v1.JobList.jobs:type_name -> farm.v1.Job
-	52,  // 64: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
-	54,  // 65: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
-	53,  // 66: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
-	57,  // 67: farm.v1.Event.output:type_name -> farm.v1.Output
-	58,  // 68: farm.v1.Event.progress:type_name -> farm.v1.Progress
-	38,  // 69: farm.v1.Event.task:type_name -> farm.v1.Task
-	61,  // 70: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
-	63,  // 71: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
-	62,  // 72: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
-	62,  // 73: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
-	57,  // 74: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
-	58,  // 75: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
-	60,  // 76: farm.v1.FromWorker.resize:type_name -> farm.v1.Slots
-	62,  // 77: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
-	62,  // 78: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
-	1,   // 79: farm.v1.Complete.ending:type_name -> farm.v1.Ending
-	64,  // 80: farm.v1.Complete.put:type_name -> farm.v1.Item
-	40,  // 81: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
-	8,   // 82: farm.v1.Complete.submits:type_name -> farm.v1.Submit
-	65,  // 83: farm.v1.Item.parts:type_name -> farm.v1.Manifest
-	6,   // 84: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
-	6,   // 85: farm.v1.PartsKept.error:type_name -> farm.v1.Error
-	6,   // 86: farm.v1.PartsFound.error:type_name -> farm.v1.Error
-	73,  // 87: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
-	74,  // 88: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
-	75,  // 89: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
-	62,  // 90: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
-	62,  // 91: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
-	62,  // 92: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
-	62,  // 93: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
-	31,  // 94: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
-	76,  // 95: farm.v1.Assign.load:type_name -> farm.v1.Load
-	64,  // 96: farm.v1.Load.items:type_name -> farm.v1.Item
-	6,   // 97: farm.v1.JoinReply.error:type_name -> farm.v1.Error
-	2,   // 98: farm.v1.Farm.Do:input_type -> farm.v1.Calls
-	4,   // 99: farm.v1.Farm.One:input_type -> farm.v1.Call
-	55,  // 100: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
-	59,  // 101: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
-	66,  // 102: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
-	68,  // 103: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
-	70,  // 104: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
-	77,  // 105: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
-	78,  // 106: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
-	80,  // 107: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
-	79,  // 108: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
-	3,   // 109: farm.v1.Farm.Do:output_type -> farm.v1.Replies
-	5,   // 110: farm.v1.Farm.One:output_type -> farm.v1.Reply
-	56,  // 111: farm.v1.Farm.Watch:output_type -> farm.v1.Event
-	72,  // 112: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
-	67,  // 113: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
-	69,  // 114: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
-	71,  // 115: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
-	52,  // 116: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
-	81,  // 117: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
-	81,  // 118: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
-	81,  // 119: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
-	109, // [109:120] is the sub-list for method output_type
-	98,  // [98:109] is the sub-list for method input_type
-	98,  // [98:98] is the sub-list for extension type_name
-	98,  // [98:98] is the sub-list for extension extendee
-	0,   // [0:98] is the sub-list for field type_name
+	24,  // 3: farm.v1.Call.wait:type_name -> farm.v1.Wait
+	25,  // 4: farm.v1.Call.cancel:type_name -> farm.v1.Cancel
+	26,  // 5: farm.v1.Call.get_task:type_name -> farm.v1.GetTask
+	27,  // 6: farm.v1.Call.list_tasks:type_name -> farm.v1.ListTasks
+	28,  // 7: farm.v1.Call.get:type_name -> farm.v1.GetKey
+	29,  // 8: farm.v1.Call.set:type_name -> farm.v1.SetKey
+	30,  // 9: farm.v1.Call.delete:type_name -> farm.v1.DeleteKey
+	31,  // 10: farm.v1.Call.list_namespaces:type_name -> farm.v1.ListNamespaces
+	32,  // 11: farm.v1.Call.get_namespace:type_name -> farm.v1.GetNamespace
+	33,  // 12: farm.v1.Call.drop:type_name -> farm.v1.DropNamespace
+	34,  // 13: farm.v1.Call.get_history:type_name -> farm.v1.GetHistory
+	35,  // 14: farm.v1.Call.restore:type_name -> farm.v1.RestoreNamespace
+	36,  // 15: farm.v1.Call.fork:type_name -> farm.v1.ForkNamespace
+	37,  // 16: farm.v1.Call.import:type_name -> farm.v1.ImportNamespace
+	38,  // 17: farm.v1.Call.open_job:type_name -> farm.v1.OpenJob
+	40,  // 18: farm.v1.Call.seal_job:type_name -> farm.v1.SealJob
+	41,  // 19: farm.v1.Call.get_job:type_name -> farm.v1.GetJob
+	42,  // 20: farm.v1.Call.cancel_job:type_name -> farm.v1.CancelJob
+	43,  // 21: farm.v1.Call.list_jobs:type_name -> farm.v1.ListJobs
+	44,  // 22: farm.v1.Call.status:type_name -> farm.v1.GetStatus
+	18,  // 23: farm.v1.Call.list_queues:type_name -> farm.v1.ListQueues
+	19,  // 24: farm.v1.Call.set_queue:type_name -> farm.v1.SetQueue
+	9,   // 25: farm.v1.Call.retry_task:type_name -> farm.v1.RetryTask
+	10,  // 26: farm.v1.Call.drop_task:type_name -> farm.v1.DropTask
+	13,  // 27: farm.v1.Call.put_schedule:type_name -> farm.v1.PutSchedule
+	14,  // 28: farm.v1.Call.get_schedule:type_name -> farm.v1.GetSchedule
+	15,  // 29: farm.v1.Call.list_schedules:type_name -> farm.v1.ListSchedules
+	16,  // 30: farm.v1.Call.change_schedule:type_name -> farm.v1.ChangeSchedule
+	45,  // 31: farm.v1.Call.drain_worker:type_name -> farm.v1.DrainWorker
+	6,   // 32: farm.v1.Reply.error:type_name -> farm.v1.Error
+	46,  // 33: farm.v1.Reply.task:type_name -> farm.v1.Task
+	49,  // 34: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
+	50,  // 35: farm.v1.Reply.variable:type_name -> farm.v1.Variable
+	51,  // 36: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
+	52,  // 37: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
+	53,  // 38: farm.v1.Reply.history:type_name -> farm.v1.History
+	57,  // 39: farm.v1.Reply.job:type_name -> farm.v1.Job
+	58,  // 40: farm.v1.Reply.jobs:type_name -> farm.v1.JobList
+	59,  // 41: farm.v1.Reply.status:type_name -> farm.v1.Status
+	21,  // 42: farm.v1.Reply.queues:type_name -> farm.v1.QueueList
+	11,  // 43: farm.v1.Reply.schedule:type_name -> farm.v1.Schedule
+	12,  // 44: farm.v1.Reply.schedules:type_name -> farm.v1.ScheduleList
+	62,  // 45: farm.v1.Reply.worker:type_name -> farm.v1.WorkerInfo
+	0,   // 46: farm.v1.Error.code:type_name -> farm.v1.Code
+	90,  // 47: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
+	29,  // 48: farm.v1.Work.set:type_name -> farm.v1.SetKey
+	91,  // 49: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
+	7,   // 50: farm.v1.Submit.work:type_name -> farm.v1.Work
+	17,  // 51: farm.v1.Submit.unique:type_name -> farm.v1.Unique
+	8,   // 52: farm.v1.Schedule.task:type_name -> farm.v1.Submit
+	11,  // 53: farm.v1.ScheduleList.schedules:type_name -> farm.v1.Schedule
+	11,  // 54: farm.v1.PutSchedule.schedule:type_name -> farm.v1.Schedule
+	20,  // 55: farm.v1.SetQueue.rate:type_name -> farm.v1.Rate
+	20,  // 56: farm.v1.SetQueue.key_rate:type_name -> farm.v1.Rate
+	22,  // 57: farm.v1.QueueList.queues:type_name -> farm.v1.Queue
+	20,  // 58: farm.v1.Queue.rate:type_name -> farm.v1.Rate
+	20,  // 59: farm.v1.Queue.key_rate:type_name -> farm.v1.Rate
+	23,  // 60: farm.v1.Queue.busiest:type_name -> farm.v1.QueueKey
+	73,  // 61: farm.v1.SetKey.parts:type_name -> farm.v1.Manifest
+	72,  // 62: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
+	39,  // 63: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
+	92,  // 64: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
+	47,  // 65: farm.v1.Task.error:type_name -> farm.v1.TaskError
+	66,  // 66: farm.v1.Task.progress:type_name -> farm.v1.Progress
+	47,  // 67: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
+	46,  // 68: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
+	52,  // 69: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
+	55,  // 70: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
+	56,  // 71: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
+	72,  // 72: farm.v1.Namespace.stored:type_name -> farm.v1.Item
+	54,  // 73: farm.v1.History.versions:type_name -> farm.v1.Version
+	57,  // 74: farm.v1.JobList.jobs:type_name -> farm.v1.Job
+	60,  // 75: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
+	62,  // 76: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
+	61,  // 77: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
+	65,  // 78: farm.v1.Event.output:type_name -> farm.v1.Output
+	66,  // 79: farm.v1.Event.progress:type_name -> farm.v1.Progress
+	46,  // 80: farm.v1.Event.task:type_name -> farm.v1.Task
+	69,  // 81: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
+	71,  // 82: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
+	70,  // 83: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
+	70,  // 84: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
+	65,  // 85: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
+	66,  // 86: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
+	68,  // 87: farm.v1.FromWorker.resize:type_name -> farm.v1.Slots
+	70,  // 88: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
+	70,  // 89: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
+	1,   // 90: farm.v1.Complete.ending:type_name -> farm.v1.Ending
+	72,  // 91: farm.v1.Complete.put:type_name -> farm.v1.Item
+	48,  // 92: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
+	8,   // 93: farm.v1.Complete.submits:type_name -> farm.v1.Submit
+	73,  // 94: farm.v1.Item.parts:type_name -> farm.v1.Manifest
+	6,   // 95: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
+	6,   // 96: farm.v1.PartsKept.error:type_name -> farm.v1.Error
+	6,   // 97: farm.v1.PartsFound.error:type_name -> farm.v1.Error
+	81,  // 98: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
+	82,  // 99: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
+	83,  // 100: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
+	70,  // 101: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
+	70,  // 102: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
+	70,  // 103: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
+	70,  // 104: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
+	39,  // 105: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
+	84,  // 106: farm.v1.Assign.load:type_name -> farm.v1.Load
+	72,  // 107: farm.v1.Load.items:type_name -> farm.v1.Item
+	6,   // 108: farm.v1.JoinReply.error:type_name -> farm.v1.Error
+	2,   // 109: farm.v1.Farm.Do:input_type -> farm.v1.Calls
+	4,   // 110: farm.v1.Farm.One:input_type -> farm.v1.Call
+	63,  // 111: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
+	67,  // 112: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
+	74,  // 113: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
+	76,  // 114: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
+	78,  // 115: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
+	85,  // 116: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
+	86,  // 117: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
+	88,  // 118: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
+	87,  // 119: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
+	3,   // 120: farm.v1.Farm.Do:output_type -> farm.v1.Replies
+	5,   // 121: farm.v1.Farm.One:output_type -> farm.v1.Reply
+	64,  // 122: farm.v1.Farm.Watch:output_type -> farm.v1.Event
+	80,  // 123: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
+	75,  // 124: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
+	77,  // 125: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
+	79,  // 126: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
+	60,  // 127: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
+	89,  // 128: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
+	89,  // 129: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
+	89,  // 130: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
+	120, // [120:131] is the sub-list for method output_type
+	109, // [109:120] is the sub-list for method input_type
+	109, // [109:109] is the sub-list for extension type_name
+	109, // [109:109] is the sub-list for extension extendee
+	0,   // [0:109] is the sub-list for field type_name
 }
 
 func init() { file_farm_proto_init() }
@@ -7246,6 +8059,12 @@ func file_farm_proto_init() {
 		(*Call_Status)(nil),
 		(*Call_ListQueues)(nil),
 		(*Call_SetQueue)(nil),
+		(*Call_RetryTask)(nil),
+		(*Call_DropTask)(nil),
+		(*Call_PutSchedule)(nil),
+		(*Call_GetSchedule)(nil),
+		(*Call_ListSchedules)(nil),
+		(*Call_ChangeSchedule)(nil),
 		(*Call_DrainWorker)(nil),
 	}
 	file_farm_proto_msgTypes[3].OneofWrappers = []any{
@@ -7259,16 +8078,18 @@ func file_farm_proto_init() {
 		(*Reply_Jobs)(nil),
 		(*Reply_Status)(nil),
 		(*Reply_Queues)(nil),
+		(*Reply_Schedule)(nil),
+		(*Reply_Schedules)(nil),
 		(*Reply_Worker)(nil),
 	}
-	file_farm_proto_msgTypes[9].OneofWrappers = []any{}
-	file_farm_proto_msgTypes[54].OneofWrappers = []any{
+	file_farm_proto_msgTypes[17].OneofWrappers = []any{}
+	file_farm_proto_msgTypes[62].OneofWrappers = []any{
 		(*Event_State)(nil),
 		(*Event_Output)(nil),
 		(*Event_Progress)(nil),
 		(*Event_Task)(nil),
 	}
-	file_farm_proto_msgTypes[71].OneofWrappers = []any{
+	file_farm_proto_msgTypes[79].OneofWrappers = []any{
 		(*Instruction_Welcome)(nil),
 		(*Instruction_Assign)(nil),
 		(*Instruction_Settled)(nil),
@@ -7283,7 +8104,7 @@ func file_farm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_farm_proto_rawDesc), len(file_farm_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   83,
+			NumMessages:   91,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

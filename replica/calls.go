@@ -97,6 +97,14 @@ func (n *Node) write(c *call) {
 		n.setQueue(c, op.SetQueue)
 	case *api.Call_CancelJob:
 		n.simple(c, &scheduler.CancelJob{ID: op.CancelJob.GetId()}, func() { n.showJob(c, op.CancelJob.GetId()) })
+	case *api.Call_RetryTask:
+		n.retryTask(c, op.RetryTask)
+	case *api.Call_DropTask:
+		n.dropTask(c, op.DropTask)
+	case *api.Call_PutSchedule:
+		n.putSchedule(c, op.PutSchedule)
+	case *api.Call_ChangeSchedule:
+		n.changeSchedule(c, op.ChangeSchedule)
 	default:
 		c.fail(api.Code_INVALID, "the call has no operation this farm knows")
 	}
@@ -160,19 +168,28 @@ func (n *Node) simple(c *call, cmd scheduler.Command, show func()) {
 	})
 }
 
-func (n *Node) submit(c *call, s *api.Submit) {
+// submission is the command that submits what a request asks for, or why it cannot be
+// meant.
+func submission(s *api.Submit) (cmd *scheduler.Submit, why string) {
 	cmd, err := roster.Submission(s)
 	if err != nil {
-		c.fail(api.Code_INVALID, "%v", err)
-		return
+		return nil, err.Error()
 	}
 	cmd.Options = optionsOf(s)
 	if s.Work.Handler != "" {
 		if why := handlerRefused(s); why != "" {
-			c.fail(api.Code_INVALID, "%s", why)
-			return
+			return nil, why
 		}
 		needHandler(cmd, s.Work.Handler)
+	}
+	return cmd, ""
+}
+
+func (n *Node) submit(c *call, s *api.Submit) {
+	cmd, why := submission(s)
+	if why != "" {
+		c.fail(api.Code_INVALID, "%s", why)
+		return
 	}
 	if s.Wait {
 		n.run(c, cmd, func(t *scheduler.Task) { c.task(taskView(t)) })

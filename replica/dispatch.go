@@ -20,7 +20,10 @@ import (
 type dispatcher struct {
 	n        *Node
 	leading  atomic.Bool
-	deadline atomic.Int64 // unix nanoseconds of the state's next one, 0: none
+	deadline atomic.Int64    // unix nanoseconds of the state's next one, 0: none
+	schedule atomic.Int64    // when a schedule is to be fired next, 0: none
+	firing   atomic.Int32    // schedules that are being fired
+	told     map[uint64]bool // revisions of schedules that this build cannot read; of run alone
 
 	mu     sync.Mutex
 	roster *roster.Roster
@@ -34,6 +37,7 @@ func newDispatcher(n *Node) *dispatcher {
 func (n *Node) applied(a fsm.Applied) {
 	n.stamps.saw(a.State.Clock)
 	n.dispatch.deadline.Store(a.State.NextDeadline())
+	n.dispatch.schedule.Store(a.State.NextSchedule())
 	for i, c := range a.Commands {
 		if _, report := c.(*scheduler.Complete); report && a.Results[i].Code == scheduler.Stale {
 			n.refused.Add(1)
@@ -65,7 +69,9 @@ func (d *dispatcher) act(s *scheduler.State, effects []scheduler.Effect) {
 
 // lead begins or ends this node's leadership of the workers.
 func (d *dispatcher) lead(leader bool) {
-	d.n.fsm.View(func(*scheduler.State) { // no entry is being applied meanwhile
+	d.n.fsm.View(func(s *scheduler.State) { // no entry is being applied meanwhile
+		d.deadline.Store(s.NextDeadline())
+		d.schedule.Store(s.NextSchedule())
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.roster.Lead(leader, time.Now())
@@ -97,6 +103,9 @@ func (d *dispatcher) run(ctx context.Context) {
 		}
 		if at := d.deadline.Load(); at != 0 && at <= d.n.stamps.now() && !ticking.Swap(true) {
 			d.n.propose(&scheduler.Tick{}, func(scheduler.Result, error) { ticking.Store(false) })
+		}
+		if now := d.n.stamps.now(); d.firing.Load() == 0 && d.scheduleDue(now) {
+			d.fire(now)
 		}
 		for _, c := range d.silent() {
 			d.giveUp(c)

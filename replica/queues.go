@@ -8,7 +8,7 @@ import (
 // optionsOf is what a request asks for beyond the fields of a plain task, nil when
 // that is nothing.
 func optionsOf(s *api.Submit) *scheduler.Options {
-	o := &scheduler.Options{Needs: s.Needs, Key: s.Key}
+	o := &scheduler.Options{Needs: s.Needs, Key: s.Key, Timing: timingOf(s)}
 	if s.Queue != scheduler.DefaultQueue {
 		o.Queue = s.Queue
 	}
@@ -42,6 +42,7 @@ func showOptions(v *api.Task, t *scheduler.Task) {
 	if o.Unique != nil {
 		v.Unique = o.Unique.Key
 	}
+	showTiming(v, t)
 }
 
 // showHolder answers a submit whose unique key another task has, with that task.

@@ -16,7 +16,7 @@ import (
 func isRead(c *api.Call) bool {
 	switch c.Op.(type) {
 	case *api.Call_Wait, *api.Call_GetTask, *api.Call_ListTasks, *api.Call_Get, *api.Call_ListNamespaces, *api.Call_GetNamespace,
-		*api.Call_GetHistory, *api.Call_GetJob, *api.Call_ListJobs, *api.Call_ListQueues, *api.Call_Status:
+		*api.Call_GetHistory, *api.Call_GetJob, *api.Call_ListJobs, *api.Call_ListQueues, *api.Call_GetSchedule, *api.Call_ListSchedules, *api.Call_Status:
 		return true
 	}
 	return false
@@ -46,6 +46,10 @@ func (n *Node) answer(c *call) {
 		n.listJobs(c, op.ListJobs)
 	case *api.Call_ListQueues:
 		n.listQueues(c, op.ListQueues)
+	case *api.Call_GetSchedule:
+		n.showSchedule(c, op.GetSchedule.GetName())
+	case *api.Call_ListSchedules:
+		n.listSchedules(c)
 	case *api.Call_Status:
 		n.tasks.Go(func() {
 			c.reply(&api.Reply{Seq: c.Seq, Result: &api.Reply_Status{Status: n.status(n.ctx, !c.Stale)}})
@@ -86,36 +90,6 @@ func (n *Node) getJob(c *call, q *api.GetJob) {
 	if !open && n.waiters.drop(w) {
 		n.showJob(c, q.Id)
 	}
-}
-
-func (n *Node) listTasks(c *call, q *api.ListTasks) {
-	limit := int(q.Limit)
-	if limit == 0 {
-		limit = 100
-	}
-	if limit > MaxListed {
-		c.fail(api.Code_LIMIT, "a list has at most %d tasks", MaxListed)
-		return
-	}
-	list := &api.TaskList{}
-	size := 0
-	add := func(tasks []*scheduler.Task) {
-		for _, t := range tasks {
-			if (q.State == "" || q.State == t.State.String()) && len(list.Tasks) < limit && size < MaxReplyBytes {
-				list.Tasks = append(list.Tasks, taskView(t))
-				size += len(t.Outcome)
-			}
-		}
-	}
-	n.fsm.View(func(s *scheduler.State) {
-		if q.State == "" || q.State == "queued" || q.State == "running" {
-			add(s.Live(q.Namespace, q.Job, scheduler.MaxLive))
-		}
-		if q.State != "queued" && q.State != "running" {
-			add(s.Finished(q.Namespace, q.Job, limit))
-		}
-	})
-	c.reply(&api.Reply{Seq: c.Seq, Result: &api.Reply_Tasks{Tasks: list}})
 }
 
 // listJobs finds jobs by their tasks: the state has no list of finished jobs.

@@ -56,6 +56,9 @@ func impliedError(t *scheduler.Task) *api.TaskError {
 	case scheduler.Invalid:
 		return &api.TaskError{Kind: "invalid", Message: detail}
 	}
+	if v := verdict(t); v != nil {
+		return v
+	}
 	return &api.TaskError{Kind: "internal", Message: last}
 }
 
@@ -99,4 +102,19 @@ func historyView(versions []scheduler.Version) *api.History {
 		h.Versions = append(h.Versions, &api.Version{Number: v.Number, Made: v.Made, Task: v.Task, Changed: uint64(v.Changed), Restorable: v.Restorable})
 	}
 	return h
+}
+
+// scheduleView is a schedule as clients see it, with its task as it was asked for, but
+// for the times that follow from the log.
+func scheduleView(x *scheduler.Schedule) *api.Schedule {
+	t := x.Task
+	v := &api.Submit{Namespace: t.Namespace, Timeout: t.Timeout, Retries: t.Retries, Priority: t.Priority, Delay: t.Delay, Work: &api.Work{}}
+	if err := proto.Unmarshal(t.Body, v.Work); err != nil {
+		v.Work = nil
+	}
+	if o := t.Options; o != nil {
+		v.Needs, v.Backoff, v.BackoffMax, v.Within, v.Keep = o.Needs, o.Backoff, o.BackoffMax, o.Within, o.Keep
+	}
+	return &api.Schedule{Name: x.Name, Spec: x.Spec, Zone: x.Zone, CatchUp: catchUps[x.CatchUp], Task: v, Paused: x.Paused, Created: x.Created,
+		Next: x.Next, Last: x.Last, LastTask: x.LastTask, Fired: x.Fired, Problem: x.Problem}
 }

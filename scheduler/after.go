@@ -3,6 +3,7 @@ package scheduler
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // A task can wait for others. It is in no line meanwhile, so that it holds up nobody,
@@ -101,9 +102,28 @@ func (s *State) noteEnded(t *Task) {
 	o.ended = ended
 }
 
-// WaitsFor are the tasks that a task waits for and that are not final, none when it
+// awaitable says whether a task that is to be live again can wait for those it runs
+// after, of which it is noted what became of them.
+func (s *State) awaitable(t *Task) Result {
+	o := t.timing()
+	if o.judge() == cannot {
+		return refuse(Conflict, "%s", o.why())
+	}
+	for i, e := range o.ended {
+		switch id := o.After[i]; {
+		case e != stillLive:
+		case s.tasks[id] == nil:
+			return refuse(Conflict, "task %s, which it was to run after, is no longer kept", id)
+		case len(s.dependents[id]) >= MaxDependents:
+			return refuse(Limit, "%d tasks wait for task %s, which is the limit", MaxDependents, id)
+		}
+	}
+	return Result{Code: OK}
+}
+
+// Awaits are the tasks that a task waits for and that are not final, none when it
 // waits for none any more.
-func (t *Task) WaitsFor() (ids []string) {
+func (t *Task) Awaits() (ids []string) {
 	o := t.timing()
 	if t.State != Queued || o.judge() != undecided {
 		return nil
@@ -183,7 +203,7 @@ func (s *State) holdBack(t *Task) {
 	if n := s.namespaces[t.Namespace]; n != nil {
 		n.delayed++
 	}
-	for _, id := range t.WaitsFor() {
+	for _, id := range t.Awaits() {
 		s.dependents[id] = append(s.dependents[id], t)
 	}
 }
@@ -233,4 +253,13 @@ func (s *State) fire(x *Task) {
 			s.failDependent(t)
 		}
 	}
+}
+
+// describeAwaited is tasks that another waits for, for people.
+func describeAwaited(ids []string) string {
+	const named = 3
+	if len(ids) > named {
+		return fmt.Sprintf("tasks %s and %d more", strings.Join(ids[:named], ", "), len(ids)-named)
+	}
+	return "task " + strings.Join(ids, ", ")
 }

@@ -15,28 +15,31 @@ type Command interface {
 // Type bytes of commands in the log. A number once used is never used for
 // something else.
 const (
-	cmdSubmit     = 1
-	cmdCancel     = 2
-	cmdComplete   = 3
-	cmdReturn     = 4
-	cmdWorkerUp   = 5
-	cmdWorkerGone = 6 // WorkerLost without the numbers of attempts
-	cmdOpenJob    = 7
-	cmdSealJob    = 8
-	cmdCancelJob  = 9
-	cmdTick       = 10
-	cmdWorkerIdle = 11
-	cmdFound      = 12
-	cmdWorkerLost = 13
-	cmdUpload     = 14
-	cmdCompleteIn = 15 // Complete with items in parts
-	cmdSubmitWith = 16 // Submit with options
-	cmdWorkerWith = 17 // WorkerUp with what the worker has
-	cmdSetQueue   = 20
-	cmdRetry      = 25
-	cmdDiscard    = 26
-	cmdCompleteTo = 30 // Complete that puts the task off
-	cmdSlots      = 31
+	cmdSubmit         = 1
+	cmdCancel         = 2
+	cmdComplete       = 3
+	cmdReturn         = 4
+	cmdWorkerUp       = 5
+	cmdWorkerGone     = 6 // WorkerLost without the numbers of attempts
+	cmdOpenJob        = 7
+	cmdSealJob        = 8
+	cmdCancelJob      = 9
+	cmdTick           = 10
+	cmdWorkerIdle     = 11
+	cmdFound          = 12
+	cmdWorkerLost     = 13
+	cmdUpload         = 14
+	cmdCompleteIn     = 15 // Complete with items in parts
+	cmdSubmitWith     = 16 // Submit with options
+	cmdWorkerWith     = 17 // WorkerUp with what the worker has
+	cmdSetQueue       = 20
+	cmdRetry          = 25
+	cmdDiscard        = 26
+	cmdPutSchedule    = 27
+	cmdChangeSchedule = 28
+	cmdFireSchedule   = 29
+	cmdCompleteTo     = 30 // Complete that puts the task off
+	cmdSlots          = 31
 
 	cmdCompleteSubmits = 35 // Complete with submissions
 	cmdNewest          = cmdCompleteSubmits
@@ -416,6 +419,11 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		c = &Retry{ID: r.String(), Request: r.String()}
 	case cmdDiscard:
 		c = &Discard{ID: r.String()}
+	case cmdPutSchedule, cmdChangeSchedule, cmdFireSchedule:
+		var err error
+		if c, err = readSchedule(t, r); err != nil {
+			return nil, err
+		}
 	default:
 		if r.Err() == nil {
 			return nil, &VersionError{What: "command type", Got: t, Want: cmdNewest}

@@ -62,6 +62,7 @@
 //	t/<task>                 a task that is
 //	f/<8 bytes, big endian>  finished tasks and jobs, oldest first, for retention
 //	k/<task>                 a finished task that says how long it is kept
+//	s/<schedule>             a task that is submitted at times
 //	n/<namespace>            a namespace: version, epoch, holder
 //	i/<namespace>/<item>     an item of it: version of its last change, bytes
 //	u/<namespace>/<version>  how that version is undone; the version in 8 bytes, big endian

@@ -192,6 +192,9 @@ func (g *traffic) command() Command {
 	case k < 39:
 		return g.job()
 	case k < 41:
+		if g.one(3) {
+			return g.schedule()
+		}
 		return g.again()
 	}
 	if !g.one(3) {

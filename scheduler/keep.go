@@ -49,10 +49,10 @@ func (s *State) retainTask(t *Task, size int) {
 		return
 	}
 	k := &kept{id: t.ID, ended: s.Clock, until: s.Clock + keep, size: uint64(size)}
-	s.rec.Put("k/"+k.id, k.record())
 	s.addKept(k)
-	for len(s.kept) > MaxKept || s.keptBytes > MaxKeptBytes {
-		s.dropKept(s.keptTill.min())
+	s.rec.Put("k/"+k.id, k.record())
+	for n := 0; n < dropAtOnce && (len(s.kept) > MaxKept || s.keptBytes > MaxKeptBytes); n++ {
+		s.dropSoonest()
 	}
 }
 
@@ -94,9 +94,26 @@ const dropAtOnce = 1000
 
 func (s *State) dropOutdated() {
 	for n := 0; n < dropAtOnce && s.keptTill.len() > 0 && s.keptTill.min().until <= s.Clock; n++ {
-		s.dropKept(s.keptTill.min())
+		s.dropSoonest()
 	}
 }
+
+// dropSoonest removes the task whose time is over first, or keeps it for longer if its
+// results are still to be folded.
+func (s *State) dropSoonest() {
+	k := s.keptTill.min()
+	if s.tasks[foldID(k.id)] == nil {
+		s.dropKept(k)
+		return
+	}
+	s.keptTill.remove(k)
+	k.until = max(k.until, s.Clock) + foldTime
+	s.keptTill.push(k)
+	s.rec.Put("k/"+k.id, k.record())
+}
+
+// foldTime is for how much longer a task is kept whose results are still to be folded.
+const foldTime = 60 * second
 
 // ---- reading ----
 

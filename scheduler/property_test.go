@@ -17,6 +17,7 @@ import (
 // history is what a test remembers of what a state did, to hold it against.
 type history struct {
 	ended  map[string]bool     // tasks that became final and are retained
+	ticks  map[string]int64    // schedule → newest time it was fired for
 	after  map[string]*awaited // live tasks that wait for others, or did
 	spaces map[string]*space   // namespaces, as the tasks that succeeded made them
 	flow   flow                // through queues
@@ -29,7 +30,7 @@ type space struct {
 }
 
 func newHistory() *history {
-	return &history{map[string]bool{}, map[string]*awaited{}, map[string]*space{}, newFlow()}
+	return &history{map[string]bool{}, map[string]int64{}, map[string]*awaited{}, map[string]*space{}, newFlow()}
 }
 
 func (h *history) space(name string) *space {
@@ -69,6 +70,9 @@ func (h *history) note(s *State, c Command, effects []Effect) error {
 		return err
 	}
 	h.admitted(s, c, effects)
+	if err := h.fired(s, c); err != nil {
+		return err
+	}
 	for _, e := range effects {
 		if e.Kind != Ended {
 			continue
@@ -137,7 +141,7 @@ func (h *history) follow(t *Task, c Command) error {
 
 // check recounts everything the state keeps twice.
 func (h *history) check(s *State) error {
-	for _, fn := range []func(*State) error{checkTasks, checkWorkers, checkReady, checkLines, h.flow.check, checkDue, h.checkDependents, h.checkSpaces, checkParts, checkJobs, checkRetained} {
+	for _, fn := range []func(*State) error{checkTasks, checkWorkers, checkReady, checkLines, h.flow.check, checkDue, checkSchedules, h.checkDependents, h.checkSpaces, checkParts, checkJobs, checkRetained} {
 		if err := fn(s); err != nil {
 			return err
 		}

@@ -80,8 +80,8 @@ func (s *State) retryAllowed(t *Task) Result {
 		return r
 	}
 	s.noteEnded(t)
-	if t.timing().judge() == cannot {
-		return refuse(Conflict, "%s", t.Options.why())
+	if r := s.awaitable(t); r.Code != OK {
+		return r
 	}
 	if t.FoldOf != "" && s.Task(t.FoldOf) == nil {
 		return refuse(Conflict, "task %s, whose results it folds, is no longer kept", t.FoldOf)

@@ -188,6 +188,8 @@ type State struct {
 	kept       map[string]*kept   // finished tasks that say how long they are kept
 	keptTill   heap[*kept]
 	keptBytes  uint64
+	schedules  map[string]*Schedule
+	clockwork  heap[*Schedule] // those that are not paused
 	running    int
 
 	effects []Effect
@@ -205,7 +207,7 @@ type State struct {
 // wire.ErrCorrupt wrapped with the record's key.
 func Load(rec Records) (*State, error) {
 	s := &State{rec: rec, tasks: map[string]*Task{}, namespaces: map[string]*Namespace{}, jobs: map[string]*Job{},
-		leases: map[part.Hash]*lease{}, uploaders: map[string]uint64{}, dependents: map[string][]*Task{}, kept: map[string]*kept{}}
+		leases: map[part.Hash]*lease{}, uploaders: map[string]uint64{}, dependents: map[string][]*Task{}, kept: map[string]*kept{}, schedules: map[string]*Schedule{}}
 	s.Policy = PolicyVersion
 	s.layOut()
 	var err error
@@ -233,6 +235,7 @@ func Load(rec Records) (*State, error) {
 	each("j/", s.loadJob)
 	each("l/", s.loadLease)
 	each("k/", s.loadKept)
+	each("s/", s.loadSchedule)
 	var live []*Task
 	each("q/", func(b []byte) error {
 		t, e := decodeTask(b)
@@ -395,7 +398,7 @@ func (s *State) loadTask(t *Task) error {
 	switch {
 	case t.Namespace != "" && n == nil:
 		return fmt.Errorf("belongs to unknown namespace %q", t.Namespace)
-	case t.WaitsFor() != nil:
+	case t.Awaits() != nil:
 		s.holdBack(t)
 	case t.NotBefore > s.Clock && (n == nil || !s.backsOff(t)):
 		s.delay(t)

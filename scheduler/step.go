@@ -164,6 +164,12 @@ func (s *State) Step(c Command) Result {
 		r = s.retry(c)
 	case *Discard:
 		r = s.discard(c)
+	case *PutSchedule:
+		r = s.putSchedule(c)
+	case *ChangeSchedule:
+		r = s.changeSchedule(c)
+	case *FireSchedule:
+		r = s.fireSchedule(c)
 	default:
 		panic(fmt.Sprintf("scheduler: Step of %T", c))
 	}

@@ -136,7 +136,7 @@ func (h *history) checkDependents(s *State) error {
 		if t.State == Queued && t.held == now || t.State == Running && !now || !ever && !now {
 			return fmt.Errorf("%s task %s is held: %v, may go: %v, ever: %v", t.State, id, t.held, now, ever)
 		}
-		for _, x := range t.WaitsFor() {
+		for _, x := range t.Awaits() {
 			waiting[x] = append(waiting[x], t)
 		}
 	}
@@ -196,7 +196,7 @@ func checkKept(s *State) (n int, err error) {
 		n++
 		id := strings.TrimPrefix(key, "k/")
 		k, t := s.kept[id], s.Task(id)
-		if k == nil || t == nil || !t.State.Final() || k.until != t.Finished+t.timing().Keep || k.until <= s.Clock {
+		if k == nil || t == nil || !t.State.Final() || k.until < t.Finished+t.timing().Keep || k.until <= s.Clock {
 			err = fmt.Errorf("task %s is kept as %+v", id, k)
 			return false
 		}
@@ -423,7 +423,7 @@ func TestAfter(t *testing.T) {
 		s.submit("x", "n", Timing{After: both, AfterWhen: c.when})
 		s.submit("other", "n", Timing{})
 		s.is("other", Running) // x holds up nobody
-		if got := s.is("x", Queued).WaitsFor(); !slices.Equal(got, both) {
+		if got := s.is("x", Queued).Awaits(); !slices.Equal(got, both) {
 			t.Errorf("it waits for %q", got)
 		}
 		for i, id := range both {
@@ -459,7 +459,7 @@ func TestAfterRefused(t *testing.T) {
 	}
 	s.refused(after("x", Timing{After: []string{"a"}, AfterWhen: AllSucceeded}), Limit, fmt.Sprint(MaxDependents))
 	s.end("a", Success)
-	if len(s.dependents) != 0 || s.Task("d0").WaitsFor() != nil {
+	if len(s.dependents) != 0 || s.Task("d0").Awaits() != nil {
 		t.Error("what waited still does")
 	}
 }
@@ -477,7 +477,7 @@ func TestAfterOnce(t *testing.T) {
 	s.refused(&Retry{ID: "x"}, Conflict, "task a, which it was to run after, failed")
 	s.do(&Retry{ID: "a"})
 	s.do(&Retry{ID: "x"})
-	if got := s.is("x", Queued).WaitsFor(); !slices.Equal(got, []string{"a"}) {
+	if got := s.is("x", Queued).Awaits(); !slices.Equal(got, []string{"a"}) {
 		t.Errorf("x waits for %q", got)
 	}
 	s.end("a", Success)
@@ -486,6 +486,17 @@ func TestAfterOnce(t *testing.T) {
 	// What is finished and kept is known.
 	s.submit("z", "", Timing{After: []string{"a", "x"}, AfterWhen: AllSucceeded})
 	s.is("z", Running)
+}
+
+// TestRetryAfterUnknown: a task cannot wait for one of which nobody knows what became.
+func TestRetryAfterUnknown(t *testing.T) {
+	s := newScene(t, 2)
+	s.submit("a", "", Timing{})
+	s.submit("x", "", Timing{After: []string{"a"}, AfterWhen: AllFinished})
+	s.do(&Cancel{ID: "x"})
+	s.end("a", Permanent)
+	s.do(&Discard{ID: "a"})
+	s.refused(&Retry{ID: "x"}, Conflict, "task a, which it was to run after, is no longer kept")
 }
 
 // TestLongChain: the end of a task that twenty thousand hang on, one on the other.
@@ -631,6 +642,24 @@ func TestKeep(t *testing.T) {
 		}
 	}
 	s.refused(&Submit{ID: "x", Kind: Run, Options: &Options{Timing: Timing{Keep: MaxKeep + 1}}}, Invalid, "kept")
+}
+
+// TestKeptForFold: results that are still to be folded are kept.
+func TestKeptForFold(t *testing.T) {
+	s := newScene(t, 1)
+	s.do(&OpenJob{ID: "j", Fold: "f"})
+	s.submit("first", "f", Timing{})
+	s.do(&Submit{ID: "a", Job: "j", Kind: Run, Options: &Options{Timing: Timing{Keep: second}}})
+	s.end("a", Success)
+	s.wait(2 * second)
+	s.is("a", Succeeded)
+	s.reload()
+	s.end("first", Success)
+	s.end("a/fold", Success)
+	s.wait(foldTime)
+	if s.Task("a") != nil {
+		t.Error("it is kept after it was folded")
+	}
 }
 
 // TestKeptFully: the soonest go first past the limit.

@@ -13,8 +13,10 @@ func (s *State) WaitsFor(t *Task) string {
 	switch {
 	case t.State != Queued:
 		return ""
-	case len(t.WaitsFor()) > 0:
-		return "task " + strings.Join(t.WaitsFor(), ", task ")
+	case t.held:
+		return describeAwaited(t.Awaits())
+	case s.backsOff(t):
+		return "its next attempt, after a failure"
 	case t.NotBefore > s.Clock:
 		return "its time"
 	case n != nil && len(n.tasks) > 0 && n.tasks[0].ID != t.ID:

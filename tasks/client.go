@@ -212,20 +212,22 @@ func (c *Client) Cancel(ctx context.Context, id string) (*Info, error) {
 type Filter struct {
 	Namespace, Job string
 	State          State
-	Limit          int // 0: 100; at most 1000
+	Limit          int // 0: 100
 }
 
 // List returns tasks: those not finished by submission, then finished ones,
 // the newest first.
 func (c *Client) List(ctx context.Context, f Filter) ([]*Info, error) {
-	r, err := c.conn.do(ctx, &api.Call{Op: &api.Call_ListTasks{ListTasks: &api.ListTasks{
-		Namespace: f.Namespace, Job: f.Job, State: string(f.State), Limit: uint32(max(f.Limit, 0))}}}, false)
-	if err != nil {
-		return nil, fmt.Errorf("list tasks: %w", err)
+	if f.Limit <= 0 {
+		f.Limit = 100
 	}
 	var out []*Info
-	for _, t := range r.GetTasks().GetTasks() {
+	err := c.list(ctx, f, false, func(t *api.Task) bool {
 		out = append(out, newInfo(t))
+		return len(out) < f.Limit
+	})
+	if err != nil {
+		return nil, err
 	}
 	return out, nil
 }

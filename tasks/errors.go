@@ -36,7 +36,7 @@ var (
 // ErrCancelled, ErrConflict, ErrLimit, ErrNotFound or ErrInvalid.
 type TaskError struct {
 	Task    string   // id
-	Kind    string   // compile, not-allowed, panic, exit, crash, timeout, memory, cancelled, unserializable, limit, goroutine, call, conflict, not-found, invalid, lost, internal; of a handler also error (what it returned) and stuck
+	Kind    string   // compile, not-allowed, panic, exit, crash, timeout, memory, cancelled, unserializable, limit, goroutine, call, conflict, not-found, invalid, lost, expired, dependency, internal; of a handler also error (what it returned) and stuck
 	Message string   // for people; positions in a cell are line:col
 	Stack   []string // of a panic, innermost first
 }

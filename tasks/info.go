@@ -61,6 +61,12 @@ type Task struct {
 	// Priority: higher goes first where tasks compete; in one namespace order
 	// is that of submission whatever the priorities.
 	Priority int
+	// Backoff is the wait before the first retry; it doubles with each, up to
+	// BackoffMax, and is shortened by up to a quarter, by chance. 0: DefaultBackoff;
+	// negative: retries come at once. In a namespace the tasks behind it wait as well.
+	// What was lost with its worker does not wait.
+	Backoff    time.Duration
+	BackoffMax time.Duration // 0: DefaultBackoffMax
 	// Delay before the task may start.
 	Delay time.Duration
 	// Queue the task is limited, paused and counted with; empty: DefaultQueue.
@@ -71,6 +77,21 @@ type Task struct {
 	// Unique asks that there is no other task with the same unique key. Not for
 	// tasks of a job.
 	Unique Unique
+	// At is a time before which it does not start, instead of Delay.
+	At time.Time
+	// Deadline is when the task fails, with an error of kind "expired", unless it has
+	// ended by then: one that runs is stopped. Within is the same, from when the task is
+	// submitted.
+	Deadline time.Time
+	Within   time.Duration
+	// After are the ids of tasks it runs after, at most 100, and AfterWhen what must
+	// have become of them; empty: AllSucceeded. They must be known to the farm. Until
+	// then it is queued, and holds up nothing, not even in its namespace.
+	After     []string
+	AfterWhen When
+	// Keep is how long the task is kept after its end, 1 second to 90 days; 0: the
+	// farm's default, 7 days.
+	Keep time.Duration
 	// Labels that a worker must have to be given the task. While none has them
 	// all, the task waits.
 	Labels map[string]string
@@ -140,11 +161,12 @@ func (t *Task) submit(wait bool) (*api.Submit, error) {
 	for i, in := range t.Inputs {
 		inputs[i] = in
 	}
-	return &api.Submit{
+	s := &api.Submit{
 		Id: t.ID, Namespace: t.Namespace, Job: t.Job, Wait: wait,
 		Timeout: int64(t.Timeout), Retries: uint32(t.Retries), Priority: int32(t.Priority), Delay: int64(t.Delay), Needs: needs, Queue: t.Queue, Key: t.Key, Unique: unique,
 		Work: &api.Work{Source: t.Source, Call: t.Call, Inputs: inputs, Args: t.Args, Files: t.Files, First: t.First, Handler: t.Handler, Input: t.Input, Engine: t.Engine},
-	}, nil
+	}
+	return s, t.setTimes(s)
 }
 
 // Info is what farm knows of a task. Fields not known yet are zero.
@@ -175,6 +197,12 @@ type Info struct {
 	Submitted time.Time
 	Started   time.Time // of the current or last attempt
 	Finished  time.Time
+	NotBefore time.Time // of a queued task: when it may be tried, for its delay or backoff
+	Deadline  time.Time // when it fails unless it has ended
+	Keep      time.Duration
+	After     []string // tasks it runs after
+	AfterWhen When
+	Awaits    []string // of After, those that have not ended, while it waits for them
 }
 
 // Err is nil unless the task failed or was cancelled.
@@ -207,6 +235,7 @@ func newInfo(t *api.Task) *Info {
 		Submitted: when(t.GetSubmitted()), Started: when(t.GetStarted()), Finished: when(t.GetFinished()),
 	}
 	i.Waiting, i.Queue, i.Key, i.UniqueKey = t.GetWaiting(), t.GetQueue(), t.GetKey(), t.GetUnique()
+	i.readTimes(t)
 	labels, handlers := label.Split(t.GetNeeds())
 	if i.Labels = labels; len(handlers) > 0 {
 		i.Handler = handlers[0]

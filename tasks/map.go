@@ -65,6 +65,9 @@ type Map struct {
 	Priority int
 	// Queue and Key of the tasks, as in Task.
 	Queue, Key string
+	// Backoff, BackoffMax and Keep of each task, as in Task.
+	Backoff, BackoffMax time.Duration
+	Keep                time.Duration
 	// Labels that workers must have to be given the tasks.
 	Labels map[string]string
 }
@@ -379,6 +382,7 @@ func (m *mapper) chunk() *Task {
 	return &Task{
 		ID: chunkID(m.ID, m.first), Job: m.ID, First: m.first, Call: m.spec.Call, Inputs: m.part, Args: m.spec.Args,
 		Timeout: m.spec.Timeout, Retries: m.spec.Retries, Priority: m.spec.Priority, Labels: m.spec.Labels, Queue: m.spec.Queue, Key: m.spec.Key,
+		Backoff: m.spec.Backoff, BackoffMax: m.spec.BackoffMax, Keep: m.spec.Keep,
 	}
 }
 

@@ -165,7 +165,7 @@ func (a *app) cli(args []string) *cli.App {
 			a.devCommand(), a.nodeCommand(),
 			a.submitCommand(), a.execCommand(), a.replCommand(), a.mapCommand(),
 			a.setCommand(), a.getCommand(), a.delCommand(), a.scatterCommand(), a.gatherCommand(), a.nsCommand(),
-			a.taskCommand(), a.logsCommand(), a.jobCommand(), a.queueCommand(), a.statusCommand(),
+			a.taskCommand(), a.logsCommand(), a.jobCommand(), a.queueCommand(), a.cronCommand(), a.statusCommand(),
 			a.benchCommand(), a.chaosCommand(), a.verifyCommand(), a.completionCommand(), a.completeCommand(), a.versionCommand(),
 		},
 		Action: a.unknownVerb("farm"),

@@ -118,7 +118,8 @@ var argKinds = map[string][]string{
 	"exec": {"ns", ""}, "repl": {"ns", ""}, "set": {"ns", "key", ""}, "get": {"ns", "key", ""}, "del": {"ns", "key", ""},
 	"scatter": {"ns", "key", ""}, "gather": {"ns", "key", ""},
 	"ns ls": {"ns"}, "ns show": {"ns"}, "ns rm": {"ns"}, "ns history": {"ns"}, "ns restore": {"ns"}, "ns fork": {"ns", ""}, "ns export": {"ns", ""},
-	"task show": {"task"}, "task cancel": {"task"}, "task wait": {"task"}, "logs": {"task"},
+	"task show": {"task"}, "task cancel": {"task"}, "task wait": {"task"}, "task retry": {"task"}, "task drop": {"task"}, "logs": {"task"},
+	"cron show": {"cron"}, "cron pause": {"cron"}, "cron resume": {"cron"}, "cron rm": {"cron"}, "cron run-now": {"cron"},
 	"job show": {"job"}, "job wait": {"job"}, "job results": {"job"}, "job cancel": {"job"},
 	"queue show": {"queue"}, "queue pause": {"queue"}, "queue resume": {"queue"}, "queue set": {"queue"},
 	"node remove": {"node"}, "node drain": {"node"}, "completion": {"shell"}, "help": {"verb"},
@@ -126,17 +127,19 @@ var argKinds = map[string][]string{
 
 // flagKinds says the same of the values of flags, after their verb where it matters.
 var flagKinds = map[string]string{
-	"ns": "ns", "job": "job", "queue": "queue", "unique-while": "while", "task ls state": "task state", "job ls state": "job state", "log-store": "log store", "log-level": "log level",
+	"ns": "ns", "job": "job", "queue": "queue", "unique-while": "while", "task ls state": "task state", "task retry state": "parked state", "task drop state": "parked state", "after": "task", "cron add catch-up": "catch up", "job ls state": "job state", "log-store": "log store", "log-level": "log level",
 }
 
 // words that are always the same.
 var fixedWords = map[string][]string{
-	"shell":      slices.Sorted(maps.Keys(scripts)),
-	"task state": {"queued", "running", "succeeded", "failed", "cancelled"},
-	"job state":  jobStates,
-	"while":      {"queued", "running"},
-	"log store":  {"wal", "boltdb"},
-	"log level":  {"debug", "info", "warn", "error"},
+	"shell":        slices.Sorted(maps.Keys(scripts)),
+	"task state":   {"queued", "running", "succeeded", "failed", "cancelled"},
+	"catch up":     {"none", "one", "all"},
+	"parked state": {"failed", "cancelled"},
+	"job state":    jobStates,
+	"log store":    {"wal", "boltdb"},
+	"log level":    {"debug", "info", "warn", "error"},
+	"while":        {"queued", "running"},
 }
 
 // completions are what the last word may become.
@@ -272,6 +275,8 @@ func (a *app) named(ctx context.Context, l *line, kind, last string) []completio
 		return jobCompletions(ctx, conn)
 	case "queue":
 		return queueCompletions(ctx, conn)
+	case "cron":
+		return scheduleCompletions(ctx, conn)
 	}
 	return nodeCompletions(ctx, conn)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -132,6 +133,16 @@ func (f *fakeFarm) answer(c *api.Call) *api.Reply {
 			f.changed = make(chan struct{})
 		}
 		return f.taskCall(op.Cancel.Id, false)
+	case *api.Call_PutSchedule, *api.Call_GetSchedule, *api.Call_ListSchedules, *api.Call_ChangeSchedule:
+		return f.schedule(c)
+	case *api.Call_RetryTask:
+		return f.retry(op.RetryTask.Id)
+	case *api.Call_DropTask:
+		if t := f.tasks[op.DropTask.Id]; t != nil && t.State != "failed" {
+			return refuse(api.Code_CONFLICT, "task %s is %s", t.Id, t.State)
+		}
+		delete(f.tasks, op.DropTask.Id)
+		return taskReply(&api.Task{Id: op.DropTask.Id})
 	case *api.Call_ListTasks:
 		list := &api.TaskList{}
 		for _, id := range slices.Sorted(maps.Keys(f.tasks)) {
@@ -219,6 +230,41 @@ func (f *fakeFarm) taskCall(id string, wait bool) *api.Reply {
 	case wait && t.State == "running":
 		return nil
 	}
+	return taskReply(t)
+}
+
+// schedule answers calls about schedules: there is one, nightly.
+func (f *fakeFarm) schedule(c *api.Call) *api.Reply {
+	v := &api.Schedule{Name: "nightly", Spec: "30 2 * * *", Zone: "Europe/Berlin", CatchUp: "none", Created: 1_000_000_000, Next: 1_795_743_000_000_000_000,
+		Last: 2_000_000_000, LastTask: "nightly.19700101T000002Z", Fired: 3, Task: &api.Submit{Namespace: "c0", Work: &api.Work{Source: "6*7"}}}
+	name := cmp.Or(c.GetGetSchedule().GetName(), c.GetChangeSchedule().GetName())
+	switch q := c.GetChangeSchedule(); {
+	case c.GetListSchedules() != nil:
+		return &api.Reply{Result: &api.Reply_Schedules{Schedules: &api.ScheduleList{Schedules: []*api.Schedule{v}}}}
+	case c.GetPutSchedule() != nil:
+		v = proto.CloneOf(c.GetPutSchedule().Schedule)
+		v.Next = 1_795_743_000_000_000_000
+	case name != v.Name:
+		return refuse(api.Code_NOT_FOUND, "there is no schedule %s", name)
+	case q.GetChange() == "run":
+		return taskReply(&api.Task{Id: "nightly.run-1", State: "queued"})
+	case q.GetChange() == "pause":
+		v.Paused = true
+	}
+	return &api.Reply{Result: &api.Reply_Schedule{Schedule: v}}
+}
+
+func (f *fakeFarm) retry(id string) *api.Reply {
+	t := f.tasks[id]
+	switch {
+	case t == nil:
+		return refuse(api.Code_NOT_FOUND, "there is no task %s", id)
+	case t.State == "succeeded":
+		return refuse(api.Code_CONFLICT, "task %s succeeded", id)
+	}
+	t = proto.CloneOf(t)
+	t.State, t.Error = "queued", nil
+	f.tasks[id] = t
 	return taskReply(t)
 }
 

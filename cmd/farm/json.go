@@ -42,6 +42,12 @@ type taskJSON struct {
 	Submitted string            `json:"submitted,omitempty" about:"time it was accepted"`
 	Started   string            `json:"started,omitempty" about:"time the current or last attempt began"`
 	Finished  string            `json:"finished,omitempty" about:"time it ended"`
+	NotBefore string            `json:"not_before,omitempty" about:"time before which a queued task is not tried, for its delay or after a failure"`
+	Deadline  string            `json:"deadline,omitempty" about:"time at which it fails unless it has ended"`
+	Keep      string            `json:"keep,omitempty" about:"how long it is kept after its end, such as 48h0m0s; left out: the default"`
+	After     []string          `json:"after,omitempty" about:"tasks it runs after"`
+	AfterWhen tasks.When        `json:"after_when,omitempty" about:"what must have become of them: all (have succeeded), any (has succeeded), finished"`
+	Awaits    []string          `json:"awaits,omitempty" about:"those of after that have not ended, while it waits for them"`
 	Labels    map[string]string `json:"labels,omitempty" about:"its worker must have"`
 	Queue     string            `json:"queue,omitempty" about:"it is limited, paused and counted with"`
 	Key       string            `json:"key,omitempty" about:"the limits per key of its queue count by"`
@@ -56,7 +62,7 @@ type progressJSON struct {
 }
 
 type errorJSON struct {
-	Kind    string   `json:"kind" about:"one of compile, not-allowed, panic, exit, crash, timeout, memory, cancelled, unserializable, limit, goroutine, call, conflict, not-found, invalid, lost, internal; of a handler also error (what it returned) and stuck"`
+	Kind    string   `json:"kind" about:"one of compile, not-allowed, panic, exit, crash, timeout, memory, cancelled, unserializable, limit, goroutine, call, conflict, not-found, invalid, lost, expired, dependency, internal; of a handler also error (what it returned) and stuck"`
 	Message string   `json:"message" about:"for people; positions in a cell are line:column"`
 	Stack   []string `json:"stack,omitempty" about:"of a panic, innermost first"`
 }
@@ -65,6 +71,10 @@ func jsonTask(i *tasks.Info) taskJSON {
 	t := taskJSON{ID: i.ID, Namespace: i.Namespace, Job: i.Job, Parent: i.Parent, Handler: i.Handler, State: i.State, Attempt: i.Attempt, Worker: i.Worker, Value: i.Value, Type: i.Type,
 		Results: i.Results, Causes: i.Causes, Submitted: jsonTime(i.Submitted), Started: jsonTime(i.Started), Finished: jsonTime(i.Finished),
 		Labels: some(i.Labels), Waiting: i.Waiting, Queue: i.Queue, Key: i.Key, Unique: i.UniqueKey}
+	t.NotBefore, t.Deadline, t.After, t.AfterWhen, t.Awaits = jsonTime(i.NotBefore), jsonTime(i.Deadline), i.After, i.AfterWhen, i.Awaits
+	if i.Keep > 0 {
+		t.Keep = i.Keep.String()
+	}
 	if i.State.Final() { // only then it is known
 		t.Stdout, t.Stderr = &i.Stdout, &i.Stderr
 	}
@@ -291,9 +301,11 @@ type schema struct {
 
 // schemas has every verb that has --json.
 var schemas = []schema{
-	{[]string{"submit", "exec", "task ls", "task show", "task wait", "task cancel", "logs"}, "A task, one line each. `submit --detach` prints only its id.", taskJSON{}},
+	{[]string{"submit", "exec", "task ls", "task show", "task wait", "task cancel", "task retry", "cron run-now", "logs"}, "A task, one line each. `submit --detach` and `task retry --all` print only its id.", taskJSON{}},
+	{[]string{"task drop"}, "With `--all` the id of each task that was dropped, otherwise nothing.", idJSON{}},
 	{[]string{"map"}, "With `--fold`, the last fold's task, as above. With `--detach`, the job. Otherwise its results, which are JSON without it; with `-o` each goes through the template.", nil},
 	{[]string{"job ls", "job show", "job wait", "job cancel"}, "A job, one line each.", jobJSON{}},
+	{[]string{"cron add", "cron ls", "cron show", "cron pause", "cron resume"}, "A schedule, one line each.", scheduleJSON{}},
 	{[]string{"get"}, "A variable, one line for each namespace.", variableJSON{}},
 	{[]string{"scatter"}, "What was done.", scatterJSON{}},
 	{[]string{"gather"}, "The sequence, and where it comes from.", gatherJSON{}},
@@ -307,5 +319,5 @@ var schemas = []schema{
 	{[]string{"bench"}, "What was measured, one object; `go doc farm/internal/bench Report` tells more.", bench.Report{}},
 	{[]string{"chaos"}, "A scenario's report, one line each; `go doc farm/chaos Report` tells more. Times are nanoseconds.", chaos.Report{}},
 	{[]string{"verify"}, "What a sound folder holds.", verifyJSON{}},
-	{[]string{"set", "del", "ns rm", "ns restore", "ns fork", "ns import", "node remove"}, "Nothing: they end with exit code 0 when it is done.", nil},
+	{[]string{"set", "del", "ns rm", "ns restore", "ns fork", "ns import", "node remove", "cron rm"}, "Nothing: they end with exit code 0 when it is done.", nil},
 }

@@ -47,7 +47,7 @@ func (a *app) mapCommand() *cli.Command {
 			"Ctrl-C cancels the job.\n\n" +
 			"With --detach all inputs are handed to the farm, which takes a moment, and then the job's id is printed: it goes on\n" +
 			"without this command, and \"farm job wait\" and \"farm job results\" come back to it. Ctrl-C before that cancels it.",
-		Flags: a.clientFlags(
+		Flags: a.clientFlags(append(retryFlags(),
 			&cli.StringFlag{Name: "call", Usage: "`FUNC` of FILE.go to call", Destination: &o.Call},
 			&cli.StringFlag{Name: "in", Usage: "read inputs from `FILE`, - for standard input", Value: "-", Destination: &o.in},
 			&cli.StringFlag{Name: "out", Usage: "write results to `FILE` (default: standard output)", Destination: &o.out},
@@ -62,7 +62,7 @@ func (a *app) mapCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "arg", Usage: "`KEY=VALUE` the code can read; may be repeated"},
 			fileFlag(),
 			queueFlag(&o.Queue), keyFlag(&o.Key), labelFlag(),
-			&cli.BoolFlag{Name: "detach", Usage: "hand all inputs over, print the job's id and do not wait", Destination: &o.detach}),
+			&cli.BoolFlag{Name: "detach", Usage: "hand all inputs over, print the job's id and do not wait", Destination: &o.detach})...),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 1, 1)
 			if err != nil {
@@ -78,6 +78,11 @@ func (a *app) mapCommand() *cli.Command {
 			if o.Labels, err = labelFlags("map", c); err != nil {
 				return err
 			}
+			var t tasks.Task
+			if err := readRetry("map", c, &t); err != nil {
+				return err
+			}
+			o.Backoff, o.BackoffMax, o.Keep = t.Backoff, t.BackoffMax, t.Keep
 			if err := o.validate(); err != nil {
 				return err
 			}

@@ -80,6 +80,9 @@ func TestExamplesOfVerbs(t *testing.T) {
 				f.vars[ns] = map[string]string{"a": "1", "xs": "[1,2]", "words": "[]"}
 			}
 			f.tasks[id] = &api.Task{Id: id, State: "succeeded", Value: []byte("1")}
+			if path == "task retry" || path == "task drop" {
+				f.tasks[id].State = "failed"
+			}
 			exampleFiles(t)
 			stdin := ""
 			if strings.Contains(line, "|") {
@@ -204,11 +207,12 @@ func TestCommandLineCompletions(t *testing.T) {
 		"get --type alpha ":         "x",
 		"get -- -":                  "",
 		"submit --ns be":            "beta",
-		"submit --addr host:1 --de": "--delay --detach",
+		"submit --addr host:1 --de": "--delay --deadline --detach",
 		"ns rm alpha al":            "alpha alpine",
 		"task ls --state r":         "running",
 		"job ls --state o":          "open",
 		"node --log-store ":         "wal boltdb",
+		"cron show ":                "nightly",
 		"node re":                   "remove",
 		"node remove ":              "n1",
 		"completion ":               "bash fish zsh",

@@ -32,7 +32,7 @@ func (a *app) submitCommand() *cli.Command {
 		Description: "Prints what the task prints, and then its value as JSON. Without --ns the task runs in a fresh private context.\n" +
 			"With --handler it calls a compiled function of a worker of your own (see docs/handlers.md) and waits for one that\n" +
 			"has it. Ctrl-C cancels the task.",
-		Flags: a.clientFlags(
+		Flags: a.clientFlags(append(append(startFlags(), retryFlags()...),
 			&cli.StringFlag{Name: "c", Usage: "the `CODE` itself, instead of a file", Destination: &o.code},
 			&cli.StringFlag{Name: "handler", Usage: "call the handler `NAME` instead of running code", Destination: &o.task.Handler},
 			&cli.StringFlag{Name: "json-input", Usage: "what to call it with, as `JSON`; - reads standard input", Destination: &o.input},
@@ -44,11 +44,10 @@ func (a *app) submitCommand() *cli.Command {
 			&cli.DurationFlag{Name: "timeout", Usage: "`TIME` one attempt may take (default: the farm's)", Destination: &o.task.Timeout},
 			&cli.IntFlag{Name: "retries", Usage: "try again up to `N` times when it fails", Destination: &o.task.Retries},
 			&cli.IntFlag{Name: "priority", Usage: "higher goes first", Destination: &o.task.Priority},
-			&cli.DurationFlag{Name: "delay", Usage: "do not start before this `TIME` has passed", Destination: &o.task.Delay},
 			queueFlag(&o.task.Queue), keyFlag(&o.task.Key), labelFlag(),
 			&cli.StringFlag{Name: "unique", Usage: "do nothing when there is a task with this `KEY`: that one is followed instead, or its id printed", Destination: &o.task.Unique.Key},
 			&cli.StringFlag{Name: "unique-while", Usage: "how `LONG` the task has the key: while queued, while running (queued or running), or for a time such as 1h from now (default: running)"},
-			&cli.BoolFlag{Name: "detach", Usage: "print the task's id and do not wait", Destination: &o.detach}),
+			&cli.BoolFlag{Name: "detach", Usage: "print the task's id and do not wait", Destination: &o.detach})...),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 0, 1)
 			if err != nil {
@@ -59,7 +58,7 @@ func (a *app) submitCommand() *cli.Command {
 			if o.task.Labels, err = labelFlags("submit", c); err != nil {
 				return err
 			}
-			if err := uniqueFlags(c, &o.task.Unique); err != nil {
+			if err := errors.Join(uniqueFlags(c, &o.task.Unique), readStart("submit", c, &o.task), readRetry("submit", c, &o.task)); err != nil {
 				return err
 			}
 			if err := o.validate(c.IsSet("c")); err != nil {
@@ -80,8 +79,8 @@ func (o *submitOptions) validate(hasCode bool) error {
 	if err := checkEngine("submit", o.task.Engine); err != nil {
 		return err
 	}
-	if o.task.Timeout < 0 || o.task.Delay < 0 || o.task.Retries < 0 {
-		return usage("submit: --timeout, --delay and --retries cannot be negative")
+	if o.task.Timeout < 0 || o.task.Retries < 0 {
+		return usage("submit: --timeout and --retries cannot be negative")
 	}
 	var err error
 	if o.task.Args, err = splitArgs("submit", o.args); err != nil {
@@ -127,7 +126,7 @@ func (a *app) runSubmit(ctx context.Context, addr string, o *submitOptions) erro
 		return err
 	}
 	defer conn.close()
-	if o.task.Namespace != "" && o.task.Delay == 0 {
+	if o.task.Namespace != "" && !startsLater(&o.task) {
 		if err := src.checkIn(ctx, conn, o.task.Namespace); err != nil {
 			return a.taskEnd(src, nil, err, "")
 		}

@@ -15,8 +15,8 @@ import (
 
 func (a *app) taskCommand() *cli.Command {
 	return &cli.Command{
-		Name: "task", Usage: "list, show, cancel and wait for tasks", UsageText: "farm task VERB [flags] [args]",
-		Subcommands: []*cli.Command{a.taskLsCommand(), a.taskShowCommand(), a.taskCancelCommand(), a.taskWaitCommand()},
+		Name: "task", Usage: "list, show, wait for, cancel, retry and drop tasks", UsageText: "farm task VERB [flags] [args]",
+		Subcommands: []*cli.Command{a.taskLsCommand(), a.taskShowCommand(), a.taskCancelCommand(), a.taskWaitCommand(), a.taskRetryCommand(), a.taskDropCommand()},
 	}
 }
 
@@ -137,6 +137,9 @@ func (a *app) showTask(i *tasks.Info) {
 	line("unique", i.UniqueKey)
 	line("labels", strings.Join(label.Texts(i.Labels), ","))
 	line("submitted", jsonTime(i.Submitted))
+	for _, x := range timesText(i) {
+		line(x[0], x[1])
+	}
 	line("started", jsonTime(i.Started))
 	line("finished", jsonTime(i.Finished))
 	line("took", took(i))

@@ -1,0 +1,304 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"farm/internal/cron"
+	"farm/tasks"
+)
+
+func (a *app) cronCommand() *cli.Command {
+	return &cli.Command{
+		Name: "cron", Usage: "submit tasks again and again, at times of a calendar", UsageText: "farm cron VERB [flags] [args]",
+		Subcommands: []*cli.Command{a.cronAddCommand(), a.cronLsCommand(), a.cronShowCommand(),
+			a.cronVerb("pause", "have a schedule submit nothing", "What falls due while it is paused is left out.",
+				func(ctx context.Context, conn *connection, name string) (any, error) {
+					i, err := conn.PauseSchedule(ctx, name)
+					return jsonSchedule(i), err
+				}),
+			a.cronVerb("resume", "have a paused schedule submit again", "",
+				func(ctx context.Context, conn *connection, name string) (any, error) {
+					i, err := conn.ResumeSchedule(ctx, name)
+					return jsonSchedule(i), err
+				}),
+			a.cronVerb("rm", "remove schedules", "Tasks that they have submitted go on.",
+				func(ctx context.Context, conn *connection, name string) (any, error) {
+					return nil, conn.RemoveSchedule(ctx, name)
+				}),
+			a.cronRunCommand()},
+	}
+}
+
+type cronOptions struct {
+	schedule tasks.Schedule
+	file     string
+	code     string
+}
+
+func (a *app) cronAddCommand() *cli.Command {
+	var o cronOptions
+	var catchUp string
+	return &cli.Command{
+		Name: "add", Usage: "make a schedule", UsageText: "farm cron add [flags] NAME SPEC FILE.go | -c CODE NAME SPEC",
+		Description: "SPEC is \"MINUTE HOUR DAY MONTH WEEKDAY\" as of cron, @hourly, @daily, @weekly, @monthly, @yearly, or \"@every 90s\".\n" +
+			"For each of its times the task is submitted once, whatever becomes of nodes meanwhile, with an id made of NAME and the\n" +
+			"time in UTC, such as nightly.20261127T023000Z. Adding the same schedule again changes nothing.\n\n" +
+			"Where clocks are changed, a time that does not exist is the moment of the change, and one that comes twice is the first\n" +
+			"of them; with * as its hour, hours are counted as they pass.",
+		Flags: a.clientFlags(append(retryFlags(),
+			&cli.StringFlag{Name: "c", Usage: "the `CODE` itself, instead of a file", Destination: &o.code},
+			&cli.StringFlag{Name: "tz", Usage: "times are those of `ZONE`, such as Europe/Berlin (default: UTC)", Destination: &o.schedule.Zone},
+			&cli.StringFlag{Name: "catch-up", Usage: "of times missed by more than a minute make up `WHICH`: none, one (the newest), all", Value: "none", Destination: &catchUp},
+			&cli.BoolFlag{Name: "replace", Usage: "change the schedule that is there", Destination: &o.schedule.Replace},
+			&cli.StringFlag{Name: "ns", Usage: "run in `NAMESPACE`", Destination: &o.schedule.Task.Namespace},
+			&cli.StringSliceFlag{Name: "arg", Usage: "`KEY=VALUE` the code can read; may be repeated"},
+			fileFlag(), labelFlag(),
+			&cli.DurationFlag{Name: "timeout", Usage: "`TIME` one attempt may take (default: the farm's)", Destination: &o.schedule.Task.Timeout},
+			&cli.IntFlag{Name: "retries", Usage: "try again up to `N` times when it fails", Destination: &o.schedule.Task.Retries},
+			&cli.IntFlag{Name: "priority", Usage: "higher goes first", Destination: &o.schedule.Task.Priority},
+			&cli.DurationFlag{Name: "deadline", Usage: "fail unless it has ended `TIME` after it was submitted", Destination: &o.schedule.Task.Within})...),
+		Action: func(c *cli.Context) error {
+			args, err := wantArgs(c, 2, 3)
+			if err != nil {
+				return err
+			}
+			if c.IsSet("c") == (len(args) == 3) {
+				return usage("cron add: give one of FILE.go, -c CODE and - (standard input)")
+			}
+			if len(args) == 3 {
+				o.file = args[2]
+			}
+			o.schedule.Name, o.schedule.Spec, o.schedule.CatchUp = args[0], args[1], tasks.CatchUp(catchUp)
+			if err := o.read(c); err != nil {
+				return err
+			}
+			return a.with(c, func(ctx context.Context, conn *connection) error { return a.runCronAdd(ctx, conn, &o, c.Bool("json")) })
+		},
+	}
+}
+
+// read reads flags, and what can be checked without a farm.
+func (o *cronOptions) read(c *cli.Context) (err error) {
+	t := &o.schedule.Task
+	switch o.schedule.CatchUp {
+	case tasks.CatchUpNone, tasks.CatchUpOne, tasks.CatchUpAll:
+	default:
+		return usage("cron add: --catch-up is none, one or all")
+	}
+	if _, err := cron.Parse(o.schedule.Spec); err != nil {
+		return usage("cron add: %v", err)
+	}
+	if _, err := cron.Zone(o.schedule.Zone); err != nil {
+		return usage("cron add: --tz: %v", err)
+	}
+	if t.Timeout < 0 || t.Retries < 0 || t.Within < 0 {
+		return usage("cron add: --timeout, --retries and --deadline cannot be negative")
+	}
+	if err := readRetry("cron add", c, t); err != nil {
+		return err
+	}
+	if t.Labels, err = labelFlags("cron add", c); err != nil {
+		return err
+	}
+	if t.Args, err = splitArgs("cron add", c.StringSlice("arg")); err != nil {
+		return err
+	}
+	t.Files, err = readFiles("cron add", c.StringSlice("file"))
+	return err
+}
+
+func (a *app) runCronAdd(ctx context.Context, conn *connection, o *cronOptions, asJSON bool) error {
+	src := source{name: "cell", text: o.code}
+	if o.file != "" {
+		var err error
+		if src, err = a.readSource(o.file); err != nil {
+			return err
+		}
+	}
+	if o.schedule.Task.Namespace == "" { // what a namespace has when it runs is not known
+		if err := src.check(nil); err != nil {
+			return a.taskEnd(src, nil, err, "")
+		}
+	}
+	o.schedule.Task.Source = src.text
+	i, err := conn.Schedule(ctx, o.schedule)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return a.printJSON(jsonSchedule(i))
+	}
+	a.io.talk("schedule %s: next at %s", i.Name, jsonTime(i.Next))
+	a.endsHere(conn)
+	return nil
+}
+
+func (a *app) cronLsCommand() *cli.Command {
+	return &cli.Command{
+		Name: "ls", Usage: "list schedules", UsageText: "farm cron ls [flags]", Flags: a.clientFlags(),
+		Action: func(c *cli.Context) error {
+			if _, err := wantArgs(c, 0, 0); err != nil {
+				return err
+			}
+			return a.with(c, func(ctx context.Context, conn *connection) error {
+				list, err := conn.Schedules(ctx)
+				if err != nil {
+					return err
+				}
+				t := a.io.table("NAME", "SPEC", "ZONE", "NEXT", "LAST", "SUBMITTED", "PROBLEM")
+				for _, i := range list {
+					if c.Bool("json") {
+						if err := a.printJSON(jsonSchedule(i)); err != nil {
+							return err
+						}
+						continue
+					}
+					next := jsonTime(i.Next)
+					if i.Paused {
+						next = "paused"
+					}
+					t.row(i.Name, i.Spec, i.Zone, next, a.io.ago(i.Last), i.Submitted, i.Problem)
+				}
+				if !c.Bool("json") && (len(list) > 0 || !a.io.outTerm) {
+					t.print()
+				}
+				return nil
+			})
+		},
+	}
+}
+
+func (a *app) cronShowCommand() *cli.Command {
+	return &cli.Command{
+		Name: "show", Usage: "show a schedule", UsageText: "farm cron show [flags] NAME", Flags: a.clientFlags(),
+		Action: func(c *cli.Context) error {
+			args, err := wantArgs(c, 1, 1)
+			if err != nil {
+				return err
+			}
+			return a.with(c, func(ctx context.Context, conn *connection) error {
+				i, err := conn.GetSchedule(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				if c.Bool("json") {
+					return a.printJSON(jsonSchedule(i))
+				}
+				a.showSchedule(i)
+				return nil
+			})
+		},
+	}
+}
+
+func (a *app) showSchedule(i *tasks.ScheduleInfo) {
+	line := func(name, text string) {
+		if text != "" && text != "0" {
+			fmt.Fprintf(a.io.out, "%-10s %s\n", name, text)
+		}
+	}
+	line("name", i.Name)
+	line("spec", i.Spec)
+	line("zone", i.Zone)
+	line("catch-up", string(i.CatchUp))
+	if i.Paused {
+		line("paused", "yes")
+	}
+	line("created", jsonTime(i.Created))
+	line("next", jsonTime(i.Next))
+	if loc, err := cron.Zone(i.Zone); err == nil && i.Zone != "" && !i.Next.IsZero() {
+		line("", i.Next.In(loc).Format(time.RFC3339))
+	}
+	line("last", jsonTime(i.Last))
+	line("last task", i.LastTask)
+	line("submitted", fmt.Sprint(i.Submitted))
+	line("problem", i.Problem)
+	line("namespace", i.Task.Namespace)
+	line("retries", fmt.Sprint(i.Task.Retries))
+	prefixed(a.io.out, "source     ", i.Task.Source)
+}
+
+// cronVerb is a verb for schedules given by their names.
+func (a *app) cronVerb(name, about, description string, do func(context.Context, *connection, string) (any, error)) *cli.Command {
+	return &cli.Command{
+		Name: name, Usage: about, UsageText: fmt.Sprintf("farm cron %s [flags] NAME...", name), Description: description, Flags: a.clientFlags(),
+		Action: func(c *cli.Context) error {
+			args, err := wantArgs(c, 1, -1)
+			if err != nil {
+				return err
+			}
+			return a.with(c, func(ctx context.Context, conn *connection) error {
+				return each(ctx, args, func(ctx context.Context, name string) (func() error, error) {
+					v, err := do(ctx, conn, name)
+					if err != nil || v == nil || !c.Bool("json") {
+						return nil, err
+					}
+					return func() error { return a.printJSON(v) }, nil
+				})
+			})
+		},
+	}
+}
+
+func (a *app) cronRunCommand() *cli.Command {
+	return &cli.Command{
+		Name: "run-now", Usage: "submit the task of a schedule now", UsageText: "farm cron run-now [flags] NAME", Flags: a.clientFlags(),
+		Description: "Prints the task's id and does not wait. The schedule's times do not change.",
+		Action: func(c *cli.Context) error {
+			args, err := wantArgs(c, 1, 1)
+			if err != nil {
+				return err
+			}
+			return a.with(c, func(ctx context.Context, conn *connection) error {
+				i, err := conn.RunSchedule(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				if c.Bool("json") {
+					return a.printJSON(jsonTask(i))
+				}
+				fmt.Fprintln(a.io.out, i.ID)
+				return nil
+			})
+		},
+	}
+}
+
+type scheduleJSON struct {
+	Name      string        `json:"name" about:"of the schedule"`
+	Spec      string        `json:"spec" about:"when it submits its task"`
+	Zone      string        `json:"zone,omitempty" about:"time zone of spec; left out: UTC"`
+	CatchUp   tasks.CatchUp `json:"catch_up" about:"what becomes of times that were missed: none, one, all"`
+	Paused    bool          `json:"paused" about:"whether it submits nothing"`
+	Created   string        `json:"created" about:"time it was made"`
+	Next      string        `json:"next,omitempty" about:"time it submits its task next; not while it is paused"`
+	Last      string        `json:"last,omitempty" about:"newest time it was submitted for"`
+	LastTask  string        `json:"last_task,omitempty" about:"newest task it submitted"`
+	Submitted int           `json:"submitted" about:"tasks so far"`
+	Problem   string        `json:"problem,omitempty" about:"why the newest was not submitted"`
+	Namespace string        `json:"namespace,omitempty" about:"its task runs in; none for a private context"`
+	Source    string        `json:"source,omitempty" about:"of its task; not in cron ls"`
+}
+
+func jsonSchedule(i *tasks.ScheduleInfo) any {
+	if i == nil {
+		return nil
+	}
+	return scheduleJSON{i.Name, i.Spec, i.Zone, i.CatchUp, i.Paused, jsonTime(i.Created), jsonTime(i.Next), jsonTime(i.Last), i.LastTask, i.Submitted, i.Problem,
+		i.Task.Namespace, i.Task.Source}
+}
+
+func scheduleCompletions(ctx context.Context, conn *connection) (out []completion) {
+	list, err := conn.Schedules(ctx)
+	if err != nil {
+		return nil
+	}
+	for _, i := range list {
+		out = append(out, completion{i.Name, i.Spec})
+	}
+	return out
+}
