@@ -1182,6 +1182,7 @@ type Work struct {
 	First         uint64                 `protobuf:"varint,5,opt,name=first,proto3" json:"first,omitempty"`                                                                          // with call: the position of the first input in its job
 	Set           *SetKey                `protobuf:"bytes,6,opt,name=set,proto3" json:"set,omitempty"`                                                                               // instead of source: set a variable through the engine
 	Files         map[string][]byte      `protobuf:"bytes,7,rep,name=files,proto3" json:"files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // that the code can read, by name
+	Engine        string                 `protobuf:"bytes,60,opt,name=engine,proto3" json:"engine,omitempty"`                                                                        // that runs the code: yaegi or ssa; empty: that of the namespace, yaegi where it has none
 	Handler       string                 `protobuf:"bytes,30,opt,name=handler,proto3" json:"handler,omitempty"`                                                                      // instead of source: a compiled function of a user's worker, by name
 	Input         []byte                 `protobuf:"bytes,31,opt,name=input,proto3" json:"input,omitempty"`                                                                          // of the handler, JSON
 	unknownFields protoimpl.UnknownFields
@@ -1265,6 +1266,13 @@ func (x *Work) GetFiles() map[string][]byte {
 		return x.Files
 	}
 	return nil
+}
+
+func (x *Work) GetEngine() string {
+	if x != nil {
+		return x.Engine
+	}
+	return ""
 }
 
 func (x *Work) GetHandler() string {
@@ -3319,6 +3327,7 @@ type JobSpec struct {
 	FoldNamespace string                 `protobuf:"bytes,3,opt,name=fold_namespace,json=foldNamespace,proto3" json:"fold_namespace,omitempty"`
 	FoldCall      string                 `protobuf:"bytes,4,opt,name=fold_call,json=foldCall,proto3" json:"fold_call,omitempty"`
 	Files         map[string][]byte      `protobuf:"bytes,5,rep,name=files,proto3" json:"files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // that the code of each task can read, by name
+	Engine        string                 `protobuf:"bytes,60,opt,name=engine,proto3" json:"engine,omitempty"`                                                                        // as in Work; for a fold it counts where the namespace is empty
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3386,6 +3395,13 @@ func (x *JobSpec) GetFiles() map[string][]byte {
 		return x.Files
 	}
 	return nil
+}
+
+func (x *JobSpec) GetEngine() string {
+	if x != nil {
+		return x.Engine
+	}
+	return ""
 }
 
 type SealJob struct {
@@ -4642,6 +4658,7 @@ type Namespace struct {
 	Variables     []*VariableInfo        `protobuf:"bytes,10,rep,name=variables,proto3" json:"variables,omitempty"`
 	Declarations  []*Declaration         `protobuf:"bytes,11,rep,name=declarations,proto3" json:"declarations,omitempty"`
 	Stored        []*Item                `protobuf:"bytes,12,rep,name=stored,proto3" json:"stored,omitempty"`
+	Engine        string                 `protobuf:"bytes,60,opt,name=engine,proto3" json:"engine,omitempty"` // of GetNamespace only
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4758,6 +4775,13 @@ func (x *Namespace) GetStored() []*Item {
 		return x.Stored
 	}
 	return nil
+}
+
+func (x *Namespace) GetEngine() string {
+	if x != nil {
+		return x.Engine
+	}
+	return ""
 }
 
 // History is the versions that are kept, the newest first.
@@ -7645,7 +7669,7 @@ const file_farm_proto_rawDesc = "" +
 	"\x06result\"D\n" +
 	"\x05Error\x12!\n" +
 	"\x04code\x18\x01 \x01(\x0e2\r.farm.v1.CodeR\x04code\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\x83\x03\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\x9b\x03\n" +
 	"\x04Work\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12\x16\n" +
@@ -7653,7 +7677,8 @@ const file_farm_proto_rawDesc = "" +
 	"\x04args\x18\x04 \x03(\v2\x17.farm.v1.Work.ArgsEntryR\x04args\x12\x14\n" +
 	"\x05first\x18\x05 \x01(\x04R\x05first\x12!\n" +
 	"\x03set\x18\x06 \x01(\v2\x0f.farm.v1.SetKeyR\x03set\x12.\n" +
-	"\x05files\x18\a \x03(\v2\x18.farm.v1.Work.FilesEntryR\x05files\x12\x18\n" +
+	"\x05files\x18\a \x03(\v2\x18.farm.v1.Work.FilesEntryR\x05files\x12\x16\n" +
+	"\x06engine\x18< \x01(\tR\x06engine\x12\x18\n" +
 	"\ahandler\x18\x1e \x01(\tR\ahandler\x12\x14\n" +
 	"\x05input\x18\x1f \x01(\fR\x05input\x1a7\n" +
 	"\tArgsEntry\x12\x10\n" +
@@ -7815,13 +7840,14 @@ const file_farm_proto_rawDesc = "" +
 	"\x05items\x18\x03 \x03(\v2\r.farm.v1.ItemR\x05items\"?\n" +
 	"\aOpenJob\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12$\n" +
-	"\x04spec\x18\x02 \x01(\v2\x10.farm.v1.JobSpecR\x04spec\"\xe6\x01\n" +
+	"\x04spec\x18\x02 \x01(\v2\x10.farm.v1.JobSpecR\x04spec\"\xfe\x01\n" +
 	"\aJobSpec\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12%\n" +
 	"\x0efold_namespace\x18\x03 \x01(\tR\rfoldNamespace\x12\x1b\n" +
 	"\tfold_call\x18\x04 \x01(\tR\bfoldCall\x121\n" +
-	"\x05files\x18\x05 \x03(\v2\x1b.farm.v1.JobSpec.FilesEntryR\x05files\x1a8\n" +
+	"\x05files\x18\x05 \x03(\v2\x1b.farm.v1.JobSpec.FilesEntryR\x05files\x12\x16\n" +
+	"\x06engine\x18< \x01(\tR\x06engine\x1a8\n" +
 	"\n" +
 	"FilesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -7929,7 +7955,7 @@ const file_farm_proto_rawDesc = "" +
 	"\n" +
 	"namespaces\x18\x01 \x03(\v2\x12.farm.v1.NamespaceR\n" +
 	"namespaces\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"\xf3\x02\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\x8b\x03\n" +
 	"\tNamespace\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x14\n" +
@@ -7943,7 +7969,8 @@ const file_farm_proto_rawDesc = "" +
 	"\tvariables\x18\n" +
 	" \x03(\v2\x15.farm.v1.VariableInfoR\tvariables\x128\n" +
 	"\fdeclarations\x18\v \x03(\v2\x14.farm.v1.DeclarationR\fdeclarations\x12%\n" +
-	"\x06stored\x18\f \x03(\v2\r.farm.v1.ItemR\x06stored\"7\n" +
+	"\x06stored\x18\f \x03(\v2\r.farm.v1.ItemR\x06stored\x12\x16\n" +
+	"\x06engine\x18< \x01(\tR\x06engine\"7\n" +
 	"\aHistory\x12,\n" +
 	"\bversions\x18\x01 \x03(\v2\x10.farm.v1.VersionR\bversions\"\x83\x01\n" +
 	"\aVersion\x12\x16\n" +

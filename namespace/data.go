@@ -102,6 +102,12 @@ func parts(items Items) (envParts, error) {
 			var v item.Var
 			v, err = item.ParseVar(k, b)
 			p.vars[name] = v.Type
+		case item.HeaderPrefix:
+			if k != item.EngineKey {
+				err = fmt.Errorf("%w: key %q", ErrCorrupt, k)
+				break
+			}
+			_, err = EngineOf(items)
 		}
 		if err != nil {
 			return p, err
@@ -124,13 +130,20 @@ func Env(c *cell.Compiler, items Items) (*cell.Env, error) {
 }
 
 // Check says what a run of cell src in the namespace would refuse before it ran: *CompileError,
-// *NotAllowedError, *LimitError. It runs nothing. A namespace that changes meanwhile may change the
-// answer. Source is hostile until it has run: check in a process of your own.
-func Check(items Items, src string) error {
+// *NotAllowedError, *LimitError, *EngineError. It runs nothing. A namespace that changes meanwhile may
+// change the answer. Source is hostile until it has run: check in a process of your own.
+func Check(items Items, src string) error { return CheckOn(items, "", src) }
+
+// CheckOn is Check for a run that asks for an engine, if it is not "".
+func CheckOn(items Items, engine, src string) error {
 	if lim := (Limits{}).WithDefaults(); len(src) > lim.Source {
 		return &LimitError{What: "source", Limit: int64(lim.Source), Got: int64(len(src))}
 	}
-	c := cell.NewCompiler()
+	engine, err := ChooseEngine(items, engine)
+	if err != nil {
+		return err
+	}
+	c := cell.NewCompilerTo(Target(engine))
 	env, err := Env(c, items)
 	if err != nil {
 		return err
@@ -258,6 +271,9 @@ func Delete(items Items, name string) (Delta, error) {
 		if err != nil {
 			return Delta{}, err
 		}
+		if prefix == item.HeaderPrefix {
+			continue
+		}
 		typ, _, method := strings.Cut(n, ".")
 		if n == name || prefix == item.DeclPrefix && (slices.Contains(strings.Split(n, ","), name) || method && typ == name) {
 			gone[k] = true
@@ -297,6 +313,14 @@ func mentioners(items Items, gone map[string]bool) ([]string, error) {
 			names[n] = true
 		}
 	}
+	declared := map[string]bool{} // names, of methods with their type
+	for k := range gone {
+		if n, ok := strings.CutPrefix(k, item.DeclPrefix); ok {
+			for n := range strings.SplitSeq(n, ",") {
+				declared[n] = true
+			}
+		}
+	}
 	var users []string
 	for k, b := range items {
 		if gone[k] {
@@ -321,6 +345,13 @@ func mentioners(items Items, gone map[string]bool) ([]string, error) {
 				return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, k, err)
 			}
 			found = mentionsAny(x, names)
+			v, err := item.ParseVar(k, b)
+			if err != nil {
+				return nil, err
+			}
+			for _, f := range v.Funcs {
+				found = found || declared[f]
+			}
 		}
 		if found {
 			users = append(users, name)

@@ -13,6 +13,7 @@
 //	i/<local name>   an import
 //	d/<key>          a declaration: a function, method, type or constant group
 //	v/<name>         a variable
+//	h/engine         the engine of its cells; without it that is yaegi
 //
 // The key of a declaration is the name of the function or type, "T.M" for method M of T, and the
 // comma-separated names of the specs of a constant or type group.
@@ -21,11 +22,14 @@
 // are a varint length followed by the bytes. After the format byte:
 //
 //	import       path string
+//	engine       name string
 //	declaration  ordinal varint, kind byte (1 type, 2 func, 3 method, 4 const), source string
-//	variable     kind byte (1 own value, 2 shared), type string, then
+//	variable     kind byte (1 own value, 2 shared, 3 own value with functions), type string, then
 //	             1: the number of other variables that share its memory, their names, sorted, and the
 //	                encoded unit, to the end (package value; root 0 is this variable, then the others)
 //	             2: name string of the variable that owns the unit
+//	             3: as 1, and before the unit the number of declarations that functions in it need,
+//	                and their names (f, T, T.M), sorted
 //
 // Declarations are ordered by their ordinal, so that constant groups and generic types read the way
 // they were written. The type of a variable is a Go type expression in the scope of the namespace: its

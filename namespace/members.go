@@ -13,7 +13,10 @@ type Names struct {
 
 // NewNames looks at a namespace. It returns ErrCorrupt.
 func NewNames(items Items) (*Names, error) {
-	c := cell.NewCompiler()
+	c, err := compilerFor(items)
+	if err != nil {
+		return nil, err
+	}
 	env, err := Env(c, items)
 	if err != nil {
 		return nil, err

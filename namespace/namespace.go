@@ -140,6 +140,9 @@ type Run struct {
 	// or an array with one element per parameter when there are several; ignored (but counted) when the
 	// function has none. No inputs and a function without parameters: one call.
 	Inputs []json.RawMessage `json:"inputs,omitempty"`
+	// Engine is the engine to run it, "" for that of the namespace. One that is not that of a namespace
+	// with items fails the run with *EngineError.
+	Engine string `json:"engine,omitempty"`
 	// Discard leaves the namespace as it was, whatever the code did to it.
 	Discard bool `json:"discard,omitempty"`
 }

@@ -222,10 +222,12 @@ func (n *Node) showNamespace(c *call, q *api.GetNamespace, v *api.Namespace, lis
 	}
 	vars, err1 := namespace.List(items)
 	decls, err2 := namespace.Declarations(items)
-	if err := errors.Join(err1, err2); err != nil {
+	engine, err3 := namespace.EngineOf(items)
+	if err := errors.Join(err1, err2, err3); err != nil {
 		c.namespaceError(q.Name, "", err)
 		return
 	}
+	v.Engine = engine
 	for _, x := range vars {
 		key := "v/" + x.Name
 		v.Variables = append(v.Variables, &api.VariableInfo{Name: x.Name, Type: x.Type, Bytes: uint64(x.Bytes) + inParts[key], Version: version[key]})

@@ -39,6 +39,10 @@ type Task struct {
 	// inputs, when it has no parameters).
 	Call   string
 	Inputs []json.RawMessage
+	// Engine runs the code: "yaegi" or "ssa". Empty: that of the namespace, and "yaegi"
+	// in a new or private one. A namespace keeps the engine of its first cell; a task that
+	// asks for another one fails.
+	Engine string
 	// Handler, instead of Source, is the name of a compiled function of a worker of
 	// the user's own (see Handle), and Input what it is called with: JSON, at most
 	// MaxInput bytes. It has no namespace.
@@ -160,7 +164,7 @@ func (t *Task) submit(wait bool) (*api.Submit, error) {
 	s := &api.Submit{
 		Id: t.ID, Namespace: t.Namespace, Job: t.Job, Wait: wait,
 		Timeout: int64(t.Timeout), Retries: uint32(t.Retries), Priority: int32(t.Priority), Delay: int64(t.Delay), Needs: needs, Queue: t.Queue, Key: t.Key, Unique: unique,
-		Work: &api.Work{Source: t.Source, Call: t.Call, Inputs: inputs, Args: t.Args, Files: t.Files, First: t.First, Handler: t.Handler, Input: t.Input},
+		Work: &api.Work{Source: t.Source, Call: t.Call, Inputs: inputs, Args: t.Args, Files: t.Files, First: t.First, Handler: t.Handler, Input: t.Input, Engine: t.Engine},
 	}
 	return s, t.setTimes(s)
 }

@@ -22,6 +22,8 @@ type JobSpec struct {
 	FoldCall      string
 	// Files can be read by the code of every task, by name. At most MaxFiles bytes.
 	Files map[string][]byte
+	// Engine runs the code, as in Task. In FoldNamespace it counts when that is empty.
+	Engine string
 }
 
 // OpenJob makes a job, to which tasks can then be submitted, and returns its id.
@@ -41,7 +43,7 @@ func (c *Client) openJob(ctx context.Context, s JobSpec) (*Job, error) {
 		return nil, err
 	}
 	return c.job(ctx, "open", s.ID, false, &api.Call{Op: &api.Call_OpenJob{OpenJob: &api.OpenJob{Id: s.ID,
-		Spec: &api.JobSpec{Source: s.Source, Call: s.Call, FoldNamespace: s.FoldNamespace, FoldCall: s.FoldCall, Files: s.Files}}}})
+		Spec: &api.JobSpec{Source: s.Source, Call: s.Call, FoldNamespace: s.FoldNamespace, FoldCall: s.FoldCall, Files: s.Files, Engine: s.Engine}}}})
 }
 
 // SealJob says that a job has that many tasks and no more will follow.

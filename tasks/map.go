@@ -58,6 +58,8 @@ type Map struct {
 	// Continue folds on from what FoldNamespace holds. Otherwise Source is run
 	// in it first, so that the variables it declares begin as it says.
 	Continue bool
+	// Engine runs the code, as in Task. FoldNamespace keeps the one it has.
+	Engine string
 	// Args can be read by the code.
 	Args map[string]string
 	// Files can be read by the code of every task, by name, with farm.ReadFile. All
@@ -220,7 +222,17 @@ func (m *mapper) begin(ctx context.Context) error {
 	if m.spec.FoldNamespace == "" || m.spec.Continue {
 		return nil
 	}
-	_, err := m.c.Run(ctx, Task{ID: m.ID + ".begin", Namespace: m.spec.FoldNamespace, Source: m.spec.Source, Args: m.spec.Args, Files: m.spec.Files, Timeout: m.spec.Timeout})
+	engine := m.spec.Engine
+	if engine != "" { // one that holds something keeps its own
+		info, err := m.c.Namespace(m.spec.FoldNamespace).Show(ctx)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		if err == nil && info.Items > 0 {
+			engine = ""
+		}
+	}
+	_, err := m.c.Run(ctx, Task{ID: m.ID + ".begin", Namespace: m.spec.FoldNamespace, Source: m.spec.Source, Engine: engine, Args: m.spec.Args, Files: m.spec.Files, Timeout: m.spec.Timeout})
 	return err
 }
 
@@ -364,7 +376,7 @@ func (m *mapper) open(ctx context.Context) error {
 	if m.spec.Chunk < 0 || m.spec.Chunk > MaxChunk {
 		return fmt.Errorf("%w: %d inputs a task; at most %d", ErrInvalid, m.spec.Chunk, MaxChunk)
 	}
-	job, err := m.c.openJob(ctx, JobSpec{ID: m.ID, Source: m.spec.Source, Call: m.spec.Call, FoldNamespace: m.spec.FoldNamespace, FoldCall: m.spec.FoldCall, Files: m.spec.Files})
+	job, err := m.c.openJob(ctx, JobSpec{ID: m.ID, Source: m.spec.Source, Call: m.spec.Call, FoldNamespace: m.spec.FoldNamespace, FoldCall: m.spec.FoldCall, Files: m.spec.Files, Engine: m.spec.Engine})
 	if err != nil {
 		return err
 	}

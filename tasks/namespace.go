@@ -215,8 +215,9 @@ type NamespaceInfo struct {
 	Name             string
 	Version          uint64 // changes committed
 	Epoch            uint64 // of its last placement on a worker
+	Engine           string // of its cells; empty in a list
 	Worker           string // where it is, or empty
-	Items            int    // variables and declarations
+	Items            int    // variables, declarations, imports, and the engine where it is named
 	Bytes            int64  // of them, encoded
 	Queue            int    // tasks that are not finished
 	Created, Changed time.Time
@@ -311,7 +312,7 @@ func (n *Namespace) write(ctx context.Context, verb string, msg *api.Call) error
 }
 
 func newNamespaceInfo(n *api.Namespace) *NamespaceInfo {
-	out := &NamespaceInfo{Name: n.GetName(), Version: n.GetVersion(), Epoch: n.GetEpoch(), Worker: n.GetWorker(), Items: int(n.GetItems()),
+	out := &NamespaceInfo{Name: n.GetName(), Version: n.GetVersion(), Epoch: n.GetEpoch(), Worker: n.GetWorker(), Engine: n.GetEngine(), Items: int(n.GetItems()),
 		Bytes: int64(n.GetBytes()), Queue: int(n.GetQueue()), Created: when(n.GetCreated()), Changed: when(n.GetChanged())}
 	for _, v := range n.GetVariables() {
 		out.Variables = append(out.Variables, VariableInfo{v.Name, v.Type, int64(v.Bytes), v.Version})

@@ -257,14 +257,18 @@ func (a *attempt) order() *order {
 	case a.assign.Fold:
 		o.fold = true
 		o.source, o.call, o.inputs = a.spec.GetSource(), a.spec.GetFoldCall(), a.assign.Results
+		o.engine = a.spec.GetEngine()
 	case wk.Set != nil:
 		o.set, o.value = wk.Set.Key, wk.Set.Json
 	default:
-		o.source, o.call, o.inputs, o.first = wk.Source, wk.Call, wk.Inputs, wk.First
+		o.source, o.call, o.inputs, o.first, o.engine = wk.Source, wk.Call, wk.Inputs, wk.First, wk.Engine
 		if a.spec != nil && o.source == "" {
 			o.source = a.spec.Source
 			if o.call == "" {
 				o.call = a.spec.Call
+			}
+			if o.engine == "" {
+				o.engine = a.spec.Engine
 			}
 		}
 	}

@@ -183,6 +183,7 @@ type order struct {
 	inputs [][]byte
 	first  uint64 // position of the first input in its job
 	fold   bool   // source is a program to be loaded only where the namespace lacks it
+	engine string // for the source and the call; of a fold, where the namespace is empty
 
 	set   string // instead of source: the variable to set to value
 	value []byte
@@ -211,7 +212,8 @@ func (o *order) append(b []byte) []byte {
 	b = wire.AppendUint(b, o.first)
 	b = wire.AppendBool(b, o.fold)
 	b = wire.AppendString(b, o.set)
-	return wire.AppendBytes(b, o.value)
+	b = wire.AppendBytes(b, o.value)
+	return wire.AppendString(b, o.engine)
 }
 
 func readOrder(body []byte) (*order, error) {
@@ -234,6 +236,7 @@ func readOrder(body []byte) (*order, error) {
 	o.files = readItems(r)
 	o.source, o.call, o.inputs, o.first = r.String(), r.String(), readBlobs(r), r.Uint()
 	o.fold, o.set, o.value = r.Bool(), r.String(), r.Bytes()
+	o.engine = r.String()
 	return o, r.Done()
 }
 

@@ -33,7 +33,7 @@ const maxPrograms = 64
 
 func newLiveEngine(h host) engine {
 	e := &liveEngine{
-		c: live.New(live.Options{Stdout: h.stdout, Stderr: h.stderr, Progress: h.progress,
+		c: live.New(live.Options{Stdout: h.stdout, Stderr: h.stderr, Progress: h.progress, StackBytes: h.limits.stack,
 			Limits: namespace.Limits{Value: int(h.limits.value), Delta: int(h.limits.change)}}),
 		programs: map[string]*program{},
 	}
@@ -63,6 +63,7 @@ func (e *liveEngine) run(ctx context.Context, o *order) *answer {
 		Task:    namespace.TaskInfo{ID: o.task, Namespace: o.namespace, Attempt: int(o.attempt), Job: o.job, Args: o.args, Files: o.files},
 		Source:  o.source,
 		Call:    o.call,
+		Engine:  o.engine,
 		Discard: o.namespace == "",
 	}
 	for _, in := range o.inputs {
@@ -70,6 +71,9 @@ func (e *liveEngine) run(ctx context.Context, o *order) *answer {
 	}
 	if o.fold {
 		r.Source = e.missing(o)
+		if len(e.c.Items()) > 0 {
+			r.Engine = "" // that of the namespace
+		}
 	}
 	e.folding = ""
 	res, err := e.c.Run(ctx, r)
@@ -153,6 +157,7 @@ func failed(ctx context.Context, o *order, err error) *answer {
 		exited     *namespace.ExitError
 		kept       *namespace.UnserializableError
 		goroutine  *namespace.GoroutineError
+		engine     *namespace.EngineError
 		submission *namespace.SubmitError
 	)
 	if errors.As(err, &panicked) {
@@ -164,6 +169,8 @@ func failed(ctx context.Context, o *order, err error) *answer {
 		f.kind, a.spent = kindCancelled, true
 	case errors.As(err, &goroutine):
 		f.kind, a.spent = kindGoroutine, true
+	case errors.As(err, &engine):
+		f.kind, f.permanent = kindConflict, true
 	case errors.As(err, &compile):
 		f.kind, f.permanent = kindCompile, true
 	case errors.As(err, &notAllowed):
@@ -271,7 +278,7 @@ func (e *liveEngine) missing(o *order) string {
 	if e.folding == o.source {
 		return ""
 	}
-	p := e.analyse(o.source)
+	p := e.analyse(o)
 	if p == nil { // it does not stand alone: let it be checked where it is to run
 		if e.declares(o.call) {
 			return ""
@@ -323,7 +330,8 @@ func (p *program) declarations() string {
 }
 
 // analyse reads what a program declares, nil when it does not compile alone.
-func (e *liveEngine) analyse(source string) *program {
+func (e *liveEngine) analyse(o *order) *program {
+	source := o.source
 	if p, ok := e.programs[source]; ok {
 		return p
 	}
@@ -331,7 +339,11 @@ func (e *liveEngine) analyse(source string) *program {
 		clear(e.programs)
 	}
 	e.programs[source] = nil
-	c := cell.NewCompiler()
+	engine, err := namespace.ChooseEngine(e.c.Items(), o.engine)
+	if err != nil {
+		return nil
+	}
+	c := cell.NewCompilerTo(namespace.Target(engine))
 	env, err := namespace.Env(c, nil)
 	if err != nil {
 		return nil

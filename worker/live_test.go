@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"farm/api"
 )
 
@@ -15,6 +17,18 @@ func cells(c *Config) { c.Command = nil }
 
 func (l *leader) work(task string, w *api.Work) *api.Instruction {
 	return assign(&api.Assign{Task: task, Attempt: 1, Work: encode(w), Order: l.nextOrder()})
+}
+
+// on makes a task ask for an engine.
+func on(engine string, in *api.Instruction) *api.Instruction {
+	a := in.GetAssign()
+	w := &api.Work{}
+	if err := proto.Unmarshal(a.Work, w); err != nil {
+		panic(err) // it was made here
+	}
+	w.Engine = engine
+	a.Work = encode(w)
+	return in
 }
 
 func TestCells(t *testing.T) {
@@ -33,6 +47,61 @@ func TestCells(t *testing.T) {
 	}
 	if c := l.report("b4", 1); string(c.Outcome.Value) != "4" || c.Base != 4 || len(c.Put) != 0 {
 		t.Errorf("%v", c)
+	}
+	// The same on the other engine, in a namespace that is new, then in one that is not.
+	l.say(on("ssa", l.in("m", 1, "c0", "type F func(int) F\nn := 3\nn", loadOf(0, 0))), l.in("m", 1, "c1", "n *= 2\nn", nil), on("yaegi", l.in("m", 1, "c2", "n", nil)))
+	if c := l.report("c0", 1); string(c.Outcome.Value) != "3" || len(c.Put) != 3 {
+		t.Errorf("%v", c)
+	}
+	if c := l.report("c1", 1); string(c.Outcome.Value) != "6" || c.Base != 1 {
+		t.Errorf("%v", c)
+	}
+	if c := l.report("c2", 1); c.Outcome.Error.GetKind() != kindConflict || c.Ending != api.Ending_PERMANENT || !strings.Contains(c.Outcome.Error.Message, "engine ssa") {
+		t.Errorf("%v", c)
+	}
+}
+
+// TestMachineFailures proves what becomes of cells of the engine ssa that fail, and that the next one runs:
+// in the same child, unless it died.
+func TestMachineFailures(t *testing.T) {
+	l := start(t, func(c *Config) {
+		cells(c)
+		c.Limits.MemoryBytes = 512 << 20
+	})
+	l.onReport = settle
+	for _, tc := range []struct {
+		name, source, kind, message string
+		ending                      api.Ending
+	}{
+		{"panic", "type E struct{ n int }\nfunc (e E) Error() string { return \"boom\" }\npanic(E{1})", kindPanic, "boom", api.Ending_FAILURE},
+		{"goroutine-panic", "done := make(chan int)\ngo func() { defer close(done); panic(\"boom\") }()\n<-done", kindPanic, "boom", api.Ending_FAILURE},
+		{"goroutine", "go func() { for { } }()", kindGoroutine, "still running", api.Ending_FAILURE},
+		{"stack", "func f(n int) int { return f(n+1) + 1 }\nf(0)", kindLimit, "stack", api.Ending_FAILURE},
+		{"native stack", "import \"fmt\"\ntype T int\nfunc (t T) String() string { return fmt.Sprint(t + 1) }\nfmt.Sprint(T(1))", kindLimit, "compiled code", api.Ending_FAILURE},
+		{"memory", "var all [][]byte\nfor {\n\tb := make([]byte, 1<<24)\n\tfor i := 0; i < len(b); i += 4096 {\n\t\tb[i] = 1\n\t}\n\tall = append(all, b)\n}", kindMemory, "limit 512 MiB", api.Ending_FAILURE},
+		{"loop", "for {\n}", kindTimeout, "timed out after 1s", api.Ending_FAILURE},
+		{"lock", "import \"sync\"\nvar mu sync.Mutex\nmu.Lock()\nmu.Lock()", kindTimeout, "timed out after 1s", api.Ending_FAILURE},
+		{"exit", "import \"os\"\ngo os.Exit(3)\nselect {}", kindExit, "code 3", api.Ending_FAILURE},
+		{"maps", "m := map[int]int{}\nfor range 8 { go func() { for { m[1]++ } }() }\nfor { m[2]++ }", kindCrash, "concurrent map", api.Ending_FAILURE},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if raceDetector && (tc.kind == kindMemory || tc.kind == kindCrash) {
+				t.Skip("the race detector takes more memory than a child may have, and ends a process for a race")
+			}
+			a := on("ssa", l.private(tc.name, tc.source))
+			a.GetAssign().Timeout = int64(20 * time.Second)
+			if tc.kind == kindTimeout {
+				a.GetAssign().Timeout = int64(time.Second)
+			}
+			l.say(a, on("ssa", l.private(tc.name+"-next", "1 + 1")))
+			c := l.report(tc.name, 1)
+			if c.Ending != tc.ending || c.Outcome.Error.GetKind() != tc.kind || !strings.Contains(c.Outcome.Error.GetMessage(), tc.message) {
+				t.Errorf("ending %v, error %v, stderr %q", c.Ending, c.Outcome.Error, c.Outcome.Stderr)
+			}
+			if n := l.report(tc.name+"-next", 1); string(n.Outcome.Value) != "2" {
+				t.Errorf("the next: %v", n)
+			}
+		})
 	}
 }
 

@@ -112,7 +112,7 @@ func (o *cronOptions) read(c *cli.Context) (err error) {
 }
 
 func (a *app) runCronAdd(ctx context.Context, conn *connection, o *cronOptions, asJSON bool) error {
-	src := source{"cell", o.code}
+	src := source{name: "cell", text: o.code}
 	if o.file != "" {
 		var err error
 		if src, err = a.readSource(o.file); err != nil {

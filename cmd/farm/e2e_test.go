@@ -137,12 +137,20 @@ func TestWholeNamespacesOnARealFarm(t *testing.T) {
 		t.Errorf("ns history: %+v", r)
 	}
 
+	run("exec", "--engine", "ssa", "m", "import \"fmt\"\ntype S struct{ n int; last error; self *S }\nfunc (s *S) Error() string { return fmt.Sprint(\"worked \", s.n) }\nfunc (s *S) Err() string { return s.self.last.Error() }\ns := &S{n: 1}\ns.last, s.self = s, s").check(t, 0, "", "")
+	run("exec", "m", "s.n++").check(t, 0, "", "")
+
 	// The past is the cluster's: it is there when a node is not.
 	if err := farm.Kill(0); err != nil {
 		t.Fatal(err)
 	}
 	run("ns", "restore", "--version", "2", "a").check(t, 0, "", "")
 	run("exec", "a", "x.Next.Double()").check(t, 0, "40\n", "")
+	run("exec", "--engine", "ssa", "a", "1").check(t, exitRefused, "", "conflict: the namespace is for the engine yaegi and not for ssa: it is chosen with the first cell of a namespace\n")
+	run("exec", "m", "s.Err()").check(t, 0, "\"worked 2\"\n", "") // the worker that had it was perhaps of that node
+	if r := run("ns", "show", "m"); !strings.Contains(r.err, ", engine ssa\n") {
+		t.Errorf("ns show: %+v", r)
+	}
 	run("ns", "import", "c", "b.farm").check(t, 0, "", "")
 	run("exec", "c", "x.Next.Double()").check(t, 0, "40\n", "")
 	run("ns", "export", "c", "c.farm").check(t, 0, "", "farm: namespace c, version 1, 3 items, is in c.farm\n")

@@ -17,36 +17,42 @@ const maxParallel = 256
 type execOptions struct {
 	targets string // as for Client.Select
 	code    string
+	engine  string
 	json    bool
 }
 
 func (a *app) execCommand() *cli.Command {
+	var o execOptions
 	return &cli.Command{
 		Name:      "exec",
 		Usage:     "run a cell in a namespace, now",
 		UsageText: "farm exec [flags] NS CODE",
 		Description: nsHelp + " Then the cell runs in each, in parallel, and each\n" +
 			"line of output has the namespace before it. CODE may be - for standard input. Ctrl-C cancels the cell.",
-		Flags: a.clientFlags(),
+		Flags: a.clientFlags(engineFlag(&o.engine)),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 2, 2)
 			if err != nil {
 				return err
 			}
-			o := execOptions{args[0], args[1], c.Bool("json")}
+			if err := checkEngine("exec", o.engine); err != nil {
+				return err
+			}
+			o.targets, o.code, o.json = args[0], args[1], c.Bool("json")
 			return a.with(c, func(ctx context.Context, conn *connection) error { return a.runExec(ctx, conn, &o) })
 		},
 	}
 }
 
 func (a *app) runExec(ctx context.Context, conn *connection, o *execOptions) error {
-	src := source{"cell", o.code}
+	src := source{name: "cell", text: o.code}
 	if o.code == "-" {
 		var err error
 		if src, err = a.readSource("-"); err != nil {
 			return err
 		}
 	}
+	src.engine = o.engine
 	names, many, err := targets(ctx, conn, o.targets)
 	if err != nil {
 		return err
@@ -56,7 +62,7 @@ func (a *app) runExec(ctx context.Context, conn *connection, o *execOptions) err
 	}
 	return each(ctx, names, func(ctx context.Context, ns string) (func() error, error) {
 		id := tasks.NewID()
-		info, err := conn.Run(ctx, tasks.Task{ID: id, Namespace: ns, Source: src.text})
+		info, err := conn.Run(ctx, tasks.Task{ID: id, Namespace: ns, Source: src.text, Engine: src.engine})
 		if info == nil {
 			cancelled := cancelInterrupted(ctx, conn, id)
 			return func() error {
@@ -74,7 +80,7 @@ func (a *app) execOne(ctx context.Context, conn *connection, src source, ns stri
 	if err := src.checkIn(ctx, conn, ns); err != nil {
 		return a.taskEnd(src, nil, err, "")
 	}
-	return a.runTask(ctx, conn, src, tasks.Task{Namespace: ns, Source: src.text}, json)
+	return a.runTask(ctx, conn, src, tasks.Task{Namespace: ns, Source: src.text, Engine: src.engine}, json)
 }
 
 // showExec shows the finished task of one of several namespaces.

@@ -107,7 +107,8 @@ type namespaceJSON struct {
 	Version      uint64            `json:"version" about:"changes committed so far"`
 	Epoch        uint64            `json:"epoch" about:"of its last placement on a worker"`
 	Worker       string            `json:"worker,omitempty" about:"where it is placed"`
-	Items        int               `json:"items" about:"number of variables and declarations"`
+	Engine       string            `json:"engine,omitempty" about:"that runs its cells; ns show only"`
+	Items        int               `json:"items" about:"number of variables, declarations, imports, and of the name of the engine"`
 	Bytes        int64             `json:"bytes" about:"of all items, encoded"`
 	Queue        int               `json:"queue" about:"tasks that are not finished"`
 	Created      string            `json:"created,omitempty" about:"time of its first change"`
@@ -146,7 +147,7 @@ type declarationJSON struct {
 }
 
 func jsonNamespace(n *tasks.NamespaceInfo) namespaceJSON {
-	out := namespaceJSON{Name: n.Name, Version: n.Version, Epoch: n.Epoch, Worker: n.Worker, Items: n.Items, Bytes: n.Bytes, Queue: n.Queue,
+	out := namespaceJSON{Name: n.Name, Version: n.Version, Epoch: n.Epoch, Worker: n.Worker, Engine: n.Engine, Items: n.Items, Bytes: n.Bytes, Queue: n.Queue,
 		Created: jsonTime(n.Created), Changed: jsonTime(n.Changed)}
 	for _, v := range n.Variables {
 		out.Variables = append(out.Variables, varInfoJSON(v))

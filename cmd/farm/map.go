@@ -15,6 +15,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"farm/namespace"
 	"farm/tasks"
 )
 
@@ -59,6 +60,7 @@ func (a *app) mapCommand() *cli.Command {
 			&cli.StringFlag{Name: "in", Usage: "read inputs from `FILE`, - for standard input", Value: "-", Destination: &o.in},
 			&cli.StringFlag{Name: "out", Usage: "write results to `FILE` (default: standard output)", Destination: &o.out},
 			&cli.StringFlag{Name: "fold", Usage: "`NS:FUNC` to feed results to", Destination: &o.fold},
+			engineFlag(&o.Engine),
 			&cli.BoolFlag{Name: "continue", Usage: "fold on from what the namespace holds", Destination: &o.Continue},
 			&cli.IntFlag{Name: "chunk", Usage: "give each task `N` inputs (default: as suits the time they take)", Destination: &o.Chunk},
 			&cli.DurationFlag{Name: "timeout", Usage: "`TIME` one task may take (default: the farm's)", Destination: &o.Timeout},
@@ -100,6 +102,8 @@ func (a *app) mapCommand() *cli.Command {
 
 func (o *mapOptions) validate() error {
 	switch {
+	case !namespace.KnownEngine(o.Engine):
+		return checkEngine("map", o.Engine)
 	case o.Call == "":
 		return usage("map: --call is needed: the function to call")
 	case o.Chunk < 0 || o.Chunk > tasks.MaxChunk:
@@ -126,6 +130,7 @@ func (a *app) runMap(ctx context.Context, addr string, o *mapOptions) error {
 	if err != nil {
 		return err
 	}
+	src.engine = o.Engine
 	if err := src.checkProgram(o.Call, o.FoldCall); err != nil {
 		return a.taskEnd(src, nil, err, "")
 	}
@@ -249,7 +254,7 @@ func (s source) checkProgram(call, fold string) error {
 		if fn == "" {
 			continue
 		}
-		if (source{s.name, s.text + "\nvar _ = " + fn + "\n"}).check(nil) != nil {
+		if (source{s.name, s.text + "\nvar _ = " + fn + "\n", s.engine}).check(nil) != nil {
 			return usage("%s declares no function %s that can be called", s.name, fn)
 		}
 	}

@@ -87,7 +87,11 @@ func (a *app) runNsShow(ctx context.Context, conn *connection, name string, asJS
 	if asJSON {
 		return a.printJSON(jsonNamespace(n))
 	}
-	a.io.talk("namespace %s, version %d, %d bytes, %d tasks queued", n.Name, n.Version, n.Bytes, n.Queue)
+	engine := ""
+	if n.Engine != "" {
+		engine = ", engine " + n.Engine
+	}
+	a.io.talk("namespace %s, version %d, %d bytes, %d tasks queued%s", n.Name, n.Version, n.Bytes, n.Queue, engine)
 	for _, d := range n.Declarations {
 		fmt.Fprintln(a.io.out, declarationText(d))
 	}

@@ -22,6 +22,7 @@ import (
 const slowCall = 2 * time.Second
 
 func (a *app) replCommand() *cli.Command {
+	var engine string
 	return &cli.Command{
 		Name:      "repl",
 		Usage:     "a prompt on a namespace",
@@ -32,13 +33,16 @@ func (a *app) replCommand() *cli.Command {
 			"When standard input or output is no terminal, cells are read that are separated by empty lines (in brackets and\n" +
 			"strings these do not count). The first one that fails ends the command, with its exit code.\n\n" +
 			"What is typed is remembered in $XDG_STATE_HOME/farm/repl_history (~/.local/state without XDG_STATE_HOME).",
-		Flags: []cli.Flag{addrFlag()},
+		Flags: []cli.Flag{addrFlag(), engineFlag(&engine)},
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 1, 1)
 			if err != nil {
 				return err
 			}
-			return a.with(c, func(ctx context.Context, conn *connection) error { return a.runRepl(ctx, conn, args[0]) })
+			if err := checkEngine("repl", engine); err != nil {
+				return err
+			}
+			return a.with(c, func(ctx context.Context, conn *connection) error { return a.runRepl(ctx, conn, args[0], engine) })
 		},
 	}
 }
@@ -56,13 +60,15 @@ type repl struct {
 	back restorer // ns, but for tests
 	live bool     // a person types
 
+	engine string // that cells ask for, or empty
+
 	entry  entry             // what is being typed
 	names  *namespace.Names  // for completion; nil: to be read
 	undone map[uint64]uint64 // versions that undos made: to the version brought back
 }
 
-func (a *app) runRepl(ctx context.Context, conn *connection, name string) error {
-	r := &repl{a: a, conn: conn, ns: conn.Namespace(name), undone: map[uint64]uint64{}}
+func (a *app) runRepl(ctx context.Context, conn *connection, name, engine string) error {
+	r := &repl{a: a, conn: conn, engine: engine, ns: conn.Namespace(name), undone: map[uint64]uint64{}}
 	r.back = r.ns
 	in, out, ok := a.io.editable()
 	if !ok {

@@ -61,7 +61,7 @@ func (r *repl) patiently() (answered func()) {
 
 // cell runs a cell and shows what comes of it.
 func (r *repl) cell(ctx context.Context, p *patience, text string) error {
-	src, id := source{"cell", text}, tasks.NewID()
+	src, id := source{"cell", text, r.engine}, tasks.NewID()
 	info, err := r.run(p, src, id)
 	r.names = nil
 	var failure *tasks.TaskError
@@ -92,7 +92,7 @@ func (r *repl) run(p *patience, src source, id string) (*tasks.Info, error) {
 	if err := src.checkIn(p.soft, r.conn, r.ns.Name()); err != nil {
 		return nil, err
 	}
-	if _, err := r.conn.Submit(p.soft, tasks.Task{ID: id, Namespace: r.ns.Name(), Source: src.text}); err != nil {
+	if _, err := r.conn.Submit(p.soft, tasks.Task{ID: id, Namespace: r.ns.Name(), Source: src.text, Engine: src.engine}); err != nil {
 		return nil, err
 	}
 	stop := context.AfterFunc(p.soft, func() { _, _ = r.conn.Cancel(p.hard, id) }) // the watch tells what came of it

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/urfave/cli/v2"
+
 	"farm/namespace"
 	"farm/tasks"
 )
@@ -18,7 +20,10 @@ import (
 const maxSource = 4 << 20
 
 // source is a cell or program, and what positions in it are called.
-type source struct{ name, text string }
+type source struct {
+	name, text string
+	engine     string // that it asks for, or empty
+}
 
 // readSource reads a file, or standard input for "-".
 func (a *app) readSource(path string) (source, error) {
@@ -40,7 +45,7 @@ func (a *app) readSource(path string) (source, error) {
 	if len(b) > maxSource {
 		return source{}, fmt.Errorf("%s: %w", name, &namespace.LimitError{What: "source", Limit: maxSource, Got: int64(len(b))})
 	}
-	return source{name, string(b)}, nil
+	return source{name: name, text: string(b)}, nil
 }
 
 var (
@@ -56,10 +61,11 @@ func (s source) positioned(msg string) string {
 // check says what the farm would refuse, before anything is queued. The
 // result is a *tasks.TaskError as the task's own would be.
 func (s source) check(items map[string][]byte) error {
-	err := namespace.Check(items, s.text)
+	err := namespace.CheckOn(items, s.engine, s.text)
 	var compile *namespace.CompileError
 	var notAllowed *namespace.NotAllowedError
 	var limit *namespace.LimitError
+	var engine *namespace.EngineError
 	switch {
 	case err == nil:
 		return nil
@@ -69,8 +75,23 @@ func (s source) check(items map[string][]byte) error {
 		return &tasks.TaskError{Kind: "not-allowed", Message: err.Error()}
 	case errors.As(err, &limit):
 		return &tasks.TaskError{Kind: "limit", Message: err.Error()}
+	case errors.As(err, &engine):
+		return &tasks.TaskError{Kind: "conflict", Message: err.Error()}
 	}
 	return nil // the check itself failed: let the farm decide
+}
+
+// engineFlag is the flag by which a cell asks for an engine.
+func engineFlag(to *string) cli.Flag {
+	return &cli.StringFlag{Name: "engine", Usage: "`ENGINE` of the code: yaegi or ssa. A namespace keeps that of its first cell (default: yaegi where it is new)", Destination: to}
+}
+
+// checkEngine refuses the name of an engine that there is not.
+func checkEngine(verb, name string) error {
+	if !namespace.KnownEngine(name) {
+		return usage("%s: --engine is one of %s", verb, strings.Join(namespace.Engines(), ", "))
+	}
+	return nil
 }
 
 // checkIn checks the source against what a namespace holds now. Tasks that are

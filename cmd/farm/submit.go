@@ -37,6 +37,7 @@ func (a *app) submitCommand() *cli.Command {
 			&cli.StringFlag{Name: "handler", Usage: "call the handler `NAME` instead of running code", Destination: &o.task.Handler},
 			&cli.StringFlag{Name: "json-input", Usage: "what to call it with, as `JSON`; - reads standard input", Destination: &o.input},
 			&cli.StringFlag{Name: "ns", Usage: "run in `NAMESPACE`", Destination: &o.task.Namespace},
+			engineFlag(&o.task.Engine),
 			&cli.StringFlag{Name: "id", Usage: "`ID` of the task: a second submit with it is the first one", Destination: &o.task.ID},
 			&cli.StringSliceFlag{Name: "arg", Usage: "`KEY=VALUE` the code can read; may be repeated"},
 			fileFlag(),
@@ -75,6 +76,9 @@ func (o *submitOptions) validate(hasCode bool) error {
 	if hasCode == (o.file != "") && o.task.Handler == "" {
 		return usage("submit: give one of FILE.go, -c CODE and - (standard input), or --handler NAME")
 	}
+	if err := checkEngine("submit", o.task.Engine); err != nil {
+		return err
+	}
 	if o.task.Timeout < 0 || o.task.Retries < 0 {
 		return usage("submit: --timeout and --retries cannot be negative")
 	}
@@ -103,13 +107,14 @@ func (a *app) runSubmit(ctx context.Context, addr string, o *submitOptions) erro
 	if o.task.Handler != "" {
 		return a.runSubmitHandler(ctx, addr, o)
 	}
-	src := source{"cell", o.code}
+	src := source{name: "cell", text: o.code}
 	if o.file != "" {
 		var err error
 		if src, err = a.readSource(o.file); err != nil {
 			return err
 		}
 	}
+	src.engine = o.task.Engine
 	o.task.Source = src.text
 	if o.task.Namespace == "" { // a typo costs not even a connection
 		if err := src.check(nil); err != nil {

@@ -171,13 +171,18 @@ func (im *imports) Import(path string) (*types.Package, error) {
 		return im.Importer.Import(path)
 	}
 	if im.farm == nil {
-		fset := token.NewFileSet()
-		conf := types.Config{IgnoreFuncBodies: true, Importer: im.Importer}
-		pkg, err := conf.Check(path, fset, mustParse(fset, "farm.go", farmSource), nil)
-		if err != nil {
-			panic(err) // the source is a constant
-		}
-		im.farm = pkg
+		im.farm = FarmPackage(im.Importer)
 	}
 	return im.farm, nil
+}
+
+// FarmPackage is the type information of package farm, for users of an importer.
+func FarmPackage(imp types.Importer) *types.Package {
+	fset := token.NewFileSet()
+	conf := types.Config{IgnoreFuncBodies: true, Importer: imp}
+	pkg, err := conf.Check("farm", fset, mustParse(fset, "farm.go", farmSource), nil)
+	if err != nil {
+		panic(err) // the source is a constant
+	}
+	return pkg
 }

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"sort"
 	"strings"
-
-	"farm/namespace/typeinfo"
 )
 
 // check checks the package as it will be: the statements, the new declarations, and of the others what
@@ -45,8 +43,9 @@ func (w *work) check() error {
 		return slices.Contains(w.added, d) || w.need.decls[d] && w.next.lowered[d.Key] == nil
 	}
 	body := func(d *Decl) bool { return redefined || emitted(d) }
+	w.bodies = body
 	node := func(d *Decl) ast.Decl {
-		if !emitted(d) {
+		if !emitted(d) || w.c.to == Machine {
 			return d.node
 		}
 		w.nodes[d] = copyTree(d.node, nil) // lowering will change it
@@ -212,9 +211,9 @@ func (w *work) allowedIn(info *types.Info, pkg *types.Package, file *ast.File) e
 			continue
 		}
 		name := memberName(o)
-		why := notMembers[o.Pkg().Path()+"."+name]
+		why := w.c.to.notMember(o.Pkg().Path() + "." + name)
 		if why == "" {
-			if why = lacking(o); why == "" {
+			if why = w.lacking(o); why == "" {
 				continue
 			}
 		}
@@ -232,12 +231,12 @@ func (w *work) allowedIn(info *types.Info, pkg *types.Package, file *ast.File) e
 }
 
 // lacking says why a member that nobody has refused is not there all the same, "" when it is.
-func lacking(o types.Object) string {
+func (w *work) lacking(o types.Object) string {
 	path := o.Pkg().Path()
 	switch {
 	case o.Pkg() == types.Unsafe:
 		return whyNotPackage(path)
-	case o.Parent() == o.Pkg().Scope() && typeinfo.Lacks(path, o.Name()) && !inLibrary(path, o.Name()):
+	case o.Parent() == o.Pkg().Scope() && w.c.to.lacks(path, o.Name()):
 		return "the interpreter does not have it"
 	}
 	return ""

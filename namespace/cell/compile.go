@@ -37,14 +37,18 @@ type Compiler struct {
 	fset *token.FileSet
 	imp  *imports
 	none token.Pos // a position for nodes that no source has
-	n    int       // units so far
+	to   Target
+	n    int // units so far
 
 	declaredAt map[string]token.Position // where the cell at hand declares things, by file name
 }
 
-// NewCompiler makes a compiler.
-func NewCompiler() *Compiler {
-	c := &Compiler{fset: token.NewFileSet()}
+// NewCompiler makes a compiler for the interpreter.
+func NewCompiler() *Compiler { return NewCompilerTo(Interpreter) }
+
+// NewCompilerTo makes a compiler for a target.
+func NewCompilerTo(to Target) *Compiler {
+	c := &Compiler{fset: token.NewFileSet(), to: to}
 	c.imp = &imports{Importer: typeinfo.New(partialPackages()...)}
 	f := c.fset.AddFile("namespace", -1, 1)
 	c.none = f.Pos(0)
@@ -62,6 +66,11 @@ type Unit struct {
 	Func   string // the function to run: no parameters, no results
 	Code   string // Go source of that function, lowered
 	Defs   []Def  // all that Code needs, in an order that can be loaded
+
+	// For the machine, instead of Code:
+	Trees   []ast.Decl
+	Uses    map[string]string // imports of Trees, local name → path
+	Program bool              // it is a whole program
 
 	// Vars are the variables the code may touch, with those it makes (New).
 	Vars []Var
@@ -103,14 +112,15 @@ type work struct {
 	newVars  []string // those that are new or change type
 	changed  map[string]bool
 
-	next  *Env
-	need  reached            // what the cell can touch of next
-	nodes map[*Decl]ast.Decl // copies of the declarations to lower
-	fn    *ast.FuncDecl
-	file  *ast.File
-	pkg   *types.Package
-	info  *types.Info
-	unit  *Unit
+	next   *Env
+	need   reached            // what the cell can touch of next
+	nodes  map[*Decl]ast.Decl // copies of the declarations to lower
+	bodies func(*Decl) bool   // those whose bodies were checked
+	fn     *ast.FuncDecl
+	file   *ast.File
+	pkg    *types.Package
+	info   *types.Info
+	unit   *Unit
 
 	unitPkg         *types.Package         // the package as checked first: its types are the namespace's
 	lowered         map[string]*engineDecl // made now, by key

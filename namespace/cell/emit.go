@@ -20,6 +20,12 @@ type Def struct {
 	Hash   Hash
 	Import string // path, when the definition is an import named Key
 	Code   string // Go source, lowered; empty for an import
+
+	// For the machine, instead of Code; imports are no definitions there.
+	Names    []string // that it declares at top level
+	Declares []string // the same, and its methods as T.M
+	Trees    []ast.Decl
+	Uses     map[string]string // imports of Trees, local name → path
 }
 
 // engineDecl is the lowered form of a declaration.
@@ -48,6 +54,9 @@ func mustParse(fset *token.FileSet, name, src string) []*ast.File {
 
 // emit turns what was checked into code for an engine.
 func (w *work) emit() (*Unit, error) {
+	if w.c.to == Machine {
+		return w.emitTrees()
+	}
 	u := &Unit{N: w.n, Before: w.env, Env: w.next, New: w.newVars}
 	w.unit, w.unitPkg = u, w.pkg
 	w.lowered, w.instanceImports = map[string]*engineDecl{}, map[string]string{}

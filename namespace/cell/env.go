@@ -147,6 +147,13 @@ func (e *Env) Hash() Hash { return e.hash }
 // Find gives the declaration that declares name ("T.M" for a method), or nil.
 func (e *Env) Find(name string) *Decl { return e.byName[name] }
 
+// NeedsType says that the declaration named from reaches the type that is declared under the key typ: values
+// made by its code may be of that type.
+func (e *Env) NeedsType(from, typ string) bool {
+	t := e.byName[strings.Split(typ, ",")[0]]
+	return t != nil && t.Kind == KindType && e.reach(map[string]bool{from: true}).decls[t]
+}
+
 func (c *Compiler) parseDecl(d Decl) (*Decl, error) {
 	f, err := parser.ParseFile(c.fset, d.Key+"/"+BaseFile, "package main;/*line :1:1*/"+d.Source, parser.SkipObjectResolution)
 	if err != nil {
@@ -267,12 +274,15 @@ func (d *Decl) header() ast.Decl {
 	return &x
 }
 
-func (e *Env) importDecl() ast.Decl {
-	g := &ast.GenDecl{Tok: token.IMPORT, TokPos: e.c.none, Lparen: e.c.none, Rparen: e.c.none}
-	for _, n := range slices.Sorted(maps.Keys(e.Imports)) {
+func (e *Env) importDecl() ast.Decl { return e.c.imports(e.Imports) }
+
+// imports is the declaration of imports, local name → path.
+func (c *Compiler) imports(list map[string]string) *ast.GenDecl {
+	g := &ast.GenDecl{Tok: token.IMPORT, TokPos: c.none, Lparen: c.none, Rparen: c.none}
+	for _, n := range slices.Sorted(maps.Keys(list)) {
 		g.Specs = append(g.Specs, &ast.ImportSpec{
 			Name: ast.NewIdent(n),
-			Path: &ast.BasicLit{Kind: token.STRING, Value: strconv.Quote(e.Imports[n])},
+			Path: &ast.BasicLit{Kind: token.STRING, Value: strconv.Quote(list[n])},
 		})
 	}
 	return g

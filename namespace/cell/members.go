@@ -5,8 +5,6 @@ import (
 	"go/types"
 	"slices"
 	"strings"
-
-	"farm/namespace/typeinfo"
 )
 
 // Members lists what can stand after "path." in a cell of env, sorted: the allowed members of an import,
@@ -14,7 +12,7 @@ import (
 // a name that means nothing has no members.
 func (c *Compiler) Members(env *Env, path string) []string {
 	if p := c.imported(env, path); p != nil {
-		return importMembers(p)
+		return c.importMembers(p)
 	}
 	o := c.lookup(env, path)
 	if o == nil {
@@ -27,7 +25,7 @@ func (c *Compiler) Members(env *Env, path string) []string {
 	var out []string
 	for name := range found {
 		// Ambiguous and hidden ones cannot be selected.
-		if m, _, _ := types.LookupFieldOrMethod(o.Type(), true, pkg, name); m != nil && notMembers[memberPath(m)] == "" {
+		if m, _, _ := types.LookupFieldOrMethod(o.Type(), true, pkg, name); m != nil && c.to.notMember(memberPath(m)) == "" {
 			out = append(out, name)
 		}
 	}
@@ -76,7 +74,7 @@ func (c *Compiler) lookup(env *Env, path string) types.Object {
 	o := pkg.Scope().Lookup(names[0])
 	names = names[1:]
 	if p := c.imported(env, strings.Split(path, ".")[0]); p != nil && len(names) > 0 {
-		if !slices.Contains(importMembers(p), names[0]) {
+		if !slices.Contains(c.importMembers(p), names[0]) {
 			return nil
 		}
 		o, names = p.Scope().Lookup(names[0]), names[1:]
@@ -92,11 +90,11 @@ func (c *Compiler) lookup(env *Env, path string) types.Object {
 	return o
 }
 
-func importMembers(p *types.Package) []string {
+func (c *Compiler) importMembers(p *types.Package) []string {
 	var out []string
 	for _, name := range p.Scope().Names() {
 		o := p.Scope().Lookup(name)
-		if o.Exported() && notMembers[memberPath(o)] == "" && (!typeinfo.Lacks(p.Path(), name) || inLibrary(p.Path(), name)) {
+		if o.Exported() && c.to.notMember(memberPath(o)) == "" && !c.to.lacks(p.Path(), name) {
 			out = append(out, name)
 		}
 	}

@@ -17,13 +17,14 @@ import (
 // bare runs cells on engines alone: values stay in the interpreter and are never encoded, so cells can
 // keep channels and functions. It is how the language is tested apart from the codec.
 type bare struct {
+	name string
 	comp *cell.Compiler
 	env  *cell.Env
 	l    *loaded
 }
 
-func newBare(t *testing.T) *bare {
-	b := &bare{comp: cell.NewCompiler()}
+func newBare(t *testing.T, engine string) *bare {
+	b := &bare{name: engine, comp: cell.NewCompilerTo(ns.Target(engine))}
 	var err error
 	if b.env, err = b.comp.Env(nil, nil, nil); err != nil {
 		t.Fatal(err)
@@ -33,7 +34,7 @@ func newBare(t *testing.T) *bare {
 }
 
 func (b *bare) engine(t *testing.T) *loaded {
-	l, err := newLoaded(Options{Stdout: io.Discard, Stderr: io.Discard})
+	l, err := newLoaded(b.name, b.comp, Options{Stdout: io.Discard, Stderr: io.Discard})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +50,7 @@ func (b *bare) run(t *testing.T, src string) (out string, err error) {
 		old := b.l
 		b.l = b.engine(t)
 		if err := b.l.load(u); err != nil {
-			return "", runError(err)
+			return "", b.l.eng.Explain(err)
 		}
 		for n, s := range b.l.vars {
 			if o := old.vars[n]; o != nil && o.v.Type().ConvertibleTo(s.v.Type()) {
@@ -58,7 +59,7 @@ func (b *bare) run(t *testing.T, src string) (out string, err error) {
 		}
 	}
 	if err := b.l.load(u); err != nil {
-		return "", runError(err)
+		return "", b.l.eng.Explain(err)
 	}
 	before := map[string]reflect.Value{}
 	for n, s := range b.l.vars {
@@ -74,12 +75,8 @@ func (b *bare) run(t *testing.T, src string) (out string, err error) {
 	}()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	b.l.host.begin(&ns.TaskInfo{}, nil, func() {})
-	if err := b.l.eng.Run(ctx, u.Func); err != nil {
-		return "", runError(err)
-	}
-	if err := b.l.host.finish(); err != nil {
-		return "", err
+	if end := b.l.eng.Run(ctx, u, &ns.TaskInfo{}, nil); end.err != nil {
+		return "", end.err
 	}
 	b.env = u.Env
 	var list []any
@@ -93,6 +90,12 @@ func (b *bare) run(t *testing.T, src string) (out string, err error) {
 }
 
 func TestEngineCases(t *testing.T) {
+	for _, engine := range ns.Engines() {
+		t.Run(engine, func(t *testing.T) { engineCases(t, engine) })
+	}
+}
+
+func engineCases(t *testing.T, engine string) {
 	// Values of a type whose methods change cannot be moved to another engine without the codec.
 	needCodec := map[string]bool{"method redefinition": true, "method added later": true}
 	// Only a context ends a run that exits.
@@ -102,11 +105,11 @@ func TestEngineCases(t *testing.T) {
 			continue
 		}
 		t.Run(c.Name, func(t *testing.T) {
-			b := newBare(t)
+			b := newBare(t, engine)
 			for i, src := range c.Cells {
 				got, err := b.run(t, src)
-				if wrong := compare(c.Want[i], got, err); (wrong != nil) != (cases.Wrong[c.Name][i] != "") {
-					t.Errorf("cell %d:\n%s\n%v; known to be wrong: %q", i, src, wrong, cases.Wrong[c.Name][i])
+				if wrong := compare(c.Wants(engine, i), got, err); (wrong != nil) != (cases.Wrong(engine, c.Name, i) != "") {
+					t.Errorf("cell %d:\n%s\n%v; known to be wrong: %q", i, src, wrong, cases.Wrong(engine, c.Name, i))
 				}
 			}
 		})

@@ -3,35 +3,24 @@ package live
 import (
 	"errors"
 	"fmt"
-	"io"
-	"log"
-	"maps"
 	"reflect"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	ns "farm/namespace"
 	"farm/namespace/cell"
-	"farm/namespace/internal/farm"
 )
 
 // goroutineGrace is how long goroutines of a cell may take to end once it has returned.
 const goroutineGrace = 100 * time.Millisecond
 
-// host is what code of one engine can call natively: package farm, and the helpers of lowered code.
-// Its functions may be called from any goroutine.
+// host is what code of one interpreter can call natively: package farm and the like, and the helpers of
+// lowered code. Its functions may be called from any goroutine.
 type host struct {
-	progress func(done, total int)
-	stdout   io.Writer
-	stderr   io.Writer
-	log      *log.Logger
-	silence  func() // shuts the output
-	task     atomic.Pointer[ns.TaskInfo]
-	submits  atomic.Pointer[submissions] // of the run; nil before the first
+	services
+	silence func() // shuts the output
 
 	mu      sync.Mutex
 	ended   bool // the body reached its end
@@ -39,86 +28,47 @@ type host struct {
 	exit    *int // the code, when the code asked to end the cell
 	parked  int  // goroutines that asked that, and wait for ever
 	running int  // goroutines of the code
-	args    []string
 	// Of the run: closed when it is being stopped, and when it is.
 	stopping, stopped chan struct{}
-	procs             int // what the code thinks that GOMAXPROCS is
 	idle              chan struct{}
 	panicked          []any  // values of panics in goroutines
 	cut               func() // ends the run
 }
 
 func newHost(opt Options) *host {
-	h := &host{progress: opt.Progress, stdout: opt.Stdout, stderr: opt.Stderr, silence: func() {}, idle: make(chan struct{}, 1),
-		log: log.New(opt.Stderr, "", log.LstdFlags)}
-	h.task.Store(&ns.TaskInfo{})
+	h := &host{silence: func() {}, idle: make(chan struct{}, 1)}
+	h.services.init(opt, h.exitNow, func() int { return h.remain() + 1 })
 	return h
 }
 
 func (h *host) packages() map[string]map[string]any {
-	return map[string]map[string]any{
-		"os":      h.osMembers(),
-		"log":     h.logMembers(),
-		"runtime": h.runtimeMembers(),
-		"reflect": {"DeepEqual": reflect.DeepEqual},
-		"farm": {
-			"TaskID":    func() string { return h.task.Load().ID },
-			"Attempt":   func() int { return h.task.Load().Attempt },
-			"Namespace": func() string { return h.task.Load().Namespace },
-			"Job":       func() string { return h.task.Load().Job },
-			"Source":    func() string { return h.submits.Load().source },
-			"Arg":       func(name string) string { return h.task.Load().Args[name] },
-			"Args": func() map[string]string {
-				m := maps.Clone(h.task.Load().Args)
-				if m == nil {
-					m = map[string]string{}
-				}
-				return m
-			},
-			"Files": func() []string { return slices.Sorted(maps.Keys(h.task.Load().Files)) },
-			"ReadFile": func(name string) ([]byte, error) {
-				b, ok := h.task.Load().Files[name]
-				if !ok {
-					return nil, fmt.Errorf("no file %q was given with this task", name)
-				}
-				return slices.Clone(b), nil
-			},
-			"Progress": func(done, total int) {
-				if h.progress != nil {
-					h.progress(done, total)
-				}
-			},
-			"Logf":   func(format string, args ...any) { fmt.Fprintf(h.stderr, format+"\n", args...) },
-			"Task":   (*farm.Task)(nil),
-			"Submit": func(t farm.Task) string { return h.submits.Load().submit(t) },
-			"Input":  input,
+	all := h.members()
+	all[cell.HostPath] = map[string]any{
+		"End":        h.end,
+		"EndProgram": h.endProgram,
+		"Leave":      h.leave,
+		"Go":         h.goFunc,
+		"Select":     h.selectCase,
+		"Starts":     starts,
+		"Runes":      func(s string) []rune { return []rune(s) },
+		"Inner":      inner,
+		"Value":      interpreted,
+		"Links":      links,
+		"SameError":  sameError,
+		"Unwrap":     errors.Unwrap,
+		"CheckMake":  checkMake,
+		"Conversion": func(text string) error { return conversionError(text) },
+		"Missing": func(v any, to, method string) error {
+			return conversionError(fmt.Sprintf("%T is not %s: missing method %s", v, to, method))
 		},
-		cell.HostPath: {
-			"End":        h.end,
-			"EndProgram": h.endProgram,
-			"Leave":      h.leave,
-			"Go":         h.goFunc,
-			"Select":     h.selectCase,
-			"Starts":     starts,
-			"Runes":      func(s string) []rune { return []rune(s) },
-			"Inner":      inner,
-			"Value":      interpreted,
-			"Links":      links,
-			"SameError":  sameError,
-			"Unwrap":     errors.Unwrap,
-			"CheckMake":  checkMake,
-			"Conversion": func(text string) error { return conversionError(text) },
-			"Missing": func(v any, to, method string) error {
-				return conversionError(fmt.Sprintf("%T is not %s: missing method %s", v, to, method))
-			},
-			"Recover": recovered,
-			"Err":     func(e error) error { return e },
-			"Print":   func(args ...any) { printBuiltin(h.stderr, "", args) },
-			"Println": func(args ...any) { printBuiltin(h.stderr, " ", args) },
-			"Words":   func(v any) words { return words{v} },
-			"Clear":   func(v any) { reflect.ValueOf(v).Clear() },
-		},
+		"Recover": recovered,
+		"Err":     func(e error) error { return e },
+		"Print":   func(args ...any) { printBuiltin(h.stderr, "", args) },
+		"Println": func(args ...any) { printBuiltin(h.stderr, " ", args) },
+		"Words":   func(v any) words { return words{v} },
+		"Clear":   func(v any) { reflect.ValueOf(v).Clear() },
 	}
+	return all
 }
 
 // runtimeError is a run-time error of interpreted code, where Go has a runtime.Error.
@@ -233,16 +183,12 @@ func interpreted(x any) any {
 // begin prepares for a run, which cut ends: a panic of a goroutine must not leave the others waiting for
 // it.
 func (h *host) begin(t *ns.TaskInfo, s *submissions, cut func()) {
-	h.task.Store(t)
-	h.submits.Store(s)
+	h.services.begin(t, s)
 	h.stopping, h.stopped = make(chan struct{}), make(chan struct{})
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.ended, h.left, h.exit, h.parked = false, false, nil, 0
 	h.running, h.panicked, h.cut = 0, nil, cut
-	h.args, h.procs = []string{programName}, runtime.GOMAXPROCS(0)
-	h.log.SetFlags(log.LstdFlags)
-	h.log.SetPrefix("")
 }
 
 func (h *host) end() {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	ns "farm/namespace"
+	"farm/namespace/cell"
 )
 
 func TestExitIsNoSuccess(t *testing.T) {
@@ -29,7 +30,7 @@ func TestExitIsNoSuccess(t *testing.T) {
 // TestAbandonedEngineIsSilent proves that code left running by a failed cell writes nothing later.
 func TestAbandonedEngineIsSilent(t *testing.T) {
 	var out bytes.Buffer
-	l, err := newLoaded(Options{Stdout: &out, Stderr: &out})
+	l, err := newLoaded(ns.EngineYaegi, cell.NewCompiler(), Options{Stdout: &out, Stderr: &out})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,8 +43,10 @@ func TestAbandonedEngineIsSilent(t *testing.T) {
 }
 
 // TestRecycle proves that an interpreter is replaced after maxLoads loads, and that values survive it.
-func TestRecycle(t *testing.T) {
-	c := New(Options{})
+func TestRecycle(t *testing.T) { onEngines(t, recycle) }
+
+func recycle(t *testing.T, engine string) {
+	c := newOn(t, engine, Options{})
 	mustRun(t, c, "n := 0")
 	first := c.engines[0]
 	var b strings.Builder
@@ -61,8 +64,10 @@ func TestRecycle(t *testing.T) {
 }
 
 // TestPanicPosition proves that a panic says where it was, in the cell and in earlier declarations.
-func TestPanicPosition(t *testing.T) {
-	c := New(Options{})
+func TestPanicPosition(t *testing.T) { onEngines(t, panicPosition) }
+
+func panicPosition(t *testing.T, engine string) {
+	c := newOn(t, engine, Options{})
 	mustRun(t, c, "\n\nfunc f(x int) int {\n\treturn 10 / x\n}")
 	_, err := run(t, c, "x := 0\n\nf(x)")
 	e, ok := errors.AsType[*ns.PanicError](err)
@@ -72,7 +77,9 @@ func TestPanicPosition(t *testing.T) {
 }
 
 // TestGoroutinePanicEndsTheRun proves that a run does not wait for what a panic keeps from happening.
-func TestGoroutinePanicEndsTheRun(t *testing.T) {
+func TestGoroutinePanicEndsTheRun(t *testing.T) { onEngines(t, goroutinePanicEndsTheRun) }
+
+func goroutinePanicEndsTheRun(t *testing.T, engine string) {
 	if raceEnabled {
 		t.Skip("the interpreter has a data race on a result that is not used when the context ends")
 	}
@@ -84,7 +91,7 @@ func TestGoroutinePanicEndsTheRun(t *testing.T) {
 		"nested":    "func f() { go func() { panic(\"boom\") }() }\nc := make(chan int)\ngo f()\n<-c",
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := New(Options{})
+			c := newOn(t, engine, Options{})
 			mustRun(t, c, "n := 1")
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
@@ -92,7 +99,7 @@ func TestGoroutinePanicEndsTheRun(t *testing.T) {
 			if e, ok := errors.AsType[*ns.PanicError](err); !ok || e.Value != "boom" {
 				t.Errorf("%T: %v", err, err)
 			}
-			if !c.Spent() {
+			if c.Spent() != (engine == ns.EngineYaegi) { // the machine ends what waits
 				t.Error("what waits is left behind, and not told of")
 			}
 			if r := mustRun(t, c, "n"); string(r.JSON) != "1" {
@@ -103,17 +110,21 @@ func TestGoroutinePanicEndsTheRun(t *testing.T) {
 }
 
 // TestPanicLeavesNoGoroutine proves that a context tells of goroutines that a failed run left.
-func TestPanicLeavesNoGoroutine(t *testing.T) {
-	c := New(Options{})
+func TestPanicLeavesNoGoroutine(t *testing.T) { onEngines(t, panicLeavesNoGoroutine) }
+
+func panicLeavesNoGoroutine(t *testing.T, engine string) {
+	c := newOn(t, engine, Options{})
 	if _, err := run(t, c, "panic(1)"); err == nil || c.Spent() {
 		t.Errorf("error %v, spent %v", err, c.Spent())
 	}
-	if _, err := run(t, c, "import \"time\"\ngo func() { time.Sleep(time.Minute) }()\npanic(1)"); err == nil || !c.Spent() {
+	if _, err := run(t, c, "import \"time\"\ngo func() { time.Sleep(time.Minute) }()\npanic(1)"); err == nil || c.Spent() != (engine == ns.EngineYaegi) {
 		t.Errorf("error %v, spent %v", err, c.Spent())
 	}
 }
 
-func TestLimits(t *testing.T) {
+func TestLimits(t *testing.T) { onEngines(t, limitsHold) }
+
+func limitsHold(t *testing.T, engine string) {
 	for what, x := range map[string]struct {
 		lim ns.Limits
 		run ns.Run
@@ -126,6 +137,7 @@ func TestLimits(t *testing.T) {
 		"result":       {ns.Limits{Result: 50}, ns.Run{Source: "make([]byte, 100)"}},
 	} {
 		c := New(Options{Limits: x.lim})
+		x.run.Engine = engine
 		_, err := c.Run(t.Context(), x.run)
 		if e, ok := errors.AsType[*ns.LimitError](err); !ok || e.What != what || e.Got <= e.Limit {
 			t.Errorf("%s: %v", what, err)
@@ -138,8 +150,10 @@ func TestLimits(t *testing.T) {
 
 // TestValuesAreDecodedWhenNeeded proves that variables a cell cannot reach are not decoded: a value that
 // is damaged, and never used, does no harm.
-func TestValuesAreDecodedWhenNeeded(t *testing.T) {
-	c := New(Options{})
+func TestValuesAreDecodedWhenNeeded(t *testing.T) { onEngines(t, valuesAreDecodedWhenNeeded) }
+
+func valuesAreDecodedWhenNeeded(t *testing.T, engine string) {
+	c := newOn(t, engine, Options{})
 	mustRun(t, c, "a := 1\nb := []int{1, 2, 3}")
 	items := c.Items().Clone()
 	items["v/b"] = append(append([]byte(nil), items["v/b"]...), 0xff, 0xff)
@@ -156,8 +170,10 @@ func TestValuesAreDecodedWhenNeeded(t *testing.T) {
 
 // TestVariablesStartAtZero proves that a cell run again in an empty namespace finds its variables zero,
 // though the engine holds values of the run before.
-func TestVariablesStartAtZero(t *testing.T) {
-	c := New(Options{})
+func TestVariablesStartAtZero(t *testing.T) { onEngines(t, variablesStartAtZero) }
+
+func variablesStartAtZero(t *testing.T, engine string) {
+	c := newOn(t, engine, Options{})
 	for range 2 {
 		if err := c.Restore(nil); err != nil {
 			t.Fatal(err)

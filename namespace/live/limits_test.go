@@ -13,7 +13,9 @@ import (
 
 // TestLimitsAreExact proves that each limit allows what is at it and refuses, by its name, what is one
 // past it, and that what was refused changed nothing.
-func TestLimitsAreExact(t *testing.T) {
+func TestLimitsAreExact(t *testing.T) { onEngines(t, limitsAreExact) }
+
+func limitsAreExact(t *testing.T, engine string) {
 	many := func(f string, n int) string {
 		var b strings.Builder
 		for i := range n {
@@ -43,6 +45,7 @@ func TestLimitsAreExact(t *testing.T) {
 		{"inputs", ns.Run{Source: "func f(n int) int { return n }", Call: "f", Inputs: []json.RawMessage{[]byte("1"), []byte("2")}}, func(l *ns.Limits) *int { return &l.Inputs }, func(ns.Result, *Context) int { return 2 }},
 	} {
 		t.Run(x.what, func(t *testing.T) {
+			x.run.Engine = engine
 			free := New(Options{})
 			r, err := free.Run(t.Context(), x.run)
 			if err != nil {

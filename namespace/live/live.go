@@ -4,10 +4,14 @@
 // belongs in a process that may die, because code can end its process (see package yaegi). It never
 // talks to a network or disk, and knows nothing of tasks beyond what a cell may ask.
 //
+// There are two engines, and a namespace is for one of them: the interpreter yaegi, whose code package cell
+// lowers, and the machine of package vm, which runs Go as it is. Whatever the engine, it is the same codec
+// that keeps the variables, and what follows holds for both.
+//
 // What makes it fast: a checked cell is kept by (definitions it was checked against, source), a loaded
 // function by its content, and a variable is decoded only when code that can touch it runs and the
 // engine does not hold that value already. Turning to another namespace is therefore a change of a few
-// pointers, unless a name means something else there; then another interpreter takes over.
+// pointers, unless a name means something else there; then another instance of the engine takes over.
 package live
 
 import (
@@ -24,12 +28,15 @@ import (
 
 // Limits of what a context keeps. All of it can be made again.
 const (
-	maxEngines = 4        // interpreters at a time
-	maxLoads   = 500      // loads after which an interpreter is replaced: it never forgets and slows down
+	maxEngines = 4        // instances of an engine at a time
+	maxLoads   = 500      // loads after which an instance is replaced: it never forgets, and may slow down
 	maxUnits   = 2000     // checked cells
 	maxEnvs    = 500      // environments
 	maxParsed  = 64 << 20 // bytes of source a compiler may have taken in before it is replaced
 )
+
+// DefaultStackBytes is Options.StackBytes where nothing is said.
+const DefaultStackBytes = 64 << 20
 
 // Options of a Context.
 type Options struct {
@@ -37,6 +44,9 @@ type Options struct {
 	Limits         ns.Limits
 	// Progress, when set, is called by farm.Progress, from any goroutine of the cell.
 	Progress func(done, total int)
+	// StackBytes bounds what the calls of one goroutine take on the machine of package vm; 0: DefaultStackBytes.
+	// The stack of interpreted code is that of the process.
+	StackBytes int
 }
 
 // Context is a live namespace. Its methods are not safe for concurrent use.
@@ -44,31 +54,55 @@ type Context struct {
 	opt Options
 	lim ns.Limits
 
-	items ns.Items
-	sum   sum // of the definitions in items
-	env   *cell.Env
+	items  ns.Items
+	sum    sum // of the definitions in items
+	env    *cell.Env
+	spent  bool
+	checks checker // of what runs submit
 
+	*side // of the engine at hand
+	sides map[string]*side
+}
+
+// side is all that a context has for one engine: it can be made again.
+type side struct {
+	engine  string
 	comp    *cell.Compiler
 	envs    map[sum]*cell.Env
 	units   map[unitKey]*unit
 	engines []*loaded // most recently used first
-	checks  checker   // of what runs submit
-	spent   bool
 }
 
 // New makes a context of the empty namespace. It is cheap: interpreters are made when needed.
 func New(opt Options) *Context {
+	if opt.StackBytes <= 0 {
+		opt.StackBytes = DefaultStackBytes
+	}
 	opt.Stdout, opt.Stderr = orDiscard(opt.Stdout), orDiscard(opt.Stderr)
-	c := &Context{opt: opt, lim: opt.Limits.WithDefaults(), items: ns.Items{}}
-	c.reset()
+	c := &Context{opt: opt, lim: opt.Limits.WithDefaults(), items: ns.Items{}, sides: map[string]*side{}}
+	c.turnTo(ns.EngineYaegi)
 	return c
 }
 
+// turnTo makes an engine the one at hand.
+func (c *Context) turnTo(engine string) {
+	if c.side != nil && c.side.engine == engine {
+		return
+	}
+	s := c.sides[engine]
+	if s == nil {
+		s = &side{engine: engine}
+		s.reset()
+		c.sides[engine] = s
+	}
+	c.side, c.env = s, nil
+}
+
 // reset drops all that can be made again.
-func (c *Context) reset() {
-	c.dropAll()
-	c.comp = cell.NewCompiler()
-	c.envs, c.units, c.env = map[sum]*cell.Env{}, map[unitKey]*unit{}, nil
+func (s *side) reset() {
+	s.dropAll()
+	s.comp = cell.NewCompilerTo(ns.Target(s.engine))
+	s.envs, s.units = map[sum]*cell.Env{}, map[unitKey]*unit{}
 }
 
 // Restore makes the context the namespace items. The map is not kept, its values are. It returns
@@ -90,6 +124,21 @@ func (c *Context) Update(d ns.Delta) error {
 
 // settle finds the environment of the items. Values are not looked at until code needs them.
 func (c *Context) settle() error {
+	engine, err := ns.EngineOf(c.items)
+	if err == nil {
+		err = c.settleOn(engine)
+	}
+	if err != nil {
+		c.items, c.sum = ns.Items{}, sum{}
+		c.turnTo(ns.EngineYaegi)
+		c.env, _ = ns.Env(c.comp, nil)
+	}
+	return err
+}
+
+// settleOn finds the environment of the items for an engine, and makes that the one at hand.
+func (c *Context) settleOn(engine string) error {
+	c.turnTo(engine)
 	if len(c.envs) > maxEnvs || len(c.units) > maxUnits || c.comp.Size() > maxParsed {
 		c.reset()
 	}
@@ -98,8 +147,6 @@ func (c *Context) settle() error {
 	}
 	env, err := ns.Env(c.comp, c.items)
 	if err != nil {
-		c.items, c.sum = ns.Items{}, sum{}
-		c.env, _ = ns.Env(c.comp, nil)
 		return err
 	}
 	c.env, c.envs[c.sum] = env, env
@@ -125,7 +172,7 @@ func (c *Context) apply(d ns.Delta) {
 // Rollback takes the values back to the last good items. Run has done so itself when it failed; it is
 // for a caller that lost faith in between. Interpreters are thrown away.
 func (c *Context) Rollback() error {
-	c.dropAll()
+	c.Close()
 	return c.settle()
 }
 
@@ -136,14 +183,30 @@ func (c *Context) Items() ns.Items { return c.items }
 // to the namespace any more, but it takes time and memory: the process should not be used much longer.
 func (c *Context) Spent() bool { return c.spent }
 
-// Close lets go of the interpreters. The context can be used again.
-func (c *Context) Close() { c.dropAll() }
+// Close lets go of the engines. The context can be used again.
+func (c *Context) Close() {
+	for _, s := range c.sides {
+		s.dropAll()
+	}
+}
 
-func (c *Context) dropAll() {
-	for _, l := range c.engines {
+func (s *side) dropAll() {
+	for _, l := range s.engines {
 		l.gate.close()
 	}
-	c.engines = nil
+	s.engines = nil
+}
+
+// choose turns to the engine of a run. In a namespace that has none yet it is the one asked for.
+func (c *Context) choose(r ns.Run) error {
+	if r.Engine == "" || r.Engine == c.engine {
+		return nil
+	}
+	engine, err := ns.ChooseEngine(c.items, r.Engine)
+	if err != nil {
+		return err
+	}
+	return c.settleOn(engine)
 }
 
 // Run runs a cell, or calls of a function. The result's delta is already applied. On error nothing has
@@ -153,6 +216,9 @@ func (c *Context) Run(ctx context.Context, r ns.Run) (ns.Result, error) {
 		return ns.Result{}, err
 	}
 	if err := c.settle(); err != nil {
+		return ns.Result{}, err
+	}
+	if err := c.choose(r); err != nil {
 		return ns.Result{}, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -172,7 +238,7 @@ func (c *Context) Run(ctx context.Context, r ns.Run) (ns.Result, error) {
 	if err != nil || r.Discard {
 		t.undo()
 	}
-	if err != nil && t.broken || t.l.bad {
+	if err != nil && t.broken || t.l.eng.Bad() {
 		c.drop(t.l)
 	}
 	if err != nil {
@@ -206,8 +272,8 @@ func (c *Context) compile(r ns.Run) (main, call *unit, err error) {
 	return main, call, err
 }
 
-// engineFor gives an engine in which the units are loaded. What an interpreter has loaded before can keep
-// it from loading more: what a used one cannot load, one that is new must have refused.
+// engineFor gives an instance of the engine in which the units are loaded. What the interpreter has loaded
+// before can keep it from loading more: what a used one cannot load, one that is new must have refused.
 func (c *Context) engineFor(units ...*unit) (*loaded, error) {
 	for {
 		l, err := c.fitting(units)
@@ -220,7 +286,7 @@ func (c *Context) engineFor(units ...*unit) (*loaded, error) {
 		}
 		c.drop(l)
 		if fresh {
-			return nil, runError(err)
+			return nil, l.eng.Explain(err)
 		}
 	}
 }
@@ -238,7 +304,7 @@ func (c *Context) fitting(units []*unit) (*loaded, error) {
 	}
 	at := slices.IndexFunc(c.engines, fits)
 	if at < 0 {
-		l, err := newLoaded(c.opt)
+		l, err := newLoaded(c.engine, c.comp, c.opt)
 		if err != nil {
 			return nil, err
 		}
@@ -255,11 +321,11 @@ func (c *Context) fitting(units []*unit) (*loaded, error) {
 	return l, nil
 }
 
-func (c *Context) drop(l *loaded) {
+func (s *side) drop(l *loaded) {
 	l.gate.close()
-	for i, e := range c.engines {
+	for i, e := range s.engines {
 		if e == l {
-			c.engines = append(c.engines[:i:i], c.engines[i+1:]...)
+			s.engines = append(s.engines[:i:i], s.engines[i+1:]...)
 			return
 		}
 	}

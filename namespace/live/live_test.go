@@ -20,6 +20,31 @@ func run(t *testing.T, c *Context, src string) (ns.Result, error) {
 	return c.Run(t.Context(), ns.Run{Source: src})
 }
 
+func runOn(t *testing.T, c *Context, engine, src string) (ns.Result, error) {
+	t.Helper()
+	return c.Run(t.Context(), ns.Run{Source: src, Engine: engine})
+}
+
+// newOn is a context of a namespace for an engine.
+func newOn(t *testing.T, engine string, opt Options) *Context {
+	t.Helper()
+	c := New(opt)
+	if engine != ns.EngineYaegi {
+		if _, err := runOn(t, c, engine, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
+// onEngines runs a test on each engine.
+func onEngines(t *testing.T, test func(t *testing.T, engine string)) {
+	t.Helper()
+	for _, engine := range ns.Engines() {
+		t.Run(engine, func(t *testing.T) { test(t, engine) })
+	}
+}
+
 func mustRun(t *testing.T, c *Context, src string) ns.Result {
 	t.Helper()
 	r, err := run(t, c, src)
@@ -40,14 +65,20 @@ func unkept(err error) bool {
 // each cell. Results, errors and items must be equal after each cell, and be what Go says.
 func TestWarmEqualsRestored(t *testing.T) {
 	o := startOthers(t)
+	for _, engine := range ns.Engines() {
+		t.Run(engine, func(t *testing.T) { warmEqualsRestored(t, engine, o) })
+	}
+}
+
+func warmEqualsRestored(t *testing.T, engine string, o *others) {
 	for _, cs := range cases.List() {
 		t.Run(cs.Name, func(t *testing.T) {
 			warm := New(Options{})
 			items := ns.Items{}
 			for i, src := range cs.Cells {
 				before := maps.Clone(warm.Items())
-				w, werr := run(t, warm, src)
-				c := o.run(t, items, src)
+				w, werr := runOn(t, warm, engine, src)
+				c := o.run(t, engine, items, src)
 				if text(werr) != c.Err {
 					t.Errorf("cell %d:\n%s\nwarm: %v\ncold: %v", i, src, werr, c.Err)
 				}
@@ -58,7 +89,7 @@ func TestWarmEqualsRestored(t *testing.T) {
 				if werr != nil {
 					sameItems(t, warm.Items(), before)
 				}
-				answer(t, cs, i, w, werr)
+				answer(t, engine, cs, i, w, werr)
 				if unkept(werr) {
 					t.Logf("cell %d ends the case: %v", i, werr)
 					return
@@ -83,20 +114,20 @@ func mustKeep(c cases.Case) bool {
 }
 
 // answer holds what a cell gave against what Go says; a cell that is known to be wrong must be.
-func answer(t *testing.T, cs cases.Case, i int, r ns.Result, err error) {
+func answer(t *testing.T, engine string, cs cases.Case, i int, r ns.Result, err error) {
 	t.Helper()
 	got := string(r.JSON)
 	if s, bad := strconv.Unquote(got); bad == nil {
 		got = s
 	}
-	if strings.ContainsAny(string(r.JSON), "[{.") && string(r.JSON)[0] != '"' || strings.HasPrefix(cs.Want[i], "[") && r.Type != "string" {
-		got = cs.Want[i] // the readable form of a composite value is not that of fmt: the engine's own test has it
+	if strings.ContainsAny(string(r.JSON), "[{.") && string(r.JSON)[0] != '"' || strings.HasPrefix(cs.Wants(engine, i), "[") && r.Type != "string" {
+		got = cs.Wants(engine, i) // the readable form of a composite value is not that of fmt: the engine's own test has it
 	}
 	if unkept(err) && !mustKeep(cs) {
 		return
 	}
-	if wrong := compare(cs.Want[i], got, err); (wrong != nil) != (cases.Wrong[cs.Name][i] != "") {
-		t.Errorf("cell %d:\n%s\n%v; known to be wrong: %q", i, cs.Cells[i], wrong, cases.Wrong[cs.Name][i])
+	if wrong := compare(cs.Wants(engine, i), got, err); (wrong != nil) != (cases.Wrong(engine, cs.Name, i) != "") {
+		t.Errorf("cell %d:\n%s\n%v; known to be wrong: %q", i, cs.Cells[i], wrong, cases.Wrong(engine, cs.Name, i))
 	}
 }
 
@@ -112,8 +143,10 @@ func sameItems(t *testing.T, a, b map[string][]byte) {
 	}
 }
 
-func TestResults(t *testing.T) {
-	c := New(Options{})
+func TestResults(t *testing.T) { onEngines(t, results) }
+
+func results(t *testing.T, engine string) {
+	c := newOn(t, engine, Options{})
 	for _, x := range []struct{ src, json, typ string }{
 		{"n := 20\nn", "20", "int"},
 		{"n + 1", "21", "int"},
@@ -135,8 +168,10 @@ func TestResults(t *testing.T) {
 	}
 }
 
-func TestDeltaShipsOnlyWhatChanged(t *testing.T) {
-	c := New(Options{})
+func TestDeltaShipsOnlyWhatChanged(t *testing.T) { onEngines(t, deltaShipsOnlyWhatChanged) }
+
+func deltaShipsOnlyWhatChanged(t *testing.T, engine string) {
+	c := newOn(t, engine, Options{})
 	mustRun(t, c, "a := 1\nb := []int{1, 2}\nfunc get() int { return a }")
 	r := mustRun(t, c, "a++\nget() + len(b)")
 	if len(r.Delta.Put) != 1 || r.Delta.Put["v/a"] == nil || len(r.Delta.Delete) != 0 {
@@ -147,7 +182,9 @@ func TestDeltaShipsOnlyWhatChanged(t *testing.T) {
 	}
 }
 
-func TestTransaction(t *testing.T) {
+func TestTransaction(t *testing.T) { onEngines(t, transaction) }
+
+func transaction(t *testing.T, engine string) {
 	for _, x := range []struct {
 		name, src string
 		check     func(error) bool
@@ -170,7 +207,7 @@ func TestTransaction(t *testing.T) {
 		{"result limit", "n = 12\nmake([]byte, 1<<17)", func(err error) bool { _, ok := errors.AsType[*ns.LimitError](err); return ok }},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			c := New(Options{Limits: ns.Limits{Value: 1 << 20}})
+			c := newOn(t, engine, Options{Limits: ns.Limits{Value: 1 << 20}})
 			mustRun(t, c, "n := 1\nxs := make([]int, 2, 10)")
 			before := maps.Clone(c.Items())
 			_, err := run(t, c, x.src)
@@ -185,11 +222,13 @@ func TestTransaction(t *testing.T) {
 	}
 }
 
-func TestCancel(t *testing.T) {
+func TestCancel(t *testing.T) { onEngines(t, cancel) }
+
+func cancel(t *testing.T, engine string) {
 	if raceEnabled {
 		t.Skip("the interpreter has a data race on a result that is not used when the context ends")
 	}
-	c := New(Options{})
+	c := newOn(t, engine, Options{})
 	mustRun(t, c, "n := 1")
 	ctx, cancel := contextAfter(t, c)
 	defer cancel()
@@ -202,7 +241,9 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-func TestCall(t *testing.T) {
+func TestCall(t *testing.T) { onEngines(t, callHold) }
+
+func callHold(t *testing.T, engine string) {
 	c := New(Options{})
 	prog := `
 import "errors"
@@ -235,7 +276,7 @@ func sum(xs ...int) (t int) { for _, x := range xs { t += x }; return }
 		if err := json.Unmarshal([]byte(x.inputs), &inputs); err != nil {
 			t.Fatal(err)
 		}
-		r, err := c.Run(t.Context(), ns.Run{Source: prog, Call: x.fn, Inputs: inputs, Discard: x.discard})
+		r, err := c.Run(t.Context(), ns.Run{Engine: engine, Source: prog, Call: x.fn, Inputs: inputs, Discard: x.discard})
 		if err != nil {
 			t.Errorf("%s: %v", x.fn, err)
 			continue
@@ -327,8 +368,10 @@ func TestSwitchNamespaces(t *testing.T) {
 
 func must(n int, err error) int { return n }
 
-func TestUpdateFromOutside(t *testing.T) {
-	c := New(Options{})
+func TestUpdateFromOutside(t *testing.T) { onEngines(t, updateFromOutside) }
+
+func updateFromOutside(t *testing.T, engine string) {
+	c := newOn(t, engine, Options{})
 	mustRun(t, c, "n := 1\nfunc f() int { return n * 10 }")
 	d, err := ns.SetJSON(c.Items(), "n", []byte("7"))
 	if err != nil {
@@ -353,10 +396,12 @@ func TestUpdateFromOutside(t *testing.T) {
 }
 
 // TestSharedMemory proves that variables that share memory do so after a restore.
-func TestSharedMemory(t *testing.T) {
-	c := New(Options{})
+func TestSharedMemory(t *testing.T) { onEngines(t, sharedMemory) }
+
+func sharedMemory(t *testing.T, engine string) {
+	c := newOn(t, engine, Options{})
 	mustRun(t, c, "x := 5\np := &x\nxs := []int{1, 2, 3}\nys := xs[1:]")
-	cold := New(Options{})
+	cold := newOn(t, engine, Options{})
 	if err := cold.Restore(c.Items()); err != nil {
 		t.Fatal(err)
 	}
@@ -375,10 +420,12 @@ func TestSharedMemory(t *testing.T) {
 	}
 }
 
-func TestFarmPackage(t *testing.T) {
+func TestFarmPackage(t *testing.T) { onEngines(t, farmPackage) }
+
+func farmPackage(t *testing.T, engine string) {
 	var out, errOut strings.Builder
 	var progress []int
-	c := New(Options{Stdout: &out, Stderr: &errOut, Progress: func(done, total int) { progress = append(progress, done, total) }})
+	c := newOn(t, engine, Options{Stdout: &out, Stderr: &errOut, Progress: func(done, total int) { progress = append(progress, done, total) }})
 	task := ns.TaskInfo{ID: "t1", Namespace: "lab", Attempt: 2, Args: map[string]string{"k": "v"}, Files: map[string][]byte{"b.csv": []byte("1,2"), "a.txt": nil}}
 	r, err := c.Run(t.Context(), ns.Run{Task: task, Source: `
 import ("farm"; "fmt")
@@ -412,8 +459,10 @@ fmt.Sprint(farm.Files(), string(b), err, string(again), none)`})
 
 // TestInterfacesDoNotShare proves that a value which the interpreter did not copy into an interface is a
 // copy from the end of the cell on, as it is after a restore.
-func TestInterfacesDoNotShare(t *testing.T) {
-	c := New(Options{})
+func TestInterfacesDoNotShare(t *testing.T) { onEngines(t, interfacesDoNotShare) }
+
+func interfacesDoNotShare(t *testing.T, engine string) {
+	c := newOn(t, engine, Options{})
 	mustRun(t, c, "type T struct{ N int }\nfunc (t T) Get() int { return t.N }\ntype G interface{ Get() int }\nt := T{1}\nvar g G\nxs := []any{nil}\nm := map[string]G{}")
 	mustRun(t, c, "g = t\nxs[0] = t\nm[\"k\"] = t")
 	mustRun(t, c, "t.N = 5")
@@ -423,8 +472,10 @@ func TestInterfacesDoNotShare(t *testing.T) {
 }
 
 // TestLoadedBefore proves that what the interpreter cannot load after other things is loaded apart.
-func TestLoadedBefore(t *testing.T) {
-	alone, c := New(Options{}), New(Options{})
+func TestLoadedBefore(t *testing.T) { onEngines(t, loadedBefore) }
+
+func loadedBefore(t *testing.T, engine string) {
+	alone, c := newOn(t, engine, Options{}), newOn(t, engine, Options{})
 	for _, src := range zoo.Declare() {
 		mustRun(t, alone, src)
 	}
@@ -437,10 +488,12 @@ func TestLoadedBefore(t *testing.T) {
 
 // TestUntouchedIsNotLookedAt proves that a cell neither loads, decodes nor encodes a variable that it cannot
 // touch, however large.
-func TestUntouchedIsNotLookedAt(t *testing.T) {
-	warm := New(Options{Limits: ns.Limits{Value: 1 << 30, Delta: 1 << 30}})
+func TestUntouchedIsNotLookedAt(t *testing.T) { onEngines(t, untouchedIsNotLookedAt) }
+
+func untouchedIsNotLookedAt(t *testing.T, engine string) {
+	warm := newOn(t, engine, Options{Limits: ns.Limits{Value: 1 << 30, Delta: 1 << 30}})
 	mustRun(t, warm, "n := 1\nbig := make([]byte, 20<<20)\nfunc touch() { big[0]++ }")
-	cold := New(Options{Limits: ns.Limits{Value: 1000, Delta: 1000}})
+	cold := newOn(t, engine, Options{Limits: ns.Limits{Value: 1000, Delta: 1000}})
 	if err := cold.Restore(warm.Items()); err != nil {
 		t.Fatal(err)
 	}
@@ -452,5 +505,50 @@ func TestUntouchedIsNotLookedAt(t *testing.T) {
 	}
 	if _, err := run(t, cold, "touch()"); err == nil {
 		t.Error("a cell that touches it through a function did not look at it")
+	}
+}
+
+// TestEngineIsForGood proves that a namespace keeps the engine of its first cell that succeeds, also
+// restored elsewhere, and that another one is refused by name and changes nothing.
+func TestEngineIsForGood(t *testing.T) {
+	c := New(Options{})
+	if _, err := runOn(t, c, ns.EngineSSA, "n := nope"); err == nil || len(c.Items()) != 0 {
+		t.Fatalf("a first cell that fails: %v, %v", err, c.Items())
+	}
+	if _, err := c.Run(t.Context(), ns.Run{Source: "n := 1", Engine: ns.EngineSSA, Discard: true}); err != nil || len(c.Items()) != 0 {
+		t.Fatalf("a private cell: %v, %v", err, c.Items())
+	}
+	if _, err := runOn(t, c, "nope", "n := 1"); err == nil || !strings.Contains(err.Error(), `no engine "nope"`) {
+		t.Fatalf("an engine that there is not: %v", err)
+	}
+	if _, err := runOn(t, c, ns.EngineSSA, "type T func() T\nn := 1"); err != nil { // yaegi would refuse it
+		t.Fatal(err)
+	}
+	cold := New(Options{})
+	if err := cold.Restore(c.Items()); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []*Context{c, cold} {
+		before := x.Items().Clone()
+		_, err := runOn(t, x, ns.EngineYaegi, "n = 2")
+		e, ok := errors.AsType[*ns.EngineError](err)
+		if !ok || e.Has != ns.EngineSSA || e.Asked != ns.EngineYaegi {
+			t.Errorf("another engine: %T: %v", err, err)
+		}
+		sameItems(t, before, x.Items())
+		if r := mustRun(t, x, "n++\nn"); string(r.JSON) != "2" {
+			t.Errorf("n is %s", r.JSON)
+		}
+	}
+	old := New(Options{}) // without the item it is yaegi
+	mustRun(t, old, "n := 1")
+	if _, named := old.Items()["h/engine"]; named {
+		t.Error("yaegi is named")
+	}
+	if _, err := runOn(t, old, ns.EngineSSA, "n"); err == nil {
+		t.Error("the namespace of an interpreter ran on the machine")
+	}
+	if engine, err := ns.EngineOf(ns.Items{"h/engine": []byte{1, 3, 'n', 'e', 'w'}}); err == nil {
+		t.Errorf("the engine of a newer farm is %s", engine)
 	}
 }

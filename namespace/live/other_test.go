@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 
 // cellAsked is a cell and the namespace to run it in, cellGiven what came of it.
 type cellAsked struct {
+	Engine string
 	Items  ns.Items
 	Source string
 }
@@ -59,7 +60,7 @@ func runCold(q cellAsked) (a cellGiven) {
 	err := c.Restore(q.Items)
 	var r ns.Result
 	if err == nil {
-		r, err = c.Run(context.Background(), ns.Run{Source: q.Source})
+		r, err = c.Run(context.Background(), ns.Run{Source: q.Source, Engine: q.Engine})
 	}
 	if err != nil {
 		a.Err, a.Unkept = err.Error(), unkept(err)
@@ -102,10 +103,10 @@ func startOthers(t *testing.T) *others {
 	return o
 }
 
-func (o *others) run(t *testing.T, items ns.Items, src string) (a cellGiven) {
+func (o *others) run(t *testing.T, engine string, items ns.Items, src string) (a cellGiven) {
 	t.Helper()
 	o.turn = 1 - o.turn
-	if err := o.enc[o.turn].Encode(cellAsked{items, src}); err != nil {
+	if err := o.enc[o.turn].Encode(cellAsked{engine, items, src}); err != nil {
 		t.Fatal(err)
 	}
 	if err := o.dec[o.turn].Decode(&a); err != nil {

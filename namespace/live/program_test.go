@@ -44,9 +44,11 @@ func main() {
 func init() { total++ }
 `
 
-func TestProgram(t *testing.T) {
+func TestProgram(t *testing.T) { onEngines(t, programHold) }
+
+func programHold(t *testing.T, engine string) {
 	var out bytes.Buffer
-	c := New(Options{Stdout: &out})
+	c := newOn(t, engine, Options{Stdout: &out})
 	if _, err := c.Run(t.Context(), ns.Run{Source: program}); err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +70,7 @@ func TestProgram(t *testing.T) {
 		t.Errorf("later is %s after the second run, want 85", got)
 	}
 	// A cell goes on with what the program left, also in another process.
-	other := New(Options{Stdout: &out})
+	other := newOn(t, engine, Options{Stdout: &out})
 	if err := other.Restore(c.Items()); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +80,9 @@ func TestProgram(t *testing.T) {
 	}
 }
 
-func TestProgramErrors(t *testing.T) {
+func TestProgramErrors(t *testing.T) { onEngines(t, programErrors) }
+
+func programErrors(t *testing.T, engine string) {
 	for _, c := range []struct{ name, src, want string }{
 		{"type error", "package main\n\nfunc main() {\n\tvar x int = \"s\"\n\t_ = x\n}\n", "4:14: cannot use"},
 		{"unused variable", "package main\nfunc main() {\n\tx := 1\n}\n", "3:2: declared and not used: x"},
@@ -92,7 +96,7 @@ func TestProgramErrors(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ctx := New(Options{})
-			_, err := ctx.Run(t.Context(), ns.Run{Source: c.src})
+			_, err := ctx.Run(t.Context(), ns.Run{Source: c.src, Engine: engine})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}

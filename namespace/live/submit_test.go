@@ -33,8 +33,10 @@ func ids(list []ns.Submission) (out []string) {
 }
 
 // TestSubmit: what is submitted comes with the result, with all that was said of it.
-func TestSubmit(t *testing.T) {
-	r, err := submits(t, New(Options{}), `import ("fmt"; "time")
+func TestSubmit(t *testing.T) { onEngines(t, submitWorks) }
+
+func submitWorks(t *testing.T, engine string) {
+	r, err := submits(t, newOn(t, engine, Options{}), `import ("fmt"; "time")
 type P struct { X int; Name string }
 first := farm.Submit(farm.Task{Source: "1 + 1"})
 t := farm.Task{Namespace: "bank", Call: "Pay", Timeout: 3 * time.Second, Delay: time.Minute, Retries: 2, Priority: -1, InJob: true}
@@ -61,17 +63,21 @@ fmt.Sprintf("%s %s %s %T", first, second, named, t)`)
 }
 
 // TestSameAgain: a program can submit itself.
-func TestSameAgain(t *testing.T) {
+func TestSameAgain(t *testing.T) { onEngines(t, sameAgain) }
+
+func sameAgain(t *testing.T, engine string) {
 	src := "import \"farm\"\nfunc F(n int) string {\n\tfarm.Submit(farm.Task{Source: farm.Source(), Call: \"F\", Inputs: []string{farm.Input(n + 1)}})\n\treturn farm.Job()\n}"
-	r, err := New(Options{}).Run(t.Context(), ns.Run{Task: submitter, Source: src, Call: "F", Inputs: []json.RawMessage{[]byte("1")}, Discard: true})
+	r, err := newOn(t, engine, Options{}).Run(t.Context(), ns.Run{Task: submitter, Source: src, Call: "F", Inputs: []json.RawMessage{[]byte("1")}, Discard: true})
 	if err != nil || len(r.Submissions) != 1 || r.Submissions[0].Source != src || string(r.Submissions[0].Inputs[0]) != "2" || string(r.Results[0].JSON) != `"j"` {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
 
 // TestTaskIsKept: a task to submit is a value like others, also in another process.
-func TestTaskIsKept(t *testing.T) {
-	warm, cold := New(Options{}), New(Options{})
+func TestTaskIsKept(t *testing.T) { onEngines(t, taskIsKept) }
+
+func taskIsKept(t *testing.T, engine string) {
+	warm, cold := newOn(t, engine, Options{}), newOn(t, engine, Options{})
 	if _, err := submits(t, warm, `t := farm.Task{Call: "F", Inputs: []string{"1"}, Retries: 3}`); err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +94,9 @@ t`)
 
 // TestSubmitRefused: what cannot be submitted fails the run, with a reason that names it, and also when
 // the code goes on.
-func TestSubmitRefused(t *testing.T) {
+func TestSubmitRefused(t *testing.T) { onEngines(t, submitRefused) }
+
+func submitRefused(t *testing.T, engine string) {
 	private := func(src string) string { return fmt.Sprintf("farm.Submit(farm.Task{Source: %q})", src) }
 	for name, c := range map[string]struct{ src, want string }{
 		"nothing":       {`farm.Submit(farm.Task{Namespace: "x"})`, "neither Source nor Call"},
@@ -108,9 +116,10 @@ func TestSubmitRefused(t *testing.T) {
 		"a long source": {"import \"strings\"\nfarm.Submit(farm.Task{Source: strings.Repeat(\" \", 300<<10)})", "source: "},
 		"from a panic":  {private("1") + "\npanic(\"no\")", "panic: no"},
 	} {
-		c2 := New(Options{})
+		c2 := newOn(t, engine, Options{})
+		began := len(c2.Items())
 		r, err := submits(t, c2, "n := 1\n"+c.src)
-		if err == nil || !strings.Contains(err.Error(), c.want) || len(r.Submissions) != 0 || len(c2.Items()) != 0 {
+		if err == nil || !strings.Contains(err.Error(), c.want) || len(r.Submissions) != 0 || len(c2.Items()) != began {
 			t.Errorf("%s: %v, want %q; submitted %v", name, err, c.want, ids(r.Submissions))
 		}
 		var e *ns.SubmitError
@@ -118,15 +127,17 @@ func TestSubmitRefused(t *testing.T) {
 			t.Errorf("%s: the error is a %T", name, err)
 		}
 	}
-	r, err := New(Options{}).Run(t.Context(), ns.Run{Task: ns.TaskInfo{ID: "t2"}, Source: "import \"farm\"\nfarm.Submit(farm.Task{InJob: true})"})
+	r, err := newOn(t, engine, Options{}).Run(t.Context(), ns.Run{Task: ns.TaskInfo{ID: "t2"}, Source: "import \"farm\"\nfarm.Submit(farm.Task{InJob: true})"})
 	if err == nil || !strings.Contains(err.Error(), "belongs to no job") {
 		t.Errorf("a job that there is not: %+v, %v", r, err)
 	}
 }
 
 // TestNamespaceCellIsNotChecked: what a cell for a namespace mentions may be declared by then.
-func TestNamespaceCellIsNotChecked(t *testing.T) {
-	r, err := submits(t, New(Options{}), `farm.Submit(farm.Task{Namespace: "x", Source: "declaredThere(thing)"})`)
+func TestNamespaceCellIsNotChecked(t *testing.T) { onEngines(t, namespaceCellIsNotChecked) }
+
+func namespaceCellIsNotChecked(t *testing.T, engine string) {
+	r, err := submits(t, newOn(t, engine, Options{}), `farm.Submit(farm.Task{Namespace: "x", Source: "declaredThere(thing)"})`)
 	if err != nil || len(r.Submissions) != 1 {
 		t.Errorf("%+v, %v", r.Submissions, err)
 	}
@@ -134,7 +145,9 @@ func TestNamespaceCellIsNotChecked(t *testing.T) {
 
 // TestSubmitFromCalls: calls that keep nothing fail alone, with what they submit; what the program submits
 // it submits once, also when it has to be run again.
-func TestSubmitFromCalls(t *testing.T) {
+func TestSubmitFromCalls(t *testing.T) { onEngines(t, submitFromCalls) }
+
+func submitFromCalls(t *testing.T, engine string) {
 	program := `import "farm"
 farm.Submit(farm.Task{ID: "program", Call: "F"})
 func f(n int) int {
@@ -148,7 +161,7 @@ func f(n int) int {
 	for n := range 4 {
 		inputs = append(inputs, json.RawMessage(fmt.Sprint(n)))
 	}
-	r, err := New(Options{}).Run(t.Context(), ns.Run{Task: ns.TaskInfo{ID: "t1"}, Source: program, Call: "f", Inputs: inputs, Discard: true})
+	r, err := newOn(t, engine, Options{}).Run(t.Context(), ns.Run{Task: ns.TaskInfo{ID: "t1"}, Source: program, Call: "f", Inputs: inputs, Discard: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,8 +174,10 @@ func f(n int) int {
 }
 
 // TestSubmitFromGoroutines: all of it is there, each with an id of its own.
-func TestSubmitFromGoroutines(t *testing.T) {
-	r, err := submits(t, New(Options{}), `import "sync"
+func TestSubmitFromGoroutines(t *testing.T) { onEngines(t, submitFromGoroutines) }
+
+func submitFromGoroutines(t *testing.T, engine string) {
+	r, err := submits(t, newOn(t, engine, Options{}), `import "sync"
 var wg sync.WaitGroup
 for i := 0; i < 50; i++ {
 	wg.Add(1)
@@ -183,26 +198,38 @@ wg.Wait()`)
 }
 
 // TestSubmitStopped: a run that is stopped gives that reason, whatever it submitted.
-func TestSubmitStopped(t *testing.T) {
+func TestSubmitStopped(t *testing.T) { onEngines(t, submitStopped) }
+
+func submitStopped(t *testing.T, engine string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	_, err := New(Options{}).Run(ctx, ns.Run{Task: submitter, Source: "import \"farm\"\nfunc() {\n\tdefer func() { recover() }()\n\tfarm.Submit(farm.Task{})\n}()\nfor {\n}"})
+	_, err := newOn(t, engine, Options{}).Run(ctx, ns.Run{Task: submitter, Source: "import \"farm\"\nfunc() {\n\tdefer func() { recover() }()\n\tfarm.Submit(farm.Task{})\n}()\nfor {\n}"})
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v", err)
 	}
 }
 
 // TestExitKeepsSubmissions: os.Exit(0) ends a cell as a success.
-func TestExitKeepsSubmissions(t *testing.T) {
-	r, err := submits(t, New(Options{}), "import \"os\"\nfarm.Submit(farm.Task{Call: \"F\"})\nos.Exit(0)")
+func TestExitKeepsSubmissions(t *testing.T) { onEngines(t, exitKeepsSubmissions) }
+
+func exitKeepsSubmissions(t *testing.T, engine string) {
+	r, err := submits(t, newOn(t, engine, Options{}), "import \"os\"\nfarm.Submit(farm.Task{Call: \"F\"})\nos.Exit(0)")
 	if err != nil || len(r.Submissions) != 1 {
 		t.Errorf("%+v, %v", r.Submissions, err)
 	}
 }
 
-// TestInputRefusesWhatItMisreads: the same types as encoding/json.
-func TestInputRefusesWhatItMisreads(t *testing.T) {
-	_, err := submits(t, New(Options{}), "type T struct{ a int }\nfarm.Input(1, T{1})")
+// TestInputRefusesWhatItMisreads: on the interpreter the same types as encoding/json.
+func TestInputRefusesWhatItMisreads(t *testing.T) { onEngines(t, inputRefusesWhatItMisreads) }
+
+func inputRefusesWhatItMisreads(t *testing.T, engine string) {
+	_, err := submits(t, newOn(t, engine, Options{}), "type T struct{ a int }\nfarm.Input(1, T{1})")
+	if engine == ns.EngineSSA { // encoding/json sees such types as they are
+		if err != nil {
+			t.Error(err)
+		}
+		return
+	}
 	if _, ok := errors.AsType[*ns.NotAllowedError](err); !ok || !strings.Contains(err.Error(), "unexported field a") {
 		t.Errorf("%v", err)
 	}

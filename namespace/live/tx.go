@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -26,6 +25,7 @@ type tx struct {
 	delta   ns.Delta
 	submits *submissions
 	broken  bool // the engine is not to be used again
+	failed  bool // something has failed in the middle
 }
 
 func (t *tx) do(ctx context.Context, main, call *unit) (ns.Result, error) {
@@ -80,60 +80,24 @@ func (t *tx) exec(ctx context.Context, u *unit, args func() error) error {
 			return err
 		}
 	}
-	err := t.execute(ctx, u)
-	if err == nil || errors.Is(err, errExited) {
+	end := t.l.eng.Run(ctx, u.Unit, &t.run.Task, t.submits)
+	if e := t.submits.failed(); e != nil && ctx.Err() == nil {
+		if _, exited := errors.AsType[*ns.ExitError](end.err); !exited && !errors.Is(end.err, errExited) {
+			end.err = e
+		}
+	}
+	if end.err == nil || errors.Is(end.err, errExited) {
 		t.env = u.Env
 	}
-	t.broken = t.broken || err != nil
-	return err
+	t.broken, t.failed = t.broken || end.broken, t.failed || end.err != nil
+	t.c.spent = t.c.spent || end.spent
+	return end.err
 }
-
-// errExited is the error of code that has ended the cell and called that a success.
-var errExited = errors.New("namespace/live: the code has ended the cell")
 
 // exitError is err, for a run that was to go on after the code.
 func exitError(err error) error {
 	if errors.Is(err, errExited) {
 		return &ns.ExitError{}
-	}
-	return err
-}
-
-// execute runs a unit to the end of all it started. A goroutine's panic ends the run at once, as it ends
-// a Go program; what waited for that goroutine may wait for ever.
-func (t *tx) execute(ctx context.Context, u *unit) error {
-	h := t.l.host
-	run, cut := context.WithCancel(ctx)
-	defer cut()
-	h.begin(&t.run.Task, t.submits, cut)
-	end := context.AfterFunc(run, h.stop)
-	err := t.l.eng.Run(run, u.Func)
-	if !end() {
-		h.stopDone()
-	}
-	unfinished := err != nil && run.Err() != nil
-	code, exited := h.exited()
-	switch panicked := h.goroutinePanic(); {
-	case exited && ctx.Err() == nil:
-		t.l.bad, t.c.spent = true, true // a goroutine of it waits for ever
-		if err = h.settle(); err == nil && code == 0 {
-			err = errExited
-		} else if code != 0 {
-			err = &ns.ExitError{Code: code}
-		}
-		return err
-	case err == nil:
-		err = h.finish()
-	case panicked != nil && ctx.Err() == nil:
-		err = panicked
-	default:
-		err = runError(err)
-	}
-	if e := t.submits.failed(); e != nil && ctx.Err() == nil {
-		err = e
-	}
-	if err != nil && (unfinished || h.remain() > 0) {
-		t.c.spent = true
 	}
 	return err
 }
@@ -238,8 +202,7 @@ func (t *tx) encodeOut(v cell.Var) ([]byte, error) {
 
 // codec knows the types of env, which is the namespace of the values.
 func (t *tx) codec(env *cell.Env, maxBytes int) value.Codec {
-	t.l.types = env
-	return value.Codec{Limits: value.Limits{MaxBytes: maxBytes}, Engine: t.l.boxer}
+	return value.Codec{Limits: value.Limits{MaxBytes: maxBytes}, Engine: t.l.eng.Codec(env)}
 }
 
 func limitError(what string, err error) error {
@@ -261,7 +224,7 @@ func (t *tx) checkpoint() error {
 		return nil
 	}
 	slices.SortFunc(roots, func(a, b value.Root) int { return strings.Compare(a.Name, b.Name) })
-	t.l.boxer.Aliased = false
+	t.l.eng.Aliased()
 	units, err := t.codec(t.env, t.c.lim.Value).Encode(roots)
 	if err != nil {
 		return limitError("value of a variable", err)
@@ -270,7 +233,7 @@ func (t *tx) checkpoint() error {
 		for i, n := range u.Names {
 			v := item.Var{Type: t.touched[n].Expr}
 			if i == 0 {
-				v.Shares, v.Data = u.Names[1:], u.Data
+				v.Shares, v.Data, v.Funcs = u.Names[1:], u.Data, u.Decls
 			} else {
 				v.Owner = u.Names[0]
 			}
@@ -283,7 +246,7 @@ func (t *tx) checkpoint() error {
 			t.l.vars[n].item = b
 		}
 	}
-	if t.l.boxer.Aliased { // what is in memory is not what was encoded: decode it before it is used again
+	if t.l.eng.Aliased() { // what is in memory is not what was encoded: decode it before it is used again
 		t.undo()
 	}
 	return nil
@@ -306,6 +269,9 @@ func (t *tx) commit(units ...*unit) error {
 			t.put(k, b)
 		}
 		t.delta.Delete = append(t.delta.Delete, u.static.Delete...)
+	}
+	if _, named := t.c.items[item.EngineKey]; !named && t.c.engine != ns.EngineYaegi {
+		t.put(item.EngineKey, item.Engine(t.c.engine))
 	}
 	slices.Sort(t.delta.Delete)
 	t.delta.Delete = slices.Compact(t.delta.Delete)
@@ -346,7 +312,7 @@ func (t *tx) calls(ctx context.Context, u *unit) ([]ns.CallResult, error) {
 		}
 		out = append(out, ns.CallResult{Error: err.Error()})
 		t.submits.cut(mark)
-		if t.broken {
+		if t.failed {
 			if err := t.again(ctx); err != nil {
 				return nil, err
 			}
@@ -355,11 +321,15 @@ func (t *tx) calls(ctx context.Context, u *unit) ([]ns.CallResult, error) {
 	return out, nil
 }
 
-// again takes a new engine after a call broke the last one: the cell is run again, then the calls go on.
-// What the cell submits it has submitted before.
+// again makes good what a call that failed has left behind, with a new engine if it broke the last one:
+// the cell is run again, then the calls go on. What the cell submits it has submitted
+// before.
 func (t *tx) again(ctx context.Context) error {
 	c := t.c
-	c.drop(t.l)
+	t.undo()
+	if t.broken {
+		c.drop(t.l)
+	}
 	main, call, err := c.compile(t.run)
 	if err != nil {
 		return err
@@ -367,7 +337,7 @@ func (t *tx) again(ctx context.Context) error {
 	if t.l, err = c.engineFor(main, call); err != nil {
 		return err
 	}
-	t.broken, t.touched = false, map[string]cell.Var{}
+	t.broken, t.failed, t.touched = false, false, map[string]cell.Var{}
 	if main == nil {
 		return nil
 	}
@@ -384,7 +354,7 @@ func (t *tx) call(ctx context.Context, u *unit, in json.RawMessage) (ns.CallResu
 	outs := u.Out
 	if n := len(outs); n > 0 && isError(outs[n-1]) {
 		if e := t.l.vars[outs[n-1].Name].v; !e.IsZero() {
-			return ns.CallResult{}, &ns.ReturnedError{Message: errorText(e)}
+			return ns.CallResult{}, &ns.ReturnedError{Message: t.l.eng.ErrorText(ctx, e)}
 		}
 		outs = outs[:n-1]
 	}
@@ -411,13 +381,6 @@ func (t *tx) call(ctx context.Context, u *unit, in json.RawMessage) (ns.CallResu
 }
 
 func isError(v cell.Var) bool { return v.Expr == "error" }
-
-func errorText(v reflect.Value) string {
-	if v.CanInterface() {
-		return panicText(v.Interface())
-	}
-	return v.String()
-}
 
 // setArgs sets the parameters of a call from one input.
 func (t *tx) setArgs(u *unit, in json.RawMessage) error {

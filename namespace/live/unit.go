@@ -3,6 +3,7 @@ package live
 import (
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"slices"
 	"strings"
 
@@ -26,7 +27,7 @@ func sumOf(items ns.Items) (s sum) {
 
 func (s *sum) of(i int, key string, val []byte) uint64 {
 	if strings.HasPrefix(key, item.VarPrefix) {
-		val = item.VarHeader(val)
+		val = item.VarHeader(val) // its type
 	}
 	var h maphash.Hash
 	h.SetSeed(seeds[i])
@@ -62,6 +63,7 @@ type unit struct {
 	static ns.Delta // imports and declarations
 	types  map[string]cell.Var
 	fresh  map[string]bool // variables it makes
+	has    map[string]bool // names of the declarations it has, on the machine: f, T, T.M
 }
 
 // unit gives the checked unit of key, from the cache or made now. When variables it touches share
@@ -77,6 +79,9 @@ func (c *Context) unit(key unitKey, env *cell.Env) (*unit, error) {
 				return nil, err
 			}
 			c.units[key] = u
+		}
+		if err := c.keepsFuncs(u); err != nil {
+			return nil, err
 		}
 		missing, err := c.partners(u)
 		if err != nil || len(missing) == 0 {
@@ -98,7 +103,12 @@ func (c *Context) makeUnit(key unitKey, env *cell.Env, also []string) (*unit, er
 	if err != nil {
 		return nil, err
 	}
-	u := &unit{Unit: cu, types: map[string]cell.Var{}, fresh: map[string]bool{}}
+	u := &unit{Unit: cu, types: map[string]cell.Var{}, fresh: map[string]bool{}, has: map[string]bool{}}
+	for _, d := range cu.Defs {
+		for _, n := range d.Declares {
+			u.has[n] = true
+		}
+	}
 	for _, v := range cu.Vars {
 		u.types[v.Name] = v
 	}
@@ -145,6 +155,43 @@ func staticDelta(u *cell.Unit) ns.Delta {
 	return d
 }
 
+// keepsFuncs refuses to change a declaration while variables hold functions that have their code there, or
+// whose code needs it as it is.
+func (c *Context) keepsFuncs(u *unit) error {
+	var changed []string
+	for k := range u.static.Put {
+		if d, ok := strings.CutPrefix(k, item.DeclPrefix); ok && c.items[k] != nil {
+			changed = append(changed, d)
+		}
+	}
+	for _, k := range u.static.Delete {
+		if d, ok := strings.CutPrefix(k, item.DeclPrefix); ok {
+			changed = append(changed, d)
+		}
+	}
+	if len(changed) == 0 {
+		return nil
+	}
+	slices.Sort(changed)
+	for _, k := range slices.Sorted(maps.Keys(c.items)) {
+		if !ns.IsVariable(k) || !item.HoldsFuncs(c.items[k]) || u.fresh[k[len(item.VarPrefix):]] {
+			continue
+		}
+		v, err := item.ParseVar(k, c.items[k])
+		if err != nil {
+			return err
+		}
+		for _, f := range v.Funcs {
+			for _, d := range changed {
+				if slices.Contains(strings.Split(d, ","), f) || u.Before.NeedsType(f, d) {
+					return &ns.CompileError{Msgs: []string{fmt.Sprintf("%s is changed but %s still holds a function of %s: delete or redefine it first", d, k[len(item.VarPrefix):], f)}}
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // partners gives the variables that share memory with those the unit touches and are not among them.
 func (c *Context) partners(u *unit) ([]string, error) {
 	missing := map[string]bool{}
@@ -167,6 +214,9 @@ func (c *Context) partners(u *unit) ([]string, error) {
 		if err := visit(v.Name, u.fresh[v.Name]); err != nil {
 			return nil, err
 		}
+		if err := c.needed(v.Name, u, missing); err != nil {
+			return nil, err
+		}
 	}
 	for _, k := range u.static.Delete {
 		if n, ok := strings.CutPrefix(k, item.VarPrefix); ok {
@@ -180,6 +230,24 @@ func (c *Context) partners(u *unit) ([]string, error) {
 		out = append(out, n)
 	}
 	return out, nil
+}
+
+// needed adds what of the namespace functions in a variable need and the unit does not have.
+func (c *Context) needed(name string, u *unit, missing map[string]bool) error {
+	b := c.items[item.VarPrefix+name]
+	if !item.HoldsFuncs(b) || u.fresh[name] {
+		return nil
+	}
+	v, err := item.ParseVar(name, b)
+	if err != nil {
+		return err
+	}
+	for _, f := range v.Funcs {
+		if !u.has[f] {
+			missing[f] = true
+		}
+	}
+	return nil
 }
 
 // unitOf gives the names of the variables in the unit of a variable, in the order of its roots; nil when

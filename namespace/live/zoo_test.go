@@ -5,18 +5,19 @@ import (
 	"testing"
 
 	"farm/internal/zoo"
-	ns "farm/namespace"
 )
 
 // TestZoo runs cells over many kinds of variables in one context, and beside it
 // restored in a new context before every cell: items, values and errors are the
 // same all the way.
-func TestZoo(t *testing.T) {
-	warm := New(Options{})
+func TestZoo(t *testing.T) { onEngines(t, zooKept) }
+
+func zooKept(t *testing.T, engine string) {
+	warm := newOn(t, engine, Options{})
 	var cold *Context
-	items := ns.Items{}
+	items := warm.Items().Clone()
 	for i, src := range append(append(zoo.Declare(), zoo.Cells(1, 60)...), zoo.Check) {
-		cold = New(Options{})
+		cold = newOn(t, engine, Options{})
 		if err := cold.Restore(maps.Clone(items)); err != nil {
 			t.Fatal(err)
 		}
@@ -42,9 +43,11 @@ func TestZoo(t *testing.T) {
 
 // TestZooCellsSucceed proves that the cells fail for no seed, which those who
 // use them count on.
-func TestZooCellsSucceed(t *testing.T) {
+func TestZooCellsSucceed(t *testing.T) { onEngines(t, zooCellsSucceed) }
+
+func zooCellsSucceed(t *testing.T, engine string) {
 	for seed := range uint64(3) {
-		c := New(Options{})
+		c := newOn(t, engine, Options{})
 		for _, src := range append(append(zoo.Declare(), zoo.Cells(seed, 100)...), zoo.Check) {
 			mustRun(t, c, src)
 		}

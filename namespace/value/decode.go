@@ -452,7 +452,9 @@ func (d *decoder) composite(pl *plan, p unsafe.Pointer, depth int) {
 		}
 	case kInterface:
 		d.iface(pl, p, depth)
-	case kFunc, kChan, kUnsafePointer:
+	case kFunc:
+		d.function(pl, p, depth)
+	case kChan, kUnsafePointer:
 		if d.byte() != tagNil {
 			d.fail("a %s that is not nil", shortID(pl))
 		}

@@ -86,7 +86,9 @@
 //	                   2 u len, u cap, u object, steps | 3 u len, u cap: without memory
 //	map                0 nil | 1 u object
 //	interface          0 nil | 1 u type number, value | 5 the same, boxed by the engine
-//	func, chan         0 (only nil can be kept); unsafe.Pointer likewise
+//	func               0 nil | 6 str name of its code, u captured × (u type number, value),
+//	                   where an engine can keep functions
+//	chan               0 (only nil can be kept); unsafe.Pointer likewise
 //	opaque             u bytes: the encoding of the standard library's type
 //	steps              u count × u index of an element or field, outermost first
 //

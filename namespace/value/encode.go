@@ -26,6 +26,7 @@ type Root struct {
 type Unit struct {
 	Names []string // sorted
 	Data  []byte
+	Decls []string // names of declarations that functions in it need, sorted
 }
 
 // Engine knows how an interpreter puts values of its own types into interfaces.
@@ -136,7 +137,8 @@ func (g *graph) units() ([]Unit, error) {
 		if err != nil {
 			return nil, g.explain(err)
 		}
-		u.Data = data
+		u.Data, u.Decls = data, w.decls
+		slices.Sort(u.Decls)
 		units = append(units, u)
 	}
 	return units, nil
@@ -151,6 +153,7 @@ type writer struct {
 	objs    []*region       // in the order of their numbers
 	out     []byte          // bodies
 	trial   map[*region]int // numbers of a trial encoding, see keyorder.go
+	decls   []string        // that functions need
 }
 
 // unit writes the unit of the given roots, which are in the order of names.
@@ -366,7 +369,9 @@ func (w *writer) composite(pl *plan, p unsafe.Pointer, depth int) error {
 		w.mention(w.g.found[regionKey{m, "", formMap}])
 	case kInterface:
 		return w.iface(pl, p, depth)
-	case kFunc, kChan, kUnsafePointer: // not nil has been refused
+	case kFunc:
+		return w.function(p, depth)
+	case kChan, kUnsafePointer: // not nil has been refused
 		w.out = append(w.out, tagNil)
 	default:
 		return w.refuse("%s", pl.reason)

@@ -169,6 +169,8 @@ func (g *graph) walkValue(pl *plan, p unsafe.Pointer, depth int) error {
 		}
 	case kInterface:
 		return g.walkInterface(pl, p, depth)
+	case kFunc:
+		return g.walkFunc(p, depth)
 	case kStruct:
 		for i := range pl.fields {
 			f := &pl.fields[i]
@@ -194,10 +196,6 @@ func (g *graph) walkValue(pl *plan, p unsafe.Pointer, depth int) error {
 // judge refuses values of kinds that are kept only when they are nil or idle.
 func (g *graph) judge(pl *plan, p unsafe.Pointer) error {
 	switch pl.kind {
-	case kFunc:
-		if *(*unsafe.Pointer)(p) != nil {
-			return g.refuse("a func value")
-		}
 	case kChan:
 		if *(*unsafe.Pointer)(p) != nil {
 			return g.refuse("a channel")
@@ -659,6 +657,8 @@ func (g *graph) refIn(pl *plan, p unsafe.Pointer, to *region) (string, bool) {
 			s, ok := g.refIn(h.pl, h.p, to)
 			return ".(" + shortID(h.pl) + ")" + s, ok
 		}
+	case kFunc:
+		return g.refInFunc(p, to)
 	case kStruct:
 		for _, f := range pl.fields {
 			if s, ok := g.refIn(f.plan, unsafe.Add(p, f.offset), to); ok {

@@ -240,7 +240,7 @@ func (b *builder) named(p *plan, n *types.Named) *plan {
 		return b.refuse(p, p.id, "of type "+obj.Name()+", which is declared inside a function")
 	}
 	base, _, _ := strings.Cut(p.rt.Name(), "[")
-	if p.rt.PkgPath() == p.pkg && base == obj.Name() {
+	if p.rt.PkgPath() == p.pkg && base == obj.Name() && p.pkg != declaredPath {
 		q := b.reflected(p.rt)
 		*p = plan{kind: q.kind, id: p.id, pkg: p.pkg, name: p.name, rt: q.rt, typ: n, size: q.size, len: q.len,
 			key: q.key, elem: q.elem, fields: q.fields, opaque: q.opaque, reason: q.reason}
@@ -248,6 +248,10 @@ func (b *builder) named(p *plan, n *types.Named) *plan {
 	}
 	return nil
 }
+
+// declaredPath is the import path of types that a namespace declares, also where an engine makes Go types of
+// that path for them: their static types know more.
+const declaredPath = "main"
 
 // isLocal tells whether a type is declared inside a function.
 func isLocal(o *types.TypeName) bool {

@@ -55,7 +55,7 @@ func (m *typeMaker) plan(i, depth int) *plan {
 	var pl *plan
 	if desc.name != "" {
 		pl = m.named(desc)
-	} else {
+	} else if pl = m.viaEngine(i); pl == nil {
 		pl = m.unnamed(desc, depth)
 	}
 	m.made[i-m.base] = pl

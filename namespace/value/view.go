@@ -176,6 +176,8 @@ func (v *view) skip(t, depth int) {
 		if t, ok := v.held(); ok {
 			v.skip(t, depth+1)
 		}
+	case kFunc:
+		v.skipFunc(depth)
 	case kRefused:
 		v.fail("a value of type %s", d.text)
 	default:
@@ -227,7 +229,7 @@ func (v *view) ref(d *typeDesc) (r viewRef) {
 				r.steps = append(r.steps, v.int())
 			}
 		}
-		if (d.kind == kMap) != (v.objs[r.obj].form == formMap) || d.kind == kFunc || d.kind == kChan || d.kind == kUnsafePointer {
+		if (d.kind == kMap) != (v.objs[r.obj].form == formMap) || d.kind == kChan || d.kind == kUnsafePointer {
 			v.fail("a reference to an object of another kind")
 		}
 	case tagEmpty:
@@ -298,6 +300,8 @@ func (v *view) showComposite(d *typeDesc, path string, depth int) {
 			return
 		}
 		v.put("null")
+	case kFunc:
+		v.showFunc()
 	case kRefused:
 		v.fail("a value of type %s", d.text)
 	default:

@@ -125,6 +125,7 @@ func (f *function) nativeCall(c *code, out loc) {
 	p, n := int(out.p)*8, int(out.n)*8
 	f.emitFn(func(t *thread, pp, np raw.Pointer) {
 		c.get().native(t, raw.Add(pp, p), raw.Add(np, n))
+		t.checkStop() // what it has called back may have ended the run
 	})
 }
 
@@ -147,7 +148,7 @@ func (f *function) later(mode callMode, stack ssa.Value, out, args loc, find fun
 			d.nums = append(d.nums, raw.Slice[uint64](raw.Add(np, int(out.n)*8), int(size.n))...)
 		}
 		if mode == callGo {
-			t.m.start(d)
+			t.m.start(t.run, d)
 			return
 		}
 		l := t.frames[t.top].list()
@@ -159,11 +160,11 @@ func (f *function) later(mode callMode, stack ssa.Value, out, args loc, find fun
 }
 
 // start runs a call in a goroutine of its own.
-func (m *Machine) start(d *deferred) {
-	m.running.Add(1)
+func (m *Machine) start(r *run, d *deferred) {
+	r.began()
 	go func() {
-		defer m.running.Done()
-		t := newThread(m)
+		defer r.ended()
+		t := newThread(m, r)
 		defer func() {
 			if r := recover(); r != nil {
 				t.died(r)
@@ -181,7 +182,7 @@ func (t *thread) died(r any) {
 	case stopped, goexit:
 		return
 	}
-	t.m.fail(t.m.errorOf(r))
+	t.run.fail(t.run.errorOf(r))
 }
 
 // funcTarget is what a function value calls.
@@ -262,4 +263,5 @@ func nativeShape(rt reflect.Type) *shape {
 func (t *thread) native(tg target, p, n int) {
 	pp, np := t.regs(p, n)
 	tg.c.native(t, pp, np)
+	t.checkStop()
 }

@@ -54,7 +54,7 @@ func (f *function) send(x *ssa.Send) {
 
 // block waits for one of the cases, or the end of the task.
 func (t *thread) block(cases []reflect.SelectCase) (int, reflect.Value, bool) {
-	cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(t.m.done)})
+	cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(t.run.done)})
 	i, v, ok := reflect.Select(cases)
 	if i == len(cases)-1 {
 		panic(stopped{})

@@ -408,7 +408,7 @@ next:
 			ip = raw.Add(ip, int(i.a))
 			continue
 		case opLoop:
-			if t.m.stop.Load() {
+			if t.run.stop.Load() {
 				goto stop
 			}
 			ip = raw.Add(ip, int(i.a))
@@ -501,7 +501,7 @@ next:
 				callee.prepare()
 				goto again
 			}
-			if t.m.stop.Load() {
+			if t.run.stop.Load() {
 				goto stop
 			}
 			f := &t.frames[t.top]
@@ -582,7 +582,7 @@ next:
 		ip = raw.Add(ip, insSize)
 	}
 jump: // to the target of the instruction
-	if d := raw.As[ins](ip).a; d >= 0 || !t.m.stop.Load() {
+	if d := raw.As[ins](ip).a; d >= 0 || !t.run.stop.Load() {
 		ip = raw.Add(ip, int(d))
 		goto next
 	}

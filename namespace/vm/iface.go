@@ -2,6 +2,7 @@ package vm
 
 import (
 	"go/types"
+	"reflect"
 
 	"golang.org/x/tools/go/ssa"
 
@@ -159,11 +160,13 @@ func assertionFails(pp raw.Pointer, at int32, from, to *typ) {
 	if from.hasTab() {
 		ty = raw.TabType(ty)
 	}
-	missing := ""
-	if to.rt.Kind().String() == "interface" && ty != nil {
-		missing = missingMethod(ty, to)
+	iface, missing := from.Type, ""
+	if to.rt.Kind() == reflect.Interface {
+		if iface = nil; ty != nil {
+			missing = missingMethod(ty, to)
+		}
 	}
-	panic(raw.AssertionError(from.Type, ty, to.Type, missing))
+	panic(raw.AssertionError(iface, ty, to.Type, missing))
 }
 
 func missingMethod(ty raw.Type, to *typ) string {

@@ -77,7 +77,7 @@ func recvPtr(pp raw.Pointer) raw.Pointer {
 }
 
 func (t *thread) checkStop() {
-	if t.m.stop.Load() {
+	if t.run.stop.Load() {
 		panic(stopped{})
 	}
 }
@@ -112,7 +112,7 @@ func sleep(t *thread, _, np raw.Pointer) {
 	defer x.Stop()
 	select {
 	case <-x.C:
-	case <-t.m.done:
+	case <-t.run.done:
 		panic(stopped{})
 	}
 }
@@ -128,7 +128,7 @@ func (t *thread) lock(try func() bool) {
 		x := time.NewTimer(min(time.Microsecond<<min(i-20, 10), time.Millisecond))
 		select {
 		case <-x.C:
-		case <-t.m.done:
+		case <-t.run.done:
 			x.Stop()
 			panic(stopped{})
 		}
@@ -147,7 +147,7 @@ func (t *thread) wait(wait func()) {
 		if r != nil {
 			panic(r)
 		}
-	case <-t.m.done:
+	case <-t.run.done:
 		panic(stopped{})
 	}
 }
@@ -155,15 +155,22 @@ func (t *thread) wait(wait func()) {
 // goFunc is a function value as a func() that ends the task when it panics.
 func (t *thread) goFunc(p raw.Pointer) func() {
 	fn := *raw.As[func()](raw.PointerTo(&p))
-	m := t.m
+	m, run := t.m, t.run
+	run.began()
 	return func() {
+		defer run.ended()
 		defer func() {
 			if r := recover(); r != nil {
-				(&thread{m: m}).died(r)
+				(&thread{m: m, run: run}).died(r)
 			}
 		}()
 		fn()
 	}
+}
+
+// laterFunc is goFunc for what may never be called.
+func (t *thread) laterFunc(p raw.Pointer) func() {
+	return func() { t.goFunc(p)() }
 }
 
 func waitGroupGo(t *thread, pp, _ raw.Pointer) {
@@ -171,7 +178,7 @@ func waitGroupGo(t *thread, pp, _ raw.Pointer) {
 }
 
 func afterFunc(t *thread, pp, np raw.Pointer) {
-	x := time.AfterFunc(time.Duration(*raw.At[int64](np, 0)), t.goFunc(*raw.At[raw.Pointer](pp, 0)))
+	x := time.AfterFunc(time.Duration(*raw.At[int64](np, 0)), t.laterFunc(*raw.At[raw.Pointer](pp, 0)))
 	*raw.At[raw.Pointer](pp, 0) = raw.PointerTo(x)
 }
 

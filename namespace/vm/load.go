@@ -26,6 +26,7 @@ type Importer struct {
 	export  func(path string) ([]byte, error)
 	sources map[string]map[string]string
 	pkgs    map[string]*types.Package
+	given   map[string]*types.Package // that were made otherwise
 	parsed  map[string]*source
 }
 
@@ -36,9 +37,12 @@ type source struct {
 }
 
 // NewImporter makes an importer. export gives the export data of a package; sources are the files of
-// those made from source.
-func NewImporter(fset *token.FileSet, export func(path string) ([]byte, error), sources map[string]map[string]string) (*Importer, error) {
-	im := &Importer{fset: fset, export: export, sources: sources, pkgs: map[string]*types.Package{}, parsed: map[string]*source{}}
+// those made from source; given are packages that come as they are, before any other of their path.
+func NewImporter(fset *token.FileSet, export func(path string) ([]byte, error), sources map[string]map[string]string, given ...*types.Package) (*Importer, error) {
+	im := &Importer{given: map[string]*types.Package{}, fset: fset, export: export, sources: sources, pkgs: map[string]*types.Package{}, parsed: map[string]*source{}}
+	for _, p := range given {
+		im.given[p.Path()] = p
+	}
 	// First of all, so that export data refers to them.
 	for _, path := range slices.Sorted(maps.Keys(sources)) {
 		if _, err := im.load(path); err != nil {
@@ -46,6 +50,13 @@ func NewImporter(fset *token.FileSet, export func(path string) ([]byte, error), 
 		}
 	}
 	return im, nil
+}
+
+// Give adds a package that was made with this importer.
+func (im *Importer) Give(p *types.Package) {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	im.given[p.Path()] = p
 }
 
 // Import gives the package with the path.
@@ -62,6 +73,9 @@ func (f importerFunc) Import(path string) (*types.Package, error) { return f(pat
 func (im *Importer) load(path string) (*types.Package, error) {
 	if path == "unsafe" {
 		return types.Unsafe, nil
+	}
+	if p := im.given[path]; p != nil {
+		return p, nil
 	}
 	if p := im.pkgs[path]; p != nil && p.Complete() {
 		return p, nil

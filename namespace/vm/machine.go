@@ -1,7 +1,6 @@
 package vm
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"go/token"
@@ -70,26 +69,22 @@ type Machine struct {
 	codes   map[*ssa.Function]*code
 	globals map[*ssa.Global]raw.Pointer
 
-	stop      atomic.Bool
-	done      chan struct{}
-	failed    atomic.Pointer[failure]
+	run       atomic.Pointer[run] // the one at hand; what compiled code calls back belongs to it
 	callbacks atomic.Int64
-	running   sync.WaitGroup
 	threads   sync.Pool
 	callers   callers
+	natives   sync.Map // raw.Pointer → string: functions of compiled Go as values
 }
-
-// failure is the first error of a run that ended it from another goroutine.
-type failure struct{ err error }
 
 // New makes a machine for a program. All packages of the program must have been built.
 func New(prog *ssa.Program, opt Options) (*Machine, error) {
 	if err := raw.Supported(); err != nil {
 		return nil, err
 	}
-	m := &Machine{opt: opt, lim: opt.Limits.withDefaults(), syms: opt.Symbols, prog: prog, codes: map[*ssa.Function]*code{}, globals: map[*ssa.Global]raw.Pointer{}, done: make(chan struct{})}
+	m := &Machine{opt: opt, lim: opt.Limits.withDefaults(), syms: opt.Symbols, prog: prog, codes: map[*ssa.Function]*code{}, globals: map[*ssa.Global]raw.Pointer{}}
+	m.run.Store(newRun())
 	m.types.m, m.types.prog = m, prog
-	m.threads.New = func() any { return newThread(m) }
+	m.threads.New = func() any { return newThread(m, nil) }
 	return m, nil
 }
 
@@ -127,91 +122,6 @@ func (m *Machine) global(g *ssa.Global) raw.Pointer {
 	return p
 }
 
-// Cancel ends all that runs in the machine: at the next turn of a loop, call or wait.
-func (m *Machine) Cancel(err error) {
-	m.fail(err)
-}
-
-func (m *Machine) fail(err error) {
-	if m.failed.CompareAndSwap(nil, &failure{err}) {
-		m.stop.Store(true)
-		close(m.done)
-	}
-}
-
-// ErrCancelled is returned by Run when Cancel ended it without an error of its own.
-var ErrCancelled = errors.New("cancelled")
-
-// RunMain runs the initialisation of a package and its function main. Goroutines that are left end.
-func (m *Machine) RunMain(ctx context.Context, pkg *ssa.Package) error {
-	defer context.AfterFunc(ctx, func() { m.fail(context.Cause(ctx)) })()
-	err := m.run(pkg.Func("init"))
-	if f := pkg.Func("main"); err == nil && f != nil {
-		err = m.run(f)
-	}
-	m.fail(ErrCancelled) // goroutines that are left
-	if f := m.failed.Load(); !errors.Is(f.err, ErrCancelled) && !errors.Is(err, errExit0) {
-		err = f.err
-	}
-	if errors.Is(err, errExit0) {
-		err = nil
-	}
-	return err
-}
-
-// run calls a function without parameters and results in a thread of its own.
-func (m *Machine) run(fn *ssa.Function) (err error) {
-	t := newThread(m)
-	defer func() {
-		r := recover()
-		if _, ok := r.(goexit); ok {
-			err = m.withoutMain()
-		} else if r != nil {
-			err = m.errorOf(r)
-		}
-	}()
-	t.call(target{c: m.codeOf(fn)})
-	return nil
-}
-
-// withoutMain waits for the other goroutines when the first one has called runtime.Goexit.
-func (m *Machine) withoutMain() error {
-	over := make(chan struct{})
-	go func() {
-		m.running.Wait()
-		close(over)
-	}()
-	select {
-	case <-over:
-		return &PanicError{Value: "no goroutines (main called runtime.Goexit) - deadlock!"}
-	case <-m.done:
-		return m.errorOf(stopped{})
-	}
-}
-
-// errorOf turns what a panic carried out of a thread into an error.
-func (m *Machine) errorOf(r any) error {
-	switch r := r.(type) {
-	case stopped:
-		if f := m.failed.Load(); f != nil {
-			return f.err
-		}
-		return ErrCancelled
-	case *PanicError:
-		return r
-	case *typeError:
-		return &LoadError{Msg: r.msg, Refused: r.refused}
-	case *ExitError:
-		if r.Code == 0 {
-			return errExit0
-		}
-		return r
-	case *LimitError:
-		return r
-	}
-	return &PanicError{Value: r}
-}
-
 // stopped is what a panic carries that ends a thread; no code of the program sees it.
 type stopped struct{}
 
@@ -241,12 +151,26 @@ func (e *LimitError) Error() string { return fmt.Sprintf("%s: limit %d", e.What,
 // PanicError is returned when a goroutine of the program panics.
 type PanicError struct {
 	Value any
+	Text  string   // of the value, made when it happened: later, no method of it can run
 	Stack []string // where, innermost first, as "function at file:line:column"
 }
 
-func (e *PanicError) Error() string {
-	if err, ok := e.Value.(error); ok {
-		return "panic: " + err.Error()
+func (e *PanicError) Error() string { return "panic: " + e.Text }
+
+// newPanicError describes a panic while methods of its value can still run.
+func newPanicError(v any, stack []string) *PanicError {
+	return &PanicError{Value: v, Text: textOf(v), Stack: stack}
+}
+
+// textOf is a value as a panic shows it. A method of the value may panic again.
+func textOf(v any) (text string) {
+	defer func() {
+		if r := recover(); r != nil {
+			text = fmt.Sprintf("a %T, whose text cannot be had", v)
+		}
+	}()
+	if err, ok := v.(error); ok {
+		return err.Error()
 	}
-	return fmt.Sprintf("panic: %v", e.Value)
+	return fmt.Sprint(v)
 }

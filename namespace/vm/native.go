@@ -167,16 +167,18 @@ func address(v reflect.Value) raw.Pointer {
 
 // callBack runs a function of the machine for compiled code, in a thread of its own.
 func (m *Machine) callBack(tg target, sig *types.Signature, in []reflect.Value, recv *shape, recvAt raw.Pointer, out []reflect.Type) []reflect.Value {
-	if m.stop.Load() {
+	r := m.run.Load()
+	if r.stop.Load() {
 		panic(stopped{})
 	}
 	if m.callbacks.Add(1) > int64(m.lim.Callbacks) {
 		m.callbacks.Add(-1)
-		panic(&LimitError{"calls from compiled code within each other", int64(m.lim.Callbacks)})
+		r.fail(&LimitError{"calls from compiled code within each other", int64(m.lim.Callbacks)})
+		panic(stopped{})
 	}
 	defer m.callbacks.Add(-1)
 	t := m.threads.Get().(*thread)
-	t.back = true
+	t.back, t.run = true, r
 	at := loc{}
 	put := func(s *shape, mem raw.Pointer) {
 		pp, np := t.regs(int(at.p), int(at.n))
@@ -197,8 +199,7 @@ func (m *Machine) callBack(tg target, sig *types.Signature, in []reflect.Value, 
 		res = append(res, memory(out[i], s, pp, np, loc{}))
 		at = at.plus(s.size)
 	}
-	clear(t.ptrs)
-	m.threads.Put(t)
+	t.done()
 	return res
 }
 
@@ -210,7 +211,9 @@ func (m *Machine) funcValue(fn *ssa.Function) raw.Pointer {
 	}
 	if obj, ok := fn.Object().(*types.Func); ok && fn.Blocks == nil && fn.Signature.Recv() == nil && obj.Pkg() != nil && intrinsics[obj.FullName()] == nil {
 		if v := m.syms.Func(obj.Pkg().Path(), obj.Name()); v.IsValid() {
-			return raw.Word(v)
+			word := raw.Word(v)
+			m.natives.Store(word, obj.FullName())
+			return word
 		}
 	}
 	c.value.CompareAndSwap(nil, m.maker(fn.Signature).Make(m.body(fn), nil, nil))
@@ -267,6 +270,3 @@ func (f *function) makeClosure(x *ssa.MakeClosure) {
 		*raw.At[raw.Pointer](pp, dst.p*8) = mk.Make(body, ptrs, nums).Value()
 	})
 }
-
-// fastCall calls functions of common types without package reflect.
-func fastCall(reflect.Value, reflect.Type, *shape) nativeFunc { return nil }

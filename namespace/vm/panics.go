@@ -129,10 +129,13 @@ func (t *thread) drop(p *panicking) {
 
 // leave carries a panic to whoever called the machine: compiled code gets the value as it is.
 func (t *thread) leave(p *panicking) {
+	if t.back && p.hard { // compiled code may recover it, as package fmt does
+		t.run.fail(t.run.errorOf(p.value))
+	}
 	if t.back || p.hard || p.goexit {
 		panic(p.value)
 	}
-	panic(&PanicError{Value: p.value, Stack: p.stack})
+	panic(newPanicError(p.value, p.stack))
 }
 
 // recovered is what the builtin recover gives in the innermost frame.

@@ -7,6 +7,7 @@ import (
 // thread is a goroutine of the program, or a call from compiled code back into the machine.
 type thread struct {
 	m      *Machine
+	run    *run // to which it belongs
 	ptrs   []raw.Pointer
 	nums   []uint64
 	frames []frame // those above top are zero
@@ -52,7 +53,7 @@ type target struct {
 	fn *raw.Func
 }
 
-// Sizes of a new thread, in registers and frames.
+// Sizes of a new thread, in registers and frames, at most what the limits allow.
 const (
 	firstRegisters = 1024
 	firstFrames    = 32
@@ -61,29 +62,43 @@ const (
 // argRoom is how many registers of each bank the arguments and results of one call may take.
 const argRoom = 256
 
-func newThread(m *Machine) *thread {
-	return &thread{m: m, ptrs: make([]raw.Pointer, firstRegisters), nums: make([]uint64, firstRegisters), frames: make([]frame, firstFrames), top: -1}
+func newThread(m *Machine, r *run) *thread {
+	regs, frames := min(firstRegisters, m.lim.Registers), min(firstFrames, m.lim.Frames)
+	return &thread{m: m, run: r, ptrs: make([]raw.Pointer, regs), nums: make([]uint64, regs), frames: make([]frame, frames), top: -1}
+}
+
+// maxPooled is how many registers of a kind a thread may have grown to and still be used again.
+const maxPooled = 16 * firstRegisters
+
+// done gives a thread back whose call has returned.
+func (t *thread) done() {
+	if len(t.ptrs) > maxPooled || len(t.nums) > maxPooled || len(t.frames) > maxPooled {
+		return
+	}
+	clear(t.ptrs)
+	t.run = nil
+	t.m.threads.Put(t)
 }
 
 // room makes room for a frame of c that begins at p, n and for the arguments of what it calls.
 func (t *thread) room(c *code, p, n int) {
 	if need := p + int(c.frame.p) + argRoom; need > len(t.ptrs) {
 		t.checkStack(need)
-		ptrs := make([]raw.Pointer, 2*need)
+		ptrs := make([]raw.Pointer, min(2*need, t.m.lim.Registers))
 		copy(ptrs, t.ptrs)
 		t.ptrs = ptrs
 	}
 	if need := n + int(c.frame.n) + argRoom; need > len(t.nums) {
 		t.checkStack(need)
-		nums := make([]uint64, 2*need)
+		nums := make([]uint64, min(2*need, t.m.lim.Registers))
 		copy(nums, t.nums)
 		t.nums = nums
 	}
 	if t.top+2 > len(t.frames) {
-		if t.top >= t.m.lim.Frames {
+		if t.top+2 > t.m.lim.Frames {
 			panic(&LimitError{"stack: calls within each other", int64(t.m.lim.Frames)})
 		}
-		frames := make([]frame, 2*len(t.frames))
+		frames := make([]frame, min(2*len(t.frames), t.m.lim.Frames))
 		copy(frames, t.frames)
 		t.frames = frames
 	}
@@ -140,7 +155,7 @@ func (t *thread) call(tg target) {
 		return
 	}
 	t.push(tg, p, n).flags = flagBase
-	t.run(t.top)
+	t.interpret(t.top)
 }
 
 // outcome of a stretch of interpretation.
@@ -152,9 +167,9 @@ const (
 	panicked                // there is a new panic
 )
 
-// run interprets from the innermost frame on until the frame base has returned. It panics when that
+// interpret goes on from the innermost frame on until the frame base has returned. It panics when that
 // panics.
-func (t *thread) run(base int) {
+func (t *thread) interpret(base int) {
 	for how := t.loop(); how != returned; how = t.loop() {
 		t.unwind(base)
 	}

@@ -35,6 +35,7 @@ type typeTable struct {
 	all     typeutil.Map // types.Type → *typ
 	refl    typeutil.Map // types.Type → reflect.Type
 	byRaw   sync.Map     // raw.Type of a type made here → *methods
+	static  sync.Map     // raw.Type → types.Type
 	depth   int
 	pending []pendingMethods
 	learned map[*types.Package]bool
@@ -195,6 +196,7 @@ func (tt *typeTable) reflect(t types.Type) reflect.Type {
 	rt := tt.make(t)
 	tt.depth--
 	tt.refl.Set(t, rt)
+	tt.static.LoadOrStore(raw.TypeOf(rt), t)
 	for tt.depth == 0 && len(tt.pending) > 0 {
 		p := tt.pending[0]
 		tt.pending = tt.pending[1:]

@@ -118,7 +118,7 @@ func TestEnough(t *testing.T) {
 	if len(seen) < 240 {
 		t.Errorf("%d cases", len(seen))
 	}
-	for name, cells := range Wrong {
+	for name, cells := range wrong {
 		for i, cause := range cells {
 			if !seen[name] || cause == "" {
 				t.Errorf("no case %q, cell %d, or no cause", name, i)

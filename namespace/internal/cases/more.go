@@ -19,15 +19,15 @@ var moreText string
 //go:embed more.want
 var moreWant string
 
-// Wrong are the cells that the engine is known to get wrong, by case and number of the cell, each with its
+// wrong are the cells that the interpreter is known to get wrong, by case and number of the cell, each with its
 // cause. Tests demand that they are wrong: a case that became right is to be taken from the list.
-var Wrong = map[string]map[int]string{
+var wrong = map[string]map[int]string{
 	"panic again in a defer":            {1: "a panic of a deferred call during a panic is not given to the deferred calls that are left"},
 	"errors that are pointers compared": {1: "comparing errors of types of the namespace panics"},
 	"interface holds copies":            {1: "a value assigned to a variable of an interface with methods is copied at the end of the cell only"},
 }
 
-// Refused are the cells that are refused, and what the error says of it.
+// Refused are the cells that the interpreter refuses, and what the error says of it.
 var Refused = map[string]map[int]string{
 	"tags and zero structs":                    {1: "shows it the unexported field"},
 	"fmt of composite values":                  {1: "does not show fmt the methods inside it"},
@@ -69,6 +69,9 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 	return s, "", false
 }
 
+// goSays is what Go says of the cells of More, the ones that the interpreter refuses included.
+var goSays = map[string][]string{}
+
 // More are cases over the whole language and what people use of the library.
 var More = func() (out []Case) {
 	want := strings.Split(moreWant, "\n")
@@ -76,15 +79,15 @@ var More = func() (out []Case) {
 		c := Case{Name: w.name, Cells: w.cells}
 		at := slices.Index(want, "## "+w.name)
 		for i, asks := range w.asks {
-			text := ""
+			text, says := "", ""
 			if asks && at >= 0 && at+1 < len(want) {
 				at++
 				text, _ = strconv.Unquote(want[at]) // one that is stale fails the test of this package
 			}
-			if refused := Refused[w.name][i]; refused != "" {
-				text = "ERR:" + refused
+			if says = text; Refused[w.name][i] != "" {
+				text = "ERR:" + Refused[w.name][i]
 			}
-			c.Want = append(c.Want, text)
+			c.Want, goSays[c.Name] = append(c.Want, text), append(goSays[c.Name], says)
 		}
 		out = append(out, c)
 	}

@@ -16,6 +16,8 @@ const (
 	format      = 1
 	kindOwn     = 1
 	kindShared  = 2
+	kindFuncs   = 3 // its own value, with functions in it
+	maxFuncs    = 10_000
 	maxOrdinal  = 1 << 30
 	maxPartners = 1 << 20
 )
@@ -25,7 +27,11 @@ const (
 	ImportPrefix = "i/"
 	DeclPrefix   = "d/"
 	VarPrefix    = "v/"
+	HeaderPrefix = "h/"
 )
+
+// EngineKey is the key of the item that names the engine of a namespace.
+const EngineKey = HeaderPrefix + "engine"
 
 // Decl is a declaration.
 type Decl struct {
@@ -40,14 +46,26 @@ type Var struct {
 	Owner  string   // "" when the value is here
 	Shares []string // with a value: the other variables of the unit, sorted
 	Data   []byte   // the encoded unit; not copied when parsed
+	Funcs  []string // with a value: names of declarations that functions in it need, sorted
 }
 
 func str(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
+func list(b []byte, names []string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(names)))
+	for _, n := range names {
+		b = str(b, n)
+	}
+	return b
+}
+
 // Import encodes an import.
 func Import(path string) []byte { return str([]byte{format}, path) }
+
+// Engine encodes the name of an engine.
+func Engine(name string) []byte { return str([]byte{format}, name) }
 
 // Encode encodes a declaration.
 func (d Decl) Encode() []byte {
@@ -62,10 +80,13 @@ func (v Var) Encode() []byte {
 	if v.Owner != "" {
 		return str(str(append(b, kindShared), v.Type), v.Owner)
 	}
-	b = str(append(b, kindOwn), v.Type)
-	b = binary.AppendUvarint(b, uint64(len(v.Shares)))
-	for _, n := range v.Shares {
-		b = str(b, n)
+	kind := byte(kindOwn)
+	if len(v.Funcs) > 0 {
+		kind = kindFuncs
+	}
+	b = list(str(append(b, kind), v.Type), v.Shares)
+	if kind == kindFuncs {
+		b = list(b, v.Funcs)
 	}
 	return append(b, v.Data...)
 }
@@ -113,6 +134,14 @@ func (r *reader) bytes() []byte {
 	return s
 }
 
+func (r *reader) list(limit uint64) (out []string) {
+	n := r.uint(limit)
+	for i := 0; i < n && !r.bad; i++ {
+		out = append(out, string(r.bytes()))
+	}
+	return out
+}
+
 func (r *reader) end(key string) error {
 	if r.bad || len(r.b) != 0 {
 		return fmt.Errorf("%w: %s", ErrCorrupt, key)
@@ -126,6 +155,9 @@ func ParseImport(key string, b []byte) (string, error) {
 	p := string(r.bytes())
 	return p, r.end(key)
 }
+
+// ParseEngine decodes the name of an engine.
+func ParseEngine(b []byte) (string, error) { return ParseImport(EngineKey, b) }
 
 // ParseDecl decodes a declaration.
 func ParseDecl(key string, b []byte) (Decl, error) {
@@ -145,16 +177,19 @@ func ParseVar(key string, b []byte) (Var, error) {
 		v.Owner = string(r.bytes())
 		r.bad = r.bad || v.Owner == ""
 		return v, r.end(key)
-	case kindOwn:
-		n := r.uint(maxPartners)
-		for i := 0; i < n && !r.bad; i++ {
-			v.Shares = append(v.Shares, string(r.bytes()))
+	case kindOwn, kindFuncs:
+		v.Shares = r.list(maxPartners)
+		if kind == kindFuncs {
+			v.Funcs = r.list(maxFuncs)
 		}
 		v.Data, r.b = r.b, nil
 		return v, r.end(key)
 	}
 	return v, fmt.Errorf("%w: %s", ErrCorrupt, key)
 }
+
+// HoldsFuncs says that a variable has functions in its value, without decoding more.
+func HoldsFuncs(b []byte) bool { return len(b) > 1 && b[0] == format && b[1] == kindFuncs }
 
 // VarHeader gives the bytes of the type of a variable, without decoding the rest.
 func VarHeader(b []byte) []byte {
@@ -165,7 +200,7 @@ func VarHeader(b []byte) []byte {
 
 // Split cuts a key into its prefix and name.
 func Split(key string) (prefix, name string, err error) {
-	if len(key) < 3 || key[1] != '/' || !strings.Contains("idv", key[:1]) {
+	if len(key) < 3 || key[1] != '/' || !strings.Contains("idvh", key[:1]) {
 		return "", "", fmt.Errorf("%w: key %q", ErrCorrupt, key)
 	}
 	return key[:2], key[2:], nil

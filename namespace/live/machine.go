@@ -1,0 +1,420 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"go/token"
+	"go/types"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unsafe"
+
+	ns "farm/namespace"
+	"farm/namespace/cell"
+	"farm/namespace/typeinfo"
+	"farm/namespace/value"
+	"farm/namespace/vm"
+	"farm/namespace/vm/stdlib"
+)
+
+// hurry is how long what a run has started may take to end once it is told to.
+const hurry = time.Second
+
+// machine is an instance of the machine of package vm: it runs what was checked.
+type machine struct {
+	services
+	parts *vm.Parts
+	comp  *cell.Compiler
+	names map[string][]types.Object // that each definition has declared
+	funcs map[int]*types.Func       // of units
+	loads int
+	stuck bool
+	env   *cell.Env // where the types of values are looked up
+}
+
+// sourceBase is where positions of packages from source begin: above all those of cells.
+const sourceBase = 1 << 40
+
+// importer has the types of packages, for all machines of the process. It takes some time to make.
+var importer = sync.OnceValues(func() (*vm.Importer, error) {
+	sources, err := stdlib.Sources()
+	if err != nil {
+		return nil, err
+	}
+	fset := token.NewFileSet()
+	fset.AddFile("", -1, sourceBase)
+	im, err := vm.NewImporter(fset, typeinfo.Export, sources, cell.HostPackages()...)
+	if err == nil {
+		im.Give(cell.FarmPackage(im))
+	}
+	return im, err
+})
+
+// Shares of the bytes of a stack, in a machine: half for calls, a quarter for each kind of registers.
+const (
+	frameBytes    = 2 * 64 // a call has about 64
+	registerBytes = 4 * 8
+	// A call of compiled code that calls back takes a stack of its own and some of the process's, here with
+	// room to spare.
+	callbackBytes = 32 << 10
+)
+
+// newMachine makes an instance for units of a compiler.
+func newMachine(comp *cell.Compiler, opt Options) (*machine, error) {
+	im, err := importer()
+	if err != nil {
+		return nil, err
+	}
+	m := &machine{comp: comp, names: map[string][]types.Object{}, funcs: map[int]*types.Func{}}
+	exit := func(code int) { panic(&vm.ExitError{Code: code}) }
+	m.services.init(opt, exit, func() int { return m.parts.Goroutines() })
+	stack := opt.StackBytes
+	m.parts, err = vm.NewParts(im, vm.Options{
+		Stdout: opt.Stdout, Stderr: opt.Stderr, Fset: comp.Files(), Symbols: newSymbols(m.members()),
+		Limits: vm.Limits{Registers: stack / registerBytes, Frames: stack / frameBytes, Callbacks: stack / callbackBytes},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// symbols are what the host gives, and the packages of compiled Go that cells may import.
+type symbols struct {
+	stdlib.Table
+	host map[string]map[string]any
+}
+
+func newSymbols(host map[string]map[string]any) symbols { return symbols{stdlib.Std(), host} }
+
+// Type implements vm.Symbols.
+func (s symbols) Type(pkg, name string) reflect.Type {
+	if members, ok := s.host[pkg]; ok {
+		if t := reflect.TypeOf(members[name]); t != nil && t.Kind() == reflect.Pointer && reflect.ValueOf(members[name]).IsNil() {
+			return t.Elem()
+		}
+		return nil
+	}
+	return s.Table.Type(pkg, name)
+}
+
+// Func implements vm.Symbols.
+func (s symbols) Func(pkg, name string) reflect.Value {
+	if members, ok := s.host[pkg]; ok {
+		if v := reflect.ValueOf(members[name]); v.IsValid() && v.Kind() == reflect.Func {
+			return v
+		}
+		return reflect.Value{}
+	}
+	return s.Table.Func(pkg, name)
+}
+
+// Var implements vm.Symbols: the host's are addressable values, or pointers that are values themselves.
+func (s symbols) Var(pkg, name string) reflect.Value {
+	members, ok := s.host[pkg]
+	if !ok {
+		return s.Table.Var(pkg, name)
+	}
+	switch m := members[name].(type) {
+	case reflect.Value:
+		return m.Addr()
+	case *file:
+		if m != nil {
+			return reflect.ValueOf(&m)
+		}
+	}
+	return reflect.Value{}
+}
+
+// Load implements engine.
+func (m *machine) Load(u *cell.Unit, defs []cell.Def) error {
+	m.loads++
+	fresh := map[string]bool{}
+	for _, d := range defs {
+		fresh[d.Key] = true
+	}
+	var scope []types.Object
+	for _, d := range u.Defs {
+		if !fresh[d.Key] {
+			scope = append(scope, m.names[d.Key]...)
+		}
+	}
+	made, err := m.parts.Load(m.comp.File(u, defs), scope)
+	if err != nil {
+		return err
+	}
+	for _, d := range defs {
+		for _, n := range d.Names {
+			if o := made.Lookup(n); o != nil {
+				m.names[d.Key] = append(m.names[d.Key], o)
+			}
+		}
+	}
+	fn, ok := made.Lookup(u.Func).(*types.Func)
+	if !ok {
+		return bug("no function %s", u.Func)
+	}
+	m.funcs[u.N] = fn
+	return nil
+}
+
+// Loads implements engine.
+func (m *machine) Loads() int { return m.loads }
+
+// Bad implements engine.
+func (m *machine) Bad() bool { return m.stuck }
+
+// Vars implements engine.
+func (m *machine) Vars(names []string) map[string]reflect.Value {
+	out := map[string]reflect.Value{}
+	for _, n := range names {
+		for _, o := range m.names[n] {
+			if v, ok := o.(*types.Var); ok {
+				if r, err := m.parts.Var(v); err == nil {
+					out[n] = r
+				}
+			}
+		}
+	}
+	return out
+}
+
+// Run implements engine.
+func (m *machine) Run(ctx context.Context, u *cell.Unit, task *ns.TaskInfo, s *submissions) ended {
+	m.services.begin(task, s)
+	end := m.parts.Call(ctx, m.parts.Func(m.funcs[u.N]), vm.Call{Program: u.Program, Grace: goroutineGrace, Hurry: hurry})
+	m.stuck = m.stuck || end.Stuck
+	err := m.Explain(end.Err)
+	if err == nil && end.Left > 0 {
+		err = &ns.GoroutineError{Count: end.Left}
+	}
+	return ended{err: err, broken: end.Stuck, spent: end.Stuck}
+}
+
+// Explain implements engine.
+func (m *machine) Explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, vm.ErrGoexit) {
+		return &ns.ExitError{}
+	}
+	if e, ok := errors.AsType[*vm.ExitError](err); ok {
+		if e.Code == 0 {
+			return errExited
+		}
+		return &ns.ExitError{Code: e.Code}
+	}
+	if e, ok := errors.AsType[*vm.PanicError](err); ok {
+		return &ns.PanicError{Value: e.Text, Stack: userTrace(e.Stack)}
+	}
+	if e, ok := errors.AsType[*vm.LimitError](err); ok {
+		return &ns.LimitError{What: e.What, Limit: e.Limit, Got: e.Limit + 1}
+	}
+	if e, ok := errors.AsType[*vm.LoadError](err); ok {
+		return &ns.NotAllowedError{What: "this code", Why: "the machine cannot run it: " + e.Msg, Pos: "1:1", Internal: !e.Refused}
+	}
+	return err
+}
+
+// userTrace gives the positions in a stack of the machine that are in code of users.
+func userTrace(stack []string) []string {
+	var at []string
+	for _, s := range stack {
+		if _, pos, ok := strings.Cut(s, " at "); ok {
+			at = append(at, pos)
+		}
+	}
+	return trace(at)
+}
+
+// Codec implements engine.
+func (m *machine) Codec(env *cell.Env) value.Engine {
+	m.env = env
+	return m
+}
+
+// Aliased implements engine: the machine copies what is put into interfaces.
+func (m *machine) Aliased() bool { return false }
+
+// ErrorText implements engine.
+func (m *machine) ErrorText(ctx context.Context, v reflect.Value) string {
+	text, end := m.parts.Text(ctx, v.Interface(), vm.Call{Hurry: hurry})
+	m.stuck = m.stuck || end.Stuck
+	if end.Err != nil {
+		return "an error, whose text cannot be had: " + end.Err.Error()
+	}
+	return text
+}
+
+// Unbox implements value.Engine.
+func (m *machine) Unbox(_ types.Type, v reflect.Value) (types.Type, reflect.Value, error) {
+	t := m.parts.Static(v.Type())
+	if t == nil {
+		return nil, v, nil
+	}
+	own, err := ours(t)
+	if err != nil || !own {
+		return nil, v, err
+	}
+	return t, v, nil
+}
+
+// ours tells whether only a machine with the namespace's declarations can find a type again. Types that
+// none can find are refused.
+func ours(t types.Type) (own bool, err error) {
+	each := func(ts ...types.Type) {
+		for _, t := range ts {
+			o, bad := ours(t)
+			own = own || o
+			if err == nil {
+				err = bad
+			}
+		}
+	}
+	switch t := types.Unalias(t).(type) {
+	case *types.Named:
+		o := t.Obj()
+		if o.Pkg() == nil {
+			return false, nil
+		}
+		if o.Parent() != nil && o.Parent() != o.Pkg().Scope() && o.Pkg().Path() == vm.MainPath && local(o) {
+			return true, fmt.Errorf("of type %s, which is declared inside a function", o.Name())
+		}
+		own = o.Pkg().Path() == vm.MainPath
+		for a := range t.TypeArgs().Types() {
+			own = true
+			each(a)
+		}
+	case *types.Pointer:
+		each(t.Elem())
+	case *types.Slice:
+		each(t.Elem())
+	case *types.Array:
+		each(t.Elem())
+	case *types.Map:
+		each(t.Key(), t.Elem())
+	case *types.Signature:
+		own = true
+		for _, list := range []*types.Tuple{t.Params(), t.Results()} {
+			for v := range list.Variables() {
+				each(v.Type())
+			}
+		}
+	case *types.Interface:
+		own = !t.Empty()
+	case *types.Struct:
+		for f := range t.Fields() {
+			own = own || f.Embedded() || !f.Exported()
+			each(f.Type())
+		}
+	}
+	return own, err
+}
+
+// local tells whether a type is declared in a function. A part's package scope is the parent of what it
+// declares at top level.
+func local(o *types.TypeName) bool { return o.Pkg().Scope().Lookup(o.Name()) != o }
+
+// Func implements value.FuncEngine.
+func (m *machine) Func(word unsafe.Pointer) (value.Func, error) {
+	f, err := m.parts.Describe(word)
+	if err != nil {
+		return value.Func{}, err
+	}
+	out := value.Func{Name: f.Name}
+	needs := map[string]bool{}
+	if f.Of != nil {
+		needs[vm.DeclaredKey(f.Of)] = true
+	}
+	for _, t := range f.Types {
+		addDeclared(needs, t)
+	}
+	for _, c := range f.Captured {
+		addDeclared(needs, c.Type)
+		if _, err := ours(c.Type); err != nil {
+			return out, fmt.Errorf("a function that has captured %s, %w", c.Name, err)
+		}
+		out.Captured = append(out.Captured, value.Captured(c))
+	}
+	out.Decls = slices.Sorted(maps.Keys(needs))
+	return out, nil
+}
+
+// addDeclared adds the names of the namespace's types that a type mentions.
+func addDeclared(names map[string]bool, t types.Type) {
+	switch t := types.Unalias(t).(type) {
+	case *types.Named:
+		if o := t.Obj(); o.Pkg() != nil && o.Pkg().Path() == vm.MainPath {
+			names[o.Name()] = true
+		}
+		for a := range t.TypeArgs().Types() {
+			addDeclared(names, a)
+		}
+	case *types.Map:
+		addDeclared(names, t.Key())
+		addDeclared(names, t.Elem())
+	case interface{ Elem() types.Type }:
+		addDeclared(names, t.Elem())
+	case *types.Signature:
+		for _, list := range []*types.Tuple{t.Params(), t.Results()} {
+			for v := range list.Variables() {
+				addDeclared(names, v.Type())
+			}
+		}
+	case *types.Struct:
+		for f := range t.Fields() {
+			addDeclared(names, f.Type())
+		}
+	case *types.Interface:
+		for f := range t.Methods() {
+			addDeclared(names, f.Type())
+		}
+	}
+}
+
+// MakeFunc implements value.FuncEngine.
+func (m *machine) MakeFunc(rt reflect.Type, name string, captured []reflect.Value) (unsafe.Pointer, error) {
+	return m.parts.Make(rt, name, captured, m.scope())
+}
+
+// TypeOf implements value.FuncEngine.
+func (m *machine) TypeOf(text string) (types.Type, reflect.Type, error) {
+	return m.parts.TypeOf(text, m.scope())
+}
+
+// scope is what is loaded of the namespace at hand.
+func (m *machine) scope() (out []types.Object) {
+	for _, d := range m.env.Decls {
+		out = append(out, m.names[d.Key]...)
+	}
+	return out
+}
+
+// Box implements value.Engine: a value in an interface is what it is.
+func (m *machine) Box(_ types.Type, _ reflect.Type, _ types.Type, v reflect.Value) (reflect.Value, error) {
+	return v, nil
+}
+
+// Named implements value.Engine.
+func (m *machine) Named(pkg, name string) (types.Type, reflect.Type, error) {
+	if strings.Contains(name, "[") { // an instance
+		return m.TypeOf(pkg + "." + name)
+	}
+	d := m.env.Find(name)
+	if pkg != vm.MainPath || d == nil {
+		return nil, nil, errors.New("it is not declared")
+	}
+	for _, o := range m.names[d.Key] {
+		if tn, ok := o.(*types.TypeName); ok && tn.Name() == name {
+			rt, err := m.parts.Reflect(tn.Type())
+			return tn.Type(), rt, err
+		}
+	}
+	return nil, nil, errors.New("it is not loaded")
+}
