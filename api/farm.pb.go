@@ -263,6 +263,8 @@ type Call struct {
 	//	*Call_GetJob
 	//	*Call_CancelJob
 	//	*Call_ListJobs
+	//	*Call_ListFailures
+	//	*Call_RetryJob
 	//	*Call_Status
 	//	*Call_ListQueues
 	//	*Call_SetQueue
@@ -516,6 +518,24 @@ func (x *Call) GetListJobs() *ListJobs {
 	return nil
 }
 
+func (x *Call) GetListFailures() *ListFailures {
+	if x != nil {
+		if x, ok := x.Op.(*Call_ListFailures); ok {
+			return x.ListFailures
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetRetryJob() *RetryJob {
+	if x != nil {
+		if x, ok := x.Op.(*Call_RetryJob); ok {
+			return x.RetryJob
+		}
+	}
+	return nil
+}
+
 func (x *Call) GetStatus() *GetStatus {
 	if x != nil {
 		if x, ok := x.Op.(*Call_Status); ok {
@@ -690,6 +710,14 @@ type Call_ListJobs struct {
 	ListJobs *ListJobs `protobuf:"bytes,34,opt,name=list_jobs,json=listJobs,proto3,oneof"`
 }
 
+type Call_ListFailures struct {
+	ListFailures *ListFailures `protobuf:"bytes,140,opt,name=list_failures,json=listFailures,proto3,oneof"`
+}
+
+type Call_RetryJob struct {
+	RetryJob *RetryJob `protobuf:"bytes,141,opt,name=retry_job,json=retryJob,proto3,oneof"`
+}
+
 type Call_Status struct {
 	Status *GetStatus `protobuf:"bytes,40,opt,name=status,proto3,oneof"`
 }
@@ -770,6 +798,10 @@ func (*Call_CancelJob) isCall_Op() {}
 
 func (*Call_ListJobs) isCall_Op() {}
 
+func (*Call_ListFailures) isCall_Op() {}
+
+func (*Call_RetryJob) isCall_Op() {}
+
 func (*Call_Status) isCall_Op() {}
 
 func (*Call_ListQueues) isCall_Op() {}
@@ -805,6 +837,7 @@ type Reply struct {
 	//	*Reply_History
 	//	*Reply_Job
 	//	*Reply_Jobs
+	//	*Reply_Failures
 	//	*Reply_Status
 	//	*Reply_Queues
 	//	*Reply_Schedule
@@ -945,6 +978,15 @@ func (x *Reply) GetJobs() *JobList {
 	return nil
 }
 
+func (x *Reply) GetFailures() *FailureList {
+	if x != nil {
+		if x, ok := x.Result.(*Reply_Failures); ok {
+			return x.Failures
+		}
+	}
+	return nil
+}
+
 func (x *Reply) GetStatus() *Status {
 	if x != nil {
 		if x, ok := x.Result.(*Reply_Status); ok {
@@ -1026,6 +1068,10 @@ type Reply_Jobs struct {
 	Jobs *JobList `protobuf:"bytes,34,opt,name=jobs,proto3,oneof"`
 }
 
+type Reply_Failures struct {
+	Failures *FailureList `protobuf:"bytes,140,opt,name=failures,proto3,oneof"`
+}
+
 type Reply_Status struct {
 	Status *Status `protobuf:"bytes,40,opt,name=status,proto3,oneof"`
 }
@@ -1061,6 +1107,8 @@ func (*Reply_History) isReply_Result() {}
 func (*Reply_Job) isReply_Result() {}
 
 func (*Reply_Jobs) isReply_Result() {}
+
+func (*Reply_Failures) isReply_Result() {}
 
 func (*Reply_Status) isReply_Result() {}
 
@@ -2496,6 +2544,7 @@ func (x *Cancel) GetId() string {
 type GetTask struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Inputs        bool                   `protobuf:"varint,50,opt,name=inputs,proto3" json:"inputs,omitempty"` // with what it was to do with which inputs
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2535,6 +2584,13 @@ func (x *GetTask) GetId() string {
 		return x.Id
 	}
 	return ""
+}
+
+func (x *GetTask) GetInputs() bool {
+	if x != nil {
+		return x.Inputs
+	}
+	return false
 }
 
 type ListTasks struct {
@@ -3480,8 +3536,115 @@ func (x *CancelJob) GetId() string {
 	return ""
 }
 
-// ListJobs asks for the jobs that a node finds by their tasks: those with
-// unfinished tasks, and those of the newest 1000 finished ones.
+// ListFailures asks for the inputs of a job that have no result, and will not get
+// one without a retry.
+type ListFailures struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Job           string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	From          uint64                 `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"` // 0, or next of the list before
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListFailures) Reset() {
+	*x = ListFailures{}
+	mi := &file_farm_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListFailures) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListFailures) ProtoMessage() {}
+
+func (x *ListFailures) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListFailures.ProtoReflect.Descriptor instead.
+func (*ListFailures) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ListFailures) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *ListFailures) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+// RetryJob tries what failed of a job again, input by input. Round is one more than
+// the job's retries: a repeat goes on with the same round, and with no other.
+type RetryJob struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Round         uint64                 `protobuf:"varint,2,opt,name=round,proto3" json:"round,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryJob) Reset() {
+	*x = RetryJob{}
+	mi := &file_farm_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryJob) ProtoMessage() {}
+
+func (x *RetryJob) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryJob.ProtoReflect.Descriptor instead.
+func (*RetryJob) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *RetryJob) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RetryJob) GetRound() uint64 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
+}
+
+// ListJobs asks for jobs, open ones and those that are kept.
 type ListJobs struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`  // as in Job; empty: all
@@ -3492,7 +3655,7 @@ type ListJobs struct {
 
 func (x *ListJobs) Reset() {
 	*x = ListJobs{}
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3504,7 +3667,7 @@ func (x *ListJobs) String() string {
 func (*ListJobs) ProtoMessage() {}
 
 func (x *ListJobs) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[41]
+	mi := &file_farm_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3517,7 +3680,7 @@ func (x *ListJobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobs.ProtoReflect.Descriptor instead.
 func (*ListJobs) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{41}
+	return file_farm_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListJobs) GetState() string {
@@ -3542,7 +3705,7 @@ type GetStatus struct {
 
 func (x *GetStatus) Reset() {
 	*x = GetStatus{}
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3554,7 +3717,7 @@ func (x *GetStatus) String() string {
 func (*GetStatus) ProtoMessage() {}
 
 func (x *GetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[42]
+	mi := &file_farm_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3567,7 +3730,7 @@ func (x *GetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatus.ProtoReflect.Descriptor instead.
 func (*GetStatus) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{42}
+	return file_farm_proto_rawDescGZIP(), []int{44}
 }
 
 // DrainWorker asks for a worker to be given nothing new, or to be used again.
@@ -3581,7 +3744,7 @@ type DrainWorker struct {
 
 func (x *DrainWorker) Reset() {
 	*x = DrainWorker{}
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3593,7 +3756,7 @@ func (x *DrainWorker) String() string {
 func (*DrainWorker) ProtoMessage() {}
 
 func (x *DrainWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[43]
+	mi := &file_farm_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3606,7 +3769,7 @@ func (x *DrainWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainWorker.ProtoReflect.Descriptor instead.
 func (*DrainWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{43}
+	return file_farm_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *DrainWorker) GetWorker() string {
@@ -3642,8 +3805,11 @@ type Task struct {
 	Started       int64                  `protobuf:"varint,15,opt,name=started,proto3" json:"started,omitempty"`
 	Finished      int64                  `protobuf:"varint,16,opt,name=finished,proto3" json:"finished,omitempty"`
 	Causes        []string               `protobuf:"bytes,17,rep,name=causes,proto3" json:"causes,omitempty"`   // of earlier attempts
-	Results       [][]byte               `protobuf:"bytes,18,rep,name=results,proto3" json:"results,omitempty"` // of a call with inputs: JSON, in their order
+	Results       [][]byte               `protobuf:"bytes,18,rep,name=results,proto3" json:"results,omitempty"` // of a call with inputs: JSON, in their order; empty for those that failed
 	Order         uint64                 `protobuf:"varint,19,opt,name=order,proto3" json:"order,omitempty"`
+	Inputs        [][]byte               `protobuf:"bytes,50,rep,name=inputs,proto3" json:"inputs,omitempty"`     // of GetTask with inputs
+	First         uint64                 `protobuf:"varint,51,opt,name=first,proto3" json:"first,omitempty"`      // the same: the position of the first input in its job
+	Failed        []*InputError          `protobuf:"bytes,52,rep,name=failed,proto3" json:"failed,omitempty"`     // inputs of a call that have no result
 	Progress      *Progress              `protobuf:"bytes,30,opt,name=progress,proto3" json:"progress,omitempty"` // while it runs: what the attempt last said
 	Parent        string                 `protobuf:"bytes,40,opt,name=parent,proto3" json:"parent,omitempty"`     // the task that submitted it, empty for one of a client
 	Queue         string                 `protobuf:"bytes,110,opt,name=queue,proto3" json:"queue,omitempty"`      // of a task that a worker carries out
@@ -3663,7 +3829,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3675,7 +3841,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[44]
+	mi := &file_farm_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3688,7 +3854,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{44}
+	return file_farm_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Task) GetId() string {
@@ -3824,6 +3990,27 @@ func (x *Task) GetOrder() uint64 {
 	return 0
 }
 
+func (x *Task) GetInputs() [][]byte {
+	if x != nil {
+		return x.Inputs
+	}
+	return nil
+}
+
+func (x *Task) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *Task) GetFailed() []*InputError {
+	if x != nil {
+		return x.Failed
+	}
+	return nil
+}
+
 func (x *Task) GetProgress() *Progress {
 	if x != nil {
 		return x.Progress
@@ -3930,7 +4117,7 @@ type TaskError struct {
 
 func (x *TaskError) Reset() {
 	*x = TaskError{}
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3942,7 +4129,7 @@ func (x *TaskError) String() string {
 func (*TaskError) ProtoMessage() {}
 
 func (x *TaskError) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[45]
+	mi := &file_farm_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3955,7 +4142,7 @@ func (x *TaskError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskError.ProtoReflect.Descriptor instead.
 func (*TaskError) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{45}
+	return file_farm_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *TaskError) GetKind() string {
@@ -3988,15 +4175,16 @@ type Outcome struct {
 	Stderr        []byte                 `protobuf:"bytes,4,opt,name=stderr,proto3" json:"stderr,omitempty"`
 	StdoutCut     bool                   `protobuf:"varint,5,opt,name=stdout_cut,json=stdoutCut,proto3" json:"stdout_cut,omitempty"`
 	StderrCut     bool                   `protobuf:"varint,6,opt,name=stderr_cut,json=stderrCut,proto3" json:"stderr_cut,omitempty"`
-	Error         *TaskError             `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
-	Results       [][]byte               `protobuf:"bytes,8,rep,name=results,proto3" json:"results,omitempty"`
+	Error         *TaskError             `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`     // of the task, or of the first input that failed
+	Results       [][]byte               `protobuf:"bytes,8,rep,name=results,proto3" json:"results,omitempty"` // empty for inputs that failed
+	Failed        []*InputError          `protobuf:"bytes,50,rep,name=failed,proto3" json:"failed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4008,7 +4196,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[46]
+	mi := &file_farm_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4021,7 +4209,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{46}
+	return file_farm_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Outcome) GetValue() []byte {
@@ -4080,6 +4268,202 @@ func (x *Outcome) GetResults() [][]byte {
 	return nil
 }
 
+func (x *Outcome) GetFailed() []*InputError {
+	if x != nil {
+		return x.Failed
+	}
+	return nil
+}
+
+// InputError says why a call with one of many inputs failed.
+type InputError struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"` // of the input in its task
+	Error         *TaskError             `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InputError) Reset() {
+	*x = InputError{}
+	mi := &file_farm_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InputError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InputError) ProtoMessage() {}
+
+func (x *InputError) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InputError.ProtoReflect.Descriptor instead.
+func (*InputError) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *InputError) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *InputError) GetError() *TaskError {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+type FailureList struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Failures      []*Failure             `protobuf:"bytes,1,rep,name=failures,proto3" json:"failures,omitempty"`
+	Next          uint64                 `protobuf:"varint,2,opt,name=next,proto3" json:"next,omitempty"` // from where to ask for more; 0: there are no more
+	Lost          uint64                 `protobuf:"varint,3,opt,name=lost,proto3" json:"lost,omitempty"` // tasks that failed and are no longer kept
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FailureList) Reset() {
+	*x = FailureList{}
+	mi := &file_farm_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FailureList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FailureList) ProtoMessage() {}
+
+func (x *FailureList) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FailureList.ProtoReflect.Descriptor instead.
+func (*FailureList) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *FailureList) GetFailures() []*Failure {
+	if x != nil {
+		return x.Failures
+	}
+	return nil
+}
+
+func (x *FailureList) GetNext() uint64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+func (x *FailureList) GetLost() uint64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
+type Failure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Task          string                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
+	Position      uint64                 `protobuf:"varint,2,opt,name=position,proto3" json:"position,omitempty"` // of the input in its job
+	Input         []byte                 `protobuf:"bytes,3,opt,name=input,proto3" json:"input,omitempty"`        // JSON; empty when the task had none
+	Error         *TaskError             `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	Fold          bool                   `protobuf:"varint,5,opt,name=fold,proto3" json:"fold,omitempty"` // it is a task that feeds results to the fold
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Failure) Reset() {
+	*x = Failure{}
+	mi := &file_farm_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Failure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Failure) ProtoMessage() {}
+
+func (x *Failure) ProtoReflect() protoreflect.Message {
+	mi := &file_farm_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Failure.ProtoReflect.Descriptor instead.
+func (*Failure) Descriptor() ([]byte, []int) {
+	return file_farm_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *Failure) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *Failure) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *Failure) GetInput() []byte {
+	if x != nil {
+		return x.Input
+	}
+	return nil
+}
+
+func (x *Failure) GetError() *TaskError {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *Failure) GetFold() bool {
+	if x != nil {
+		return x.Fold
+	}
+	return false
+}
+
 type TaskList struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Tasks         []*Task                `protobuf:"bytes,1,rep,name=tasks,proto3" json:"tasks,omitempty"`
@@ -4090,7 +4474,7 @@ type TaskList struct {
 
 func (x *TaskList) Reset() {
 	*x = TaskList{}
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4102,7 +4486,7 @@ func (x *TaskList) String() string {
 func (*TaskList) ProtoMessage() {}
 
 func (x *TaskList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[47]
+	mi := &file_farm_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4115,7 +4499,7 @@ func (x *TaskList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskList.ProtoReflect.Descriptor instead.
 func (*TaskList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{47}
+	return file_farm_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *TaskList) GetTasks() []*Task {
@@ -4143,7 +4527,7 @@ type Variable struct {
 
 func (x *Variable) Reset() {
 	*x = Variable{}
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4155,7 +4539,7 @@ func (x *Variable) String() string {
 func (*Variable) ProtoMessage() {}
 
 func (x *Variable) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[48]
+	mi := &file_farm_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4168,7 +4552,7 @@ func (x *Variable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Variable.ProtoReflect.Descriptor instead.
 func (*Variable) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{48}
+	return file_farm_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Variable) GetJson() []byte {
@@ -4202,7 +4586,7 @@ type NamespaceList struct {
 
 func (x *NamespaceList) Reset() {
 	*x = NamespaceList{}
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4214,7 +4598,7 @@ func (x *NamespaceList) String() string {
 func (*NamespaceList) ProtoMessage() {}
 
 func (x *NamespaceList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[49]
+	mi := &file_farm_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4227,7 +4611,7 @@ func (x *NamespaceList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamespaceList.ProtoReflect.Descriptor instead.
 func (*NamespaceList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{49}
+	return file_farm_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *NamespaceList) GetNamespaces() []*Namespace {
@@ -4264,7 +4648,7 @@ type Namespace struct {
 
 func (x *Namespace) Reset() {
 	*x = Namespace{}
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4276,7 +4660,7 @@ func (x *Namespace) String() string {
 func (*Namespace) ProtoMessage() {}
 
 func (x *Namespace) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[50]
+	mi := &file_farm_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4289,7 +4673,7 @@ func (x *Namespace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Namespace.ProtoReflect.Descriptor instead.
 func (*Namespace) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{50}
+	return file_farm_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Namespace) GetName() string {
@@ -4386,7 +4770,7 @@ type History struct {
 
 func (x *History) Reset() {
 	*x = History{}
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4398,7 +4782,7 @@ func (x *History) String() string {
 func (*History) ProtoMessage() {}
 
 func (x *History) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[51]
+	mi := &file_farm_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4411,7 +4795,7 @@ func (x *History) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use History.ProtoReflect.Descriptor instead.
 func (*History) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{51}
+	return file_farm_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *History) GetVersions() []*Version {
@@ -4434,7 +4818,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4446,7 +4830,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[52]
+	mi := &file_farm_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4459,7 +4843,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{52}
+	return file_farm_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Version) GetNumber() uint64 {
@@ -4509,7 +4893,7 @@ type VariableInfo struct {
 
 func (x *VariableInfo) Reset() {
 	*x = VariableInfo{}
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4521,7 +4905,7 @@ func (x *VariableInfo) String() string {
 func (*VariableInfo) ProtoMessage() {}
 
 func (x *VariableInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[53]
+	mi := &file_farm_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4534,7 +4918,7 @@ func (x *VariableInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VariableInfo.ProtoReflect.Descriptor instead.
 func (*VariableInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{53}
+	return file_farm_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *VariableInfo) GetName() string {
@@ -4576,7 +4960,7 @@ type Declaration struct {
 
 func (x *Declaration) Reset() {
 	*x = Declaration{}
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4588,7 +4972,7 @@ func (x *Declaration) String() string {
 func (*Declaration) ProtoMessage() {}
 
 func (x *Declaration) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[54]
+	mi := &file_farm_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4601,7 +4985,7 @@ func (x *Declaration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Declaration.ProtoReflect.Descriptor instead.
 func (*Declaration) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{54}
+	return file_farm_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Declaration) GetName() string {
@@ -4639,6 +5023,9 @@ type Job struct {
 	FirstError    string                 `protobuf:"bytes,10,opt,name=first_error,json=firstError,proto3" json:"first_error,omitempty"`
 	Created       int64                  `protobuf:"varint,11,opt,name=created,proto3" json:"created,omitempty"`
 	Finished      int64                  `protobuf:"varint,12,opt,name=finished,proto3" json:"finished,omitempty"`
+	Inputs        uint64                 `protobuf:"varint,50,opt,name=inputs,proto3" json:"inputs,omitempty"`   // of its tasks; 0 where they are not counted
+	Done          uint64                 `protobuf:"varint,51,opt,name=done,proto3" json:"done,omitempty"`       // of them, those with a result
+	Retries       uint64                 `protobuf:"varint,52,opt,name=retries,proto3" json:"retries,omitempty"` // how often it was retried
 	Spawned       uint64                 `protobuf:"varint,40,opt,name=spawned,proto3" json:"spawned,omitempty"` // of total, those that tasks submitted
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4646,7 +5033,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4658,7 +5045,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[55]
+	mi := &file_farm_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4671,7 +5058,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{55}
+	return file_farm_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Job) GetId() string {
@@ -4758,6 +5145,27 @@ func (x *Job) GetFinished() int64 {
 	return 0
 }
 
+func (x *Job) GetInputs() uint64 {
+	if x != nil {
+		return x.Inputs
+	}
+	return 0
+}
+
+func (x *Job) GetDone() uint64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *Job) GetRetries() uint64 {
+	if x != nil {
+		return x.Retries
+	}
+	return 0
+}
+
 func (x *Job) GetSpawned() uint64 {
 	if x != nil {
 		return x.Spawned
@@ -4774,7 +5182,7 @@ type JobList struct {
 
 func (x *JobList) Reset() {
 	*x = JobList{}
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4786,7 +5194,7 @@ func (x *JobList) String() string {
 func (*JobList) ProtoMessage() {}
 
 func (x *JobList) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[56]
+	mi := &file_farm_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4799,7 +5207,7 @@ func (x *JobList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobList.ProtoReflect.Descriptor instead.
 func (*JobList) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{56}
+	return file_farm_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *JobList) GetJobs() []*Job {
@@ -4827,7 +5235,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4839,7 +5247,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[57]
+	mi := &file_farm_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4852,7 +5260,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{57}
+	return file_farm_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Status) GetLeader() string {
@@ -4952,7 +5360,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4964,7 +5372,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[58]
+	mi := &file_farm_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4977,7 +5385,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{58}
+	return file_farm_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *NodeInfo) GetId() string {
@@ -5125,7 +5533,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5137,7 +5545,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[59]
+	mi := &file_farm_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5150,7 +5558,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{59}
+	return file_farm_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Mark) GetIndex() uint64 {
@@ -5185,7 +5593,7 @@ type WorkerInfo struct {
 
 func (x *WorkerInfo) Reset() {
 	*x = WorkerInfo{}
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5197,7 +5605,7 @@ func (x *WorkerInfo) String() string {
 func (*WorkerInfo) ProtoMessage() {}
 
 func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[60]
+	mi := &file_farm_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5210,7 +5618,7 @@ func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerInfo.ProtoReflect.Descriptor instead.
 func (*WorkerInfo) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{60}
+	return file_farm_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *WorkerInfo) GetId() string {
@@ -5278,7 +5686,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5290,7 +5698,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[61]
+	mi := &file_farm_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5303,7 +5711,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{61}
+	return file_farm_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *WatchRequest) GetId() string {
@@ -5328,7 +5736,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5340,7 +5748,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[62]
+	mi := &file_farm_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5353,7 +5761,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{62}
+	return file_farm_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Event) GetEvent() isEvent_Event {
@@ -5439,7 +5847,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_farm_proto_msgTypes[63]
+	mi := &file_farm_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5451,7 +5859,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[63]
+	mi := &file_farm_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5464,7 +5872,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{63}
+	return file_farm_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Output) GetTask() string {
@@ -5508,7 +5916,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_farm_proto_msgTypes[64]
+	mi := &file_farm_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5520,7 +5928,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[64]
+	mi := &file_farm_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5533,7 +5941,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{64}
+	return file_farm_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Progress) GetTask() string {
@@ -5590,7 +5998,7 @@ type FromWorker struct {
 
 func (x *FromWorker) Reset() {
 	*x = FromWorker{}
-	mi := &file_farm_proto_msgTypes[65]
+	mi := &file_farm_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5602,7 +6010,7 @@ func (x *FromWorker) String() string {
 func (*FromWorker) ProtoMessage() {}
 
 func (x *FromWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[65]
+	mi := &file_farm_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5615,7 +6023,7 @@ func (x *FromWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromWorker.ProtoReflect.Descriptor instead.
 func (*FromWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{65}
+	return file_farm_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *FromWorker) GetHello() *Hello {
@@ -5697,7 +6105,7 @@ type Slots struct {
 
 func (x *Slots) Reset() {
 	*x = Slots{}
-	mi := &file_farm_proto_msgTypes[66]
+	mi := &file_farm_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5709,7 +6117,7 @@ func (x *Slots) String() string {
 func (*Slots) ProtoMessage() {}
 
 func (x *Slots) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[66]
+	mi := &file_farm_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5722,7 +6130,7 @@ func (x *Slots) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Slots.ProtoReflect.Descriptor instead.
 func (*Slots) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{66}
+	return file_farm_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Slots) GetSlots() uint32 {
@@ -5748,7 +6156,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_farm_proto_msgTypes[67]
+	mi := &file_farm_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5760,7 +6168,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[67]
+	mi := &file_farm_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5773,7 +6181,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{67}
+	return file_farm_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Hello) GetWorker() string {
@@ -5846,7 +6254,7 @@ type AttemptRef struct {
 
 func (x *AttemptRef) Reset() {
 	*x = AttemptRef{}
-	mi := &file_farm_proto_msgTypes[68]
+	mi := &file_farm_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5858,7 +6266,7 @@ func (x *AttemptRef) String() string {
 func (*AttemptRef) ProtoMessage() {}
 
 func (x *AttemptRef) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[68]
+	mi := &file_farm_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5871,7 +6279,7 @@ func (x *AttemptRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptRef.ProtoReflect.Descriptor instead.
 func (*AttemptRef) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{68}
+	return file_farm_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *AttemptRef) GetTask() string {
@@ -5907,6 +6315,7 @@ type Complete struct {
 	Delete  []string               `protobuf:"bytes,8,rep,name=delete,proto3" json:"delete,omitempty"` // sorted
 	Outcome *Outcome               `protobuf:"bytes,9,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	Took    int64                  `protobuf:"varint,10,opt,name=took,proto3" json:"took,omitempty"`
+	Done    uint64                 `protobuf:"varint,50,opt,name=done,proto3" json:"done,omitempty"` // of a job's task: inputs that have a result
 	Wait    int64                  `protobuf:"varint,30,opt,name=wait,proto3" json:"wait,omitempty"` // with SNOOZED: how long the task is to be put off
 	// What the attempt submits, taken in with its success or not at all. wait counts
 	// for nothing; an id may be one that is derived from the task's (docs/format.md).
@@ -5917,7 +6326,7 @@ type Complete struct {
 
 func (x *Complete) Reset() {
 	*x = Complete{}
-	mi := &file_farm_proto_msgTypes[69]
+	mi := &file_farm_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5929,7 +6338,7 @@ func (x *Complete) String() string {
 func (*Complete) ProtoMessage() {}
 
 func (x *Complete) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[69]
+	mi := &file_farm_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5942,7 +6351,7 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{69}
+	return file_farm_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *Complete) GetTask() string {
@@ -6015,6 +6424,13 @@ func (x *Complete) GetTook() int64 {
 	return 0
 }
 
+func (x *Complete) GetDone() uint64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
 func (x *Complete) GetWait() int64 {
 	if x != nil {
 		return x.Wait
@@ -6041,7 +6457,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_farm_proto_msgTypes[70]
+	mi := &file_farm_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6053,7 +6469,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[70]
+	mi := &file_farm_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6066,7 +6482,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{70}
+	return file_farm_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *Item) GetKey() string {
@@ -6108,7 +6524,7 @@ type Manifest struct {
 
 func (x *Manifest) Reset() {
 	*x = Manifest{}
-	mi := &file_farm_proto_msgTypes[71]
+	mi := &file_farm_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6120,7 +6536,7 @@ func (x *Manifest) String() string {
 func (*Manifest) ProtoMessage() {}
 
 func (x *Manifest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[71]
+	mi := &file_farm_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6133,7 +6549,7 @@ func (x *Manifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
 func (*Manifest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{71}
+	return file_farm_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *Manifest) GetSize() uint64 {
@@ -6160,7 +6576,7 @@ type OfferParts struct {
 
 func (x *OfferParts) Reset() {
 	*x = OfferParts{}
-	mi := &file_farm_proto_msgTypes[72]
+	mi := &file_farm_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6172,7 +6588,7 @@ func (x *OfferParts) String() string {
 func (*OfferParts) ProtoMessage() {}
 
 func (x *OfferParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[72]
+	mi := &file_farm_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6185,7 +6601,7 @@ func (x *OfferParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferParts.ProtoReflect.Descriptor instead.
 func (*OfferParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{72}
+	return file_farm_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *OfferParts) GetHashes() []byte {
@@ -6212,7 +6628,7 @@ type PartsNeeded struct {
 
 func (x *PartsNeeded) Reset() {
 	*x = PartsNeeded{}
-	mi := &file_farm_proto_msgTypes[73]
+	mi := &file_farm_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6224,7 +6640,7 @@ func (x *PartsNeeded) String() string {
 func (*PartsNeeded) ProtoMessage() {}
 
 func (x *PartsNeeded) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[73]
+	mi := &file_farm_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6237,7 +6653,7 @@ func (x *PartsNeeded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsNeeded.ProtoReflect.Descriptor instead.
 func (*PartsNeeded) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{73}
+	return file_farm_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *PartsNeeded) GetError() *Error {
@@ -6265,7 +6681,7 @@ type PutParts struct {
 
 func (x *PutParts) Reset() {
 	*x = PutParts{}
-	mi := &file_farm_proto_msgTypes[74]
+	mi := &file_farm_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6277,7 +6693,7 @@ func (x *PutParts) String() string {
 func (*PutParts) ProtoMessage() {}
 
 func (x *PutParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[74]
+	mi := &file_farm_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6290,7 +6706,7 @@ func (x *PutParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutParts.ProtoReflect.Descriptor instead.
 func (*PutParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{74}
+	return file_farm_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *PutParts) GetOwner() string {
@@ -6323,7 +6739,7 @@ type PartsKept struct {
 
 func (x *PartsKept) Reset() {
 	*x = PartsKept{}
-	mi := &file_farm_proto_msgTypes[75]
+	mi := &file_farm_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6335,7 +6751,7 @@ func (x *PartsKept) String() string {
 func (*PartsKept) ProtoMessage() {}
 
 func (x *PartsKept) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[75]
+	mi := &file_farm_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6348,7 +6764,7 @@ func (x *PartsKept) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsKept.ProtoReflect.Descriptor instead.
 func (*PartsKept) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{75}
+	return file_farm_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *PartsKept) GetError() *Error {
@@ -6368,7 +6784,7 @@ type GetParts struct {
 
 func (x *GetParts) Reset() {
 	*x = GetParts{}
-	mi := &file_farm_proto_msgTypes[76]
+	mi := &file_farm_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6380,7 +6796,7 @@ func (x *GetParts) String() string {
 func (*GetParts) ProtoMessage() {}
 
 func (x *GetParts) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[76]
+	mi := &file_farm_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6393,7 +6809,7 @@ func (x *GetParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetParts.ProtoReflect.Descriptor instead.
 func (*GetParts) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{76}
+	return file_farm_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *GetParts) GetHashes() []byte {
@@ -6420,7 +6836,7 @@ type PartsFound struct {
 
 func (x *PartsFound) Reset() {
 	*x = PartsFound{}
-	mi := &file_farm_proto_msgTypes[77]
+	mi := &file_farm_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6432,7 +6848,7 @@ func (x *PartsFound) String() string {
 func (*PartsFound) ProtoMessage() {}
 
 func (x *PartsFound) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[77]
+	mi := &file_farm_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6445,7 +6861,7 @@ func (x *PartsFound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartsFound.ProtoReflect.Descriptor instead.
 func (*PartsFound) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{77}
+	return file_farm_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *PartsFound) GetError() *Error {
@@ -6472,7 +6888,7 @@ type ToWorker struct {
 
 func (x *ToWorker) Reset() {
 	*x = ToWorker{}
-	mi := &file_farm_proto_msgTypes[78]
+	mi := &file_farm_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6484,7 +6900,7 @@ func (x *ToWorker) String() string {
 func (*ToWorker) ProtoMessage() {}
 
 func (x *ToWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[78]
+	mi := &file_farm_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6497,7 +6913,7 @@ func (x *ToWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToWorker.ProtoReflect.Descriptor instead.
 func (*ToWorker) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{78}
+	return file_farm_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ToWorker) GetInstructions() []*Instruction {
@@ -6525,7 +6941,7 @@ type Instruction struct {
 
 func (x *Instruction) Reset() {
 	*x = Instruction{}
-	mi := &file_farm_proto_msgTypes[79]
+	mi := &file_farm_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6537,7 +6953,7 @@ func (x *Instruction) String() string {
 func (*Instruction) ProtoMessage() {}
 
 func (x *Instruction) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[79]
+	mi := &file_farm_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6550,7 +6966,7 @@ func (x *Instruction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instruction.ProtoReflect.Descriptor instead.
 func (*Instruction) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{79}
+	return file_farm_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *Instruction) GetDo() isInstruction_Do {
@@ -6679,7 +7095,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_farm_proto_msgTypes[80]
+	mi := &file_farm_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6691,7 +7107,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[80]
+	mi := &file_farm_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6704,7 +7120,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{80}
+	return file_farm_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *Welcome) GetLease() int64 {
@@ -6741,7 +7157,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_farm_proto_msgTypes[81]
+	mi := &file_farm_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6753,7 +7169,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[81]
+	mi := &file_farm_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6766,7 +7182,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{81}
+	return file_farm_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *Assign) GetTask() string {
@@ -6866,7 +7282,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_farm_proto_msgTypes[82]
+	mi := &file_farm_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6878,7 +7294,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[82]
+	mi := &file_farm_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6891,7 +7307,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{82}
+	return file_farm_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *Load) GetVersion() uint64 {
@@ -6924,7 +7340,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_farm_proto_msgTypes[83]
+	mi := &file_farm_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6936,7 +7352,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[83]
+	mi := &file_farm_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6949,7 +7365,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{83}
+	return file_farm_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *InfoRequest) GetHash() bool {
@@ -6970,7 +7386,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_farm_proto_msgTypes[84]
+	mi := &file_farm_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6982,7 +7398,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[84]
+	mi := &file_farm_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6995,7 +7411,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{84}
+	return file_farm_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *JoinRequest) GetId() string {
@@ -7028,7 +7444,7 @@ type HandOverRequest struct {
 
 func (x *HandOverRequest) Reset() {
 	*x = HandOverRequest{}
-	mi := &file_farm_proto_msgTypes[85]
+	mi := &file_farm_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7040,7 +7456,7 @@ func (x *HandOverRequest) String() string {
 func (*HandOverRequest) ProtoMessage() {}
 
 func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[85]
+	mi := &file_farm_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7053,7 +7469,7 @@ func (x *HandOverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOverRequest.ProtoReflect.Descriptor instead.
 func (*HandOverRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{85}
+	return file_farm_proto_rawDescGZIP(), []int{90}
 }
 
 type RemoveRequest struct {
@@ -7065,7 +7481,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_farm_proto_msgTypes[86]
+	mi := &file_farm_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7077,7 +7493,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[86]
+	mi := &file_farm_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7090,7 +7506,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{86}
+	return file_farm_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *RemoveRequest) GetId() string {
@@ -7110,7 +7526,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_farm_proto_msgTypes[87]
+	mi := &file_farm_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7122,7 +7538,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_farm_proto_msgTypes[87]
+	mi := &file_farm_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7135,7 +7551,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_farm_proto_rawDescGZIP(), []int{87}
+	return file_farm_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *JoinReply) GetError() *Error {
@@ -7161,7 +7577,7 @@ const file_farm_proto_rawDesc = "" +
 	"\x05Calls\x12#\n" +
 	"\x05calls\x18\x01 \x03(\v2\r.farm.v1.CallR\x05calls\"3\n" +
 	"\aReplies\x12(\n" +
-	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\xd0\f\n" +
+	"\areplies\x18\x01 \x03(\v2\x0e.farm.v1.ReplyR\areplies\"\xc2\r\n" +
 	"\x04Call\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1c\n" +
 	"\tforwarded\x18\x02 \x01(\bR\tforwarded\x12\x14\n" +
@@ -7189,7 +7605,9 @@ const file_farm_proto_rawDesc = "" +
 	"\aget_job\x18  \x01(\v2\x0f.farm.v1.GetJobH\x00R\x06getJob\x123\n" +
 	"\n" +
 	"cancel_job\x18! \x01(\v2\x12.farm.v1.CancelJobH\x00R\tcancelJob\x120\n" +
-	"\tlist_jobs\x18\" \x01(\v2\x11.farm.v1.ListJobsH\x00R\blistJobs\x12,\n" +
+	"\tlist_jobs\x18\" \x01(\v2\x11.farm.v1.ListJobsH\x00R\blistJobs\x12=\n" +
+	"\rlist_failures\x18\x8c\x01 \x01(\v2\x15.farm.v1.ListFailuresH\x00R\flistFailures\x121\n" +
+	"\tretry_job\x18\x8d\x01 \x01(\v2\x11.farm.v1.RetryJobH\x00R\bretryJob\x12,\n" +
 	"\x06status\x18( \x01(\v2\x12.farm.v1.GetStatusH\x00R\x06status\x126\n" +
 	"\vlist_queues\x18d \x01(\v2\x13.farm.v1.ListQueuesH\x00R\n" +
 	"listQueues\x120\n" +
@@ -7202,7 +7620,7 @@ const file_farm_proto_rawDesc = "" +
 	"\x0elist_schedules\x18r \x01(\v2\x16.farm.v1.ListSchedulesH\x00R\rlistSchedules\x12B\n" +
 	"\x0fchange_schedule\x18s \x01(\v2\x17.farm.v1.ChangeScheduleH\x00R\x0echangeSchedule\x129\n" +
 	"\fdrain_worker\x18x \x01(\v2\x14.farm.v1.DrainWorkerH\x00R\vdrainWorkerB\x04\n" +
-	"\x02op\"\xb2\x05\n" +
+	"\x02op\"\xe7\x05\n" +
 	"\x05Reply\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12$\n" +
 	"\x05error\x18\x02 \x01(\v2\x0e.farm.v1.ErrorR\x05error\x12\x10\n" +
@@ -7217,7 +7635,8 @@ const file_farm_proto_rawDesc = "" +
 	"\tnamespace\x18\x18 \x01(\v2\x12.farm.v1.NamespaceH\x00R\tnamespace\x12,\n" +
 	"\ahistory\x18\x1a \x01(\v2\x10.farm.v1.HistoryH\x00R\ahistory\x12 \n" +
 	"\x03job\x18\x1e \x01(\v2\f.farm.v1.JobH\x00R\x03job\x12&\n" +
-	"\x04jobs\x18\" \x01(\v2\x10.farm.v1.JobListH\x00R\x04jobs\x12)\n" +
+	"\x04jobs\x18\" \x01(\v2\x10.farm.v1.JobListH\x00R\x04jobs\x123\n" +
+	"\bfailures\x18\x8c\x01 \x01(\v2\x14.farm.v1.FailureListH\x00R\bfailures\x12)\n" +
 	"\x06status\x18( \x01(\v2\x0f.farm.v1.StatusH\x00R\x06status\x12,\n" +
 	"\x06queues\x18d \x01(\v2\x12.farm.v1.QueueListH\x00R\x06queues\x12/\n" +
 	"\bschedule\x18p \x01(\v2\x11.farm.v1.ScheduleH\x00R\bschedule\x125\n" +
@@ -7345,9 +7764,10 @@ const file_farm_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\atimeout\x18\x02 \x01(\x03R\atimeout\"\x18\n" +
 	"\x06Cancel\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\x19\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"1\n" +
 	"\aGetTask\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\x91\x01\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06inputs\x182 \x01(\bR\x06inputs\"\x91\x01\n" +
 	"\tListTasks\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\tR\x03job\x12\x14\n" +
@@ -7413,14 +7833,20 @@ const file_farm_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04wait\x18\x02 \x01(\bR\x04wait\"\x1b\n" +
 	"\tCancelJob\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"6\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"4\n" +
+	"\fListFailures\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\x04R\x04from\"0\n" +
+	"\bRetryJob\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05round\x18\x02 \x01(\x04R\x05round\"6\n" +
 	"\bListJobs\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\"\v\n" +
 	"\tGetStatus\"9\n" +
 	"\vDrainWorker\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x12\n" +
-	"\x04undo\x18\x02 \x01(\bR\x04undo\"\xbf\x06\n" +
+	"\x04undo\x18\x02 \x01(\bR\x04undo\"\x9a\a\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
@@ -7443,7 +7869,10 @@ const file_farm_proto_rawDesc = "" +
 	"\bfinished\x18\x10 \x01(\x03R\bfinished\x12\x16\n" +
 	"\x06causes\x18\x11 \x03(\tR\x06causes\x12\x18\n" +
 	"\aresults\x18\x12 \x03(\fR\aresults\x12\x14\n" +
-	"\x05order\x18\x13 \x01(\x04R\x05order\x12-\n" +
+	"\x05order\x18\x13 \x01(\x04R\x05order\x12\x16\n" +
+	"\x06inputs\x182 \x03(\fR\x06inputs\x12\x14\n" +
+	"\x05first\x183 \x01(\x04R\x05first\x12+\n" +
+	"\x06failed\x184 \x03(\v2\x13.farm.v1.InputErrorR\x06failed\x12-\n" +
 	"\bprogress\x18\x1e \x01(\v2\x11.farm.v1.ProgressR\bprogress\x12\x16\n" +
 	"\x06parent\x18( \x01(\tR\x06parent\x12\x14\n" +
 	"\x05queue\x18n \x01(\tR\x05queue\x12\x10\n" +
@@ -7462,7 +7891,7 @@ const file_farm_proto_rawDesc = "" +
 	"\tTaskError\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
-	"\x05stack\x18\x03 \x03(\tR\x05stack\"\xe5\x01\n" +
+	"\x05stack\x18\x03 \x03(\tR\x05stack\"\x92\x02\n" +
 	"\aOutcome\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\fR\x05value\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x16\n" +
@@ -7473,7 +7902,22 @@ const file_farm_proto_rawDesc = "" +
 	"\n" +
 	"stderr_cut\x18\x06 \x01(\bR\tstderrCut\x12(\n" +
 	"\x05error\x18\a \x01(\v2\x12.farm.v1.TaskErrorR\x05error\x12\x18\n" +
-	"\aresults\x18\b \x03(\fR\aresults\"C\n" +
+	"\aresults\x18\b \x03(\fR\aresults\x12+\n" +
+	"\x06failed\x182 \x03(\v2\x13.farm.v1.InputErrorR\x06failed\"L\n" +
+	"\n" +
+	"InputError\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12(\n" +
+	"\x05error\x18\x02 \x01(\v2\x12.farm.v1.TaskErrorR\x05error\"c\n" +
+	"\vFailureList\x12,\n" +
+	"\bfailures\x18\x01 \x03(\v2\x10.farm.v1.FailureR\bfailures\x12\x12\n" +
+	"\x04next\x18\x02 \x01(\x04R\x04next\x12\x12\n" +
+	"\x04lost\x18\x03 \x01(\x04R\x04lost\"\x8d\x01\n" +
+	"\aFailure\x12\x12\n" +
+	"\x04task\x18\x01 \x01(\tR\x04task\x12\x1a\n" +
+	"\bposition\x18\x02 \x01(\x04R\bposition\x12\x14\n" +
+	"\x05input\x18\x03 \x01(\fR\x05input\x12(\n" +
+	"\x05error\x18\x04 \x01(\v2\x12.farm.v1.TaskErrorR\x05error\x12\x12\n" +
+	"\x04fold\x18\x05 \x01(\bR\x04fold\"C\n" +
 	"\bTaskList\x12#\n" +
 	"\x05tasks\x18\x01 \x03(\v2\r.farm.v1.TaskR\x05tasks\x12\x12\n" +
 	"\x04next\x18\x14 \x01(\tR\x04next\"L\n" +
@@ -7518,7 +7962,7 @@ const file_farm_proto_rawDesc = "" +
 	"\vDeclaration\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x16\n" +
-	"\x06source\x18\x03 \x01(\tR\x06source\"\xd4\x02\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\"\x9a\x03\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
@@ -7534,7 +7978,10 @@ const file_farm_proto_rawDesc = "" +
 	" \x01(\tR\n" +
 	"firstError\x12\x18\n" +
 	"\acreated\x18\v \x01(\x03R\acreated\x12\x1a\n" +
-	"\bfinished\x18\f \x01(\x03R\bfinished\x12\x18\n" +
+	"\bfinished\x18\f \x01(\x03R\bfinished\x12\x16\n" +
+	"\x06inputs\x182 \x01(\x04R\x06inputs\x12\x12\n" +
+	"\x04done\x183 \x01(\x04R\x04done\x12\x18\n" +
+	"\aretries\x184 \x01(\x04R\aretries\x12\x18\n" +
 	"\aspawned\x18( \x01(\x04R\aspawned\"+\n" +
 	"\aJobList\x12 \n" +
 	"\x04jobs\x18\x01 \x03(\v2\f.farm.v1.JobR\x04jobs\"\xac\x02\n" +
@@ -7634,7 +8081,7 @@ const file_farm_proto_rawDesc = "" +
 	"AttemptRef\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x18\n" +
-	"\aversion\x18( \x01(\x04R\aversion\"\xd9\x02\n" +
+	"\aversion\x18( \x01(\x04R\aversion\"\xed\x02\n" +
 	"\bComplete\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x14\n" +
@@ -7647,6 +8094,7 @@ const file_farm_proto_rawDesc = "" +
 	"\aoutcome\x18\t \x01(\v2\x10.farm.v1.OutcomeR\aoutcome\x12\x12\n" +
 	"\x04took\x18\n" +
 	" \x01(\x03R\x04took\x12\x12\n" +
+	"\x04done\x182 \x01(\x04R\x04done\x12\x12\n" +
 	"\x04wait\x18\x1e \x01(\x03R\x04wait\x12)\n" +
 	"\asubmits\x18( \x03(\v2\x0f.farm.v1.SubmitR\asubmits\"q\n" +
 	"\x04Item\x12\x10\n" +
@@ -7768,7 +8216,7 @@ func file_farm_proto_rawDescGZIP() []byte {
 }
 
 var file_farm_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 91)
+var file_farm_proto_msgTypes = make([]protoimpl.MessageInfo, 96)
 var file_farm_proto_goTypes = []any{
 	(Code)(0),                // 0: farm.v1.Code
 	(Ending)(0),              // 1: farm.v1.Ending
@@ -7813,56 +8261,61 @@ var file_farm_proto_goTypes = []any{
 	(*SealJob)(nil),          // 40: farm.v1.SealJob
 	(*GetJob)(nil),           // 41: farm.v1.GetJob
 	(*CancelJob)(nil),        // 42: farm.v1.CancelJob
-	(*ListJobs)(nil),         // 43: farm.v1.ListJobs
-	(*GetStatus)(nil),        // 44: farm.v1.GetStatus
-	(*DrainWorker)(nil),      // 45: farm.v1.DrainWorker
-	(*Task)(nil),             // 46: farm.v1.Task
-	(*TaskError)(nil),        // 47: farm.v1.TaskError
-	(*Outcome)(nil),          // 48: farm.v1.Outcome
-	(*TaskList)(nil),         // 49: farm.v1.TaskList
-	(*Variable)(nil),         // 50: farm.v1.Variable
-	(*NamespaceList)(nil),    // 51: farm.v1.NamespaceList
-	(*Namespace)(nil),        // 52: farm.v1.Namespace
-	(*History)(nil),          // 53: farm.v1.History
-	(*Version)(nil),          // 54: farm.v1.Version
-	(*VariableInfo)(nil),     // 55: farm.v1.VariableInfo
-	(*Declaration)(nil),      // 56: farm.v1.Declaration
-	(*Job)(nil),              // 57: farm.v1.Job
-	(*JobList)(nil),          // 58: farm.v1.JobList
-	(*Status)(nil),           // 59: farm.v1.Status
-	(*NodeInfo)(nil),         // 60: farm.v1.NodeInfo
-	(*Mark)(nil),             // 61: farm.v1.Mark
-	(*WorkerInfo)(nil),       // 62: farm.v1.WorkerInfo
-	(*WatchRequest)(nil),     // 63: farm.v1.WatchRequest
-	(*Event)(nil),            // 64: farm.v1.Event
-	(*Output)(nil),           // 65: farm.v1.Output
-	(*Progress)(nil),         // 66: farm.v1.Progress
-	(*FromWorker)(nil),       // 67: farm.v1.FromWorker
-	(*Slots)(nil),            // 68: farm.v1.Slots
-	(*Hello)(nil),            // 69: farm.v1.Hello
-	(*AttemptRef)(nil),       // 70: farm.v1.AttemptRef
-	(*Complete)(nil),         // 71: farm.v1.Complete
-	(*Item)(nil),             // 72: farm.v1.Item
-	(*Manifest)(nil),         // 73: farm.v1.Manifest
-	(*OfferParts)(nil),       // 74: farm.v1.OfferParts
-	(*PartsNeeded)(nil),      // 75: farm.v1.PartsNeeded
-	(*PutParts)(nil),         // 76: farm.v1.PutParts
-	(*PartsKept)(nil),        // 77: farm.v1.PartsKept
-	(*GetParts)(nil),         // 78: farm.v1.GetParts
-	(*PartsFound)(nil),       // 79: farm.v1.PartsFound
-	(*ToWorker)(nil),         // 80: farm.v1.ToWorker
-	(*Instruction)(nil),      // 81: farm.v1.Instruction
-	(*Welcome)(nil),          // 82: farm.v1.Welcome
-	(*Assign)(nil),           // 83: farm.v1.Assign
-	(*Load)(nil),             // 84: farm.v1.Load
-	(*InfoRequest)(nil),      // 85: farm.v1.InfoRequest
-	(*JoinRequest)(nil),      // 86: farm.v1.JoinRequest
-	(*HandOverRequest)(nil),  // 87: farm.v1.HandOverRequest
-	(*RemoveRequest)(nil),    // 88: farm.v1.RemoveRequest
-	(*JoinReply)(nil),        // 89: farm.v1.JoinReply
-	nil,                      // 90: farm.v1.Work.ArgsEntry
-	nil,                      // 91: farm.v1.Work.FilesEntry
-	nil,                      // 92: farm.v1.JobSpec.FilesEntry
+	(*ListFailures)(nil),     // 43: farm.v1.ListFailures
+	(*RetryJob)(nil),         // 44: farm.v1.RetryJob
+	(*ListJobs)(nil),         // 45: farm.v1.ListJobs
+	(*GetStatus)(nil),        // 46: farm.v1.GetStatus
+	(*DrainWorker)(nil),      // 47: farm.v1.DrainWorker
+	(*Task)(nil),             // 48: farm.v1.Task
+	(*TaskError)(nil),        // 49: farm.v1.TaskError
+	(*Outcome)(nil),          // 50: farm.v1.Outcome
+	(*InputError)(nil),       // 51: farm.v1.InputError
+	(*FailureList)(nil),      // 52: farm.v1.FailureList
+	(*Failure)(nil),          // 53: farm.v1.Failure
+	(*TaskList)(nil),         // 54: farm.v1.TaskList
+	(*Variable)(nil),         // 55: farm.v1.Variable
+	(*NamespaceList)(nil),    // 56: farm.v1.NamespaceList
+	(*Namespace)(nil),        // 57: farm.v1.Namespace
+	(*History)(nil),          // 58: farm.v1.History
+	(*Version)(nil),          // 59: farm.v1.Version
+	(*VariableInfo)(nil),     // 60: farm.v1.VariableInfo
+	(*Declaration)(nil),      // 61: farm.v1.Declaration
+	(*Job)(nil),              // 62: farm.v1.Job
+	(*JobList)(nil),          // 63: farm.v1.JobList
+	(*Status)(nil),           // 64: farm.v1.Status
+	(*NodeInfo)(nil),         // 65: farm.v1.NodeInfo
+	(*Mark)(nil),             // 66: farm.v1.Mark
+	(*WorkerInfo)(nil),       // 67: farm.v1.WorkerInfo
+	(*WatchRequest)(nil),     // 68: farm.v1.WatchRequest
+	(*Event)(nil),            // 69: farm.v1.Event
+	(*Output)(nil),           // 70: farm.v1.Output
+	(*Progress)(nil),         // 71: farm.v1.Progress
+	(*FromWorker)(nil),       // 72: farm.v1.FromWorker
+	(*Slots)(nil),            // 73: farm.v1.Slots
+	(*Hello)(nil),            // 74: farm.v1.Hello
+	(*AttemptRef)(nil),       // 75: farm.v1.AttemptRef
+	(*Complete)(nil),         // 76: farm.v1.Complete
+	(*Item)(nil),             // 77: farm.v1.Item
+	(*Manifest)(nil),         // 78: farm.v1.Manifest
+	(*OfferParts)(nil),       // 79: farm.v1.OfferParts
+	(*PartsNeeded)(nil),      // 80: farm.v1.PartsNeeded
+	(*PutParts)(nil),         // 81: farm.v1.PutParts
+	(*PartsKept)(nil),        // 82: farm.v1.PartsKept
+	(*GetParts)(nil),         // 83: farm.v1.GetParts
+	(*PartsFound)(nil),       // 84: farm.v1.PartsFound
+	(*ToWorker)(nil),         // 85: farm.v1.ToWorker
+	(*Instruction)(nil),      // 86: farm.v1.Instruction
+	(*Welcome)(nil),          // 87: farm.v1.Welcome
+	(*Assign)(nil),           // 88: farm.v1.Assign
+	(*Load)(nil),             // 89: farm.v1.Load
+	(*InfoRequest)(nil),      // 90: farm.v1.InfoRequest
+	(*JoinRequest)(nil),      // 91: farm.v1.JoinRequest
+	(*HandOverRequest)(nil),  // 92: farm.v1.HandOverRequest
+	(*RemoveRequest)(nil),    // 93: farm.v1.RemoveRequest
+	(*JoinReply)(nil),        // 94: farm.v1.JoinReply
+	nil,                      // 95: farm.v1.Work.ArgsEntry
+	nil,                      // 96: farm.v1.Work.FilesEntry
+	nil,                      // 97: farm.v1.JobSpec.FilesEntry
 }
 var file_farm_proto_depIdxs = []int32{
 	4,   // 0: farm.v1.Calls.calls:type_name -> farm.v1.Call
@@ -7886,121 +8339,129 @@ var file_farm_proto_depIdxs = []int32{
 	40,  // 18: farm.v1.Call.seal_job:type_name -> farm.v1.SealJob
 	41,  // 19: farm.v1.Call.get_job:type_name -> farm.v1.GetJob
 	42,  // 20: farm.v1.Call.cancel_job:type_name -> farm.v1.CancelJob
-	43,  // 21: farm.v1.Call.list_jobs:type_name -> farm.v1.ListJobs
-	44,  // 22: farm.v1.Call.status:type_name -> farm.v1.GetStatus
-	18,  // 23: farm.v1.Call.list_queues:type_name -> farm.v1.ListQueues
-	19,  // 24: farm.v1.Call.set_queue:type_name -> farm.v1.SetQueue
-	9,   // 25: farm.v1.Call.retry_task:type_name -> farm.v1.RetryTask
-	10,  // 26: farm.v1.Call.drop_task:type_name -> farm.v1.DropTask
-	13,  // 27: farm.v1.Call.put_schedule:type_name -> farm.v1.PutSchedule
-	14,  // 28: farm.v1.Call.get_schedule:type_name -> farm.v1.GetSchedule
-	15,  // 29: farm.v1.Call.list_schedules:type_name -> farm.v1.ListSchedules
-	16,  // 30: farm.v1.Call.change_schedule:type_name -> farm.v1.ChangeSchedule
-	45,  // 31: farm.v1.Call.drain_worker:type_name -> farm.v1.DrainWorker
-	6,   // 32: farm.v1.Reply.error:type_name -> farm.v1.Error
-	46,  // 33: farm.v1.Reply.task:type_name -> farm.v1.Task
-	49,  // 34: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
-	50,  // 35: farm.v1.Reply.variable:type_name -> farm.v1.Variable
-	51,  // 36: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
-	52,  // 37: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
-	53,  // 38: farm.v1.Reply.history:type_name -> farm.v1.History
-	57,  // 39: farm.v1.Reply.job:type_name -> farm.v1.Job
-	58,  // 40: farm.v1.Reply.jobs:type_name -> farm.v1.JobList
-	59,  // 41: farm.v1.Reply.status:type_name -> farm.v1.Status
-	21,  // 42: farm.v1.Reply.queues:type_name -> farm.v1.QueueList
-	11,  // 43: farm.v1.Reply.schedule:type_name -> farm.v1.Schedule
-	12,  // 44: farm.v1.Reply.schedules:type_name -> farm.v1.ScheduleList
-	62,  // 45: farm.v1.Reply.worker:type_name -> farm.v1.WorkerInfo
-	0,   // 46: farm.v1.Error.code:type_name -> farm.v1.Code
-	90,  // 47: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
-	29,  // 48: farm.v1.Work.set:type_name -> farm.v1.SetKey
-	91,  // 49: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
-	7,   // 50: farm.v1.Submit.work:type_name -> farm.v1.Work
-	17,  // 51: farm.v1.Submit.unique:type_name -> farm.v1.Unique
-	8,   // 52: farm.v1.Schedule.task:type_name -> farm.v1.Submit
-	11,  // 53: farm.v1.ScheduleList.schedules:type_name -> farm.v1.Schedule
-	11,  // 54: farm.v1.PutSchedule.schedule:type_name -> farm.v1.Schedule
-	20,  // 55: farm.v1.SetQueue.rate:type_name -> farm.v1.Rate
-	20,  // 56: farm.v1.SetQueue.key_rate:type_name -> farm.v1.Rate
-	22,  // 57: farm.v1.QueueList.queues:type_name -> farm.v1.Queue
-	20,  // 58: farm.v1.Queue.rate:type_name -> farm.v1.Rate
-	20,  // 59: farm.v1.Queue.key_rate:type_name -> farm.v1.Rate
-	23,  // 60: farm.v1.Queue.busiest:type_name -> farm.v1.QueueKey
-	73,  // 61: farm.v1.SetKey.parts:type_name -> farm.v1.Manifest
-	72,  // 62: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
-	39,  // 63: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
-	92,  // 64: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
-	47,  // 65: farm.v1.Task.error:type_name -> farm.v1.TaskError
-	66,  // 66: farm.v1.Task.progress:type_name -> farm.v1.Progress
-	47,  // 67: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
-	46,  // 68: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
-	52,  // 69: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
-	55,  // 70: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
-	56,  // 71: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
-	72,  // 72: farm.v1.Namespace.stored:type_name -> farm.v1.Item
-	54,  // 73: farm.v1.History.versions:type_name -> farm.v1.Version
-	57,  // 74: farm.v1.JobList.jobs:type_name -> farm.v1.Job
-	60,  // 75: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
-	62,  // 76: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
-	61,  // 77: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
-	65,  // 78: farm.v1.Event.output:type_name -> farm.v1.Output
-	66,  // 79: farm.v1.Event.progress:type_name -> farm.v1.Progress
-	46,  // 80: farm.v1.Event.task:type_name -> farm.v1.Task
-	69,  // 81: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
-	71,  // 82: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
-	70,  // 83: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
-	70,  // 84: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
-	65,  // 85: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
-	66,  // 86: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
-	68,  // 87: farm.v1.FromWorker.resize:type_name -> farm.v1.Slots
-	70,  // 88: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
-	70,  // 89: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
-	1,   // 90: farm.v1.Complete.ending:type_name -> farm.v1.Ending
-	72,  // 91: farm.v1.Complete.put:type_name -> farm.v1.Item
-	48,  // 92: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
-	8,   // 93: farm.v1.Complete.submits:type_name -> farm.v1.Submit
-	73,  // 94: farm.v1.Item.parts:type_name -> farm.v1.Manifest
-	6,   // 95: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
-	6,   // 96: farm.v1.PartsKept.error:type_name -> farm.v1.Error
-	6,   // 97: farm.v1.PartsFound.error:type_name -> farm.v1.Error
-	81,  // 98: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
-	82,  // 99: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
-	83,  // 100: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
-	70,  // 101: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
-	70,  // 102: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
-	70,  // 103: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
-	70,  // 104: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
-	39,  // 105: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
-	84,  // 106: farm.v1.Assign.load:type_name -> farm.v1.Load
-	72,  // 107: farm.v1.Load.items:type_name -> farm.v1.Item
-	6,   // 108: farm.v1.JoinReply.error:type_name -> farm.v1.Error
-	2,   // 109: farm.v1.Farm.Do:input_type -> farm.v1.Calls
-	4,   // 110: farm.v1.Farm.One:input_type -> farm.v1.Call
-	63,  // 111: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
-	67,  // 112: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
-	74,  // 113: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
-	76,  // 114: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
-	78,  // 115: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
-	85,  // 116: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
-	86,  // 117: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
-	88,  // 118: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
-	87,  // 119: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
-	3,   // 120: farm.v1.Farm.Do:output_type -> farm.v1.Replies
-	5,   // 121: farm.v1.Farm.One:output_type -> farm.v1.Reply
-	64,  // 122: farm.v1.Farm.Watch:output_type -> farm.v1.Event
-	80,  // 123: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
-	75,  // 124: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
-	77,  // 125: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
-	79,  // 126: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
-	60,  // 127: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
-	89,  // 128: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
-	89,  // 129: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
-	89,  // 130: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
-	120, // [120:131] is the sub-list for method output_type
-	109, // [109:120] is the sub-list for method input_type
-	109, // [109:109] is the sub-list for extension type_name
-	109, // [109:109] is the sub-list for extension extendee
-	0,   // [0:109] is the sub-list for field type_name
+	45,  // 21: farm.v1.Call.list_jobs:type_name -> farm.v1.ListJobs
+	43,  // 22: farm.v1.Call.list_failures:type_name -> farm.v1.ListFailures
+	44,  // 23: farm.v1.Call.retry_job:type_name -> farm.v1.RetryJob
+	46,  // 24: farm.v1.Call.status:type_name -> farm.v1.GetStatus
+	18,  // 25: farm.v1.Call.list_queues:type_name -> farm.v1.ListQueues
+	19,  // 26: farm.v1.Call.set_queue:type_name -> farm.v1.SetQueue
+	9,   // 27: farm.v1.Call.retry_task:type_name -> farm.v1.RetryTask
+	10,  // 28: farm.v1.Call.drop_task:type_name -> farm.v1.DropTask
+	13,  // 29: farm.v1.Call.put_schedule:type_name -> farm.v1.PutSchedule
+	14,  // 30: farm.v1.Call.get_schedule:type_name -> farm.v1.GetSchedule
+	15,  // 31: farm.v1.Call.list_schedules:type_name -> farm.v1.ListSchedules
+	16,  // 32: farm.v1.Call.change_schedule:type_name -> farm.v1.ChangeSchedule
+	47,  // 33: farm.v1.Call.drain_worker:type_name -> farm.v1.DrainWorker
+	6,   // 34: farm.v1.Reply.error:type_name -> farm.v1.Error
+	48,  // 35: farm.v1.Reply.task:type_name -> farm.v1.Task
+	54,  // 36: farm.v1.Reply.tasks:type_name -> farm.v1.TaskList
+	55,  // 37: farm.v1.Reply.variable:type_name -> farm.v1.Variable
+	56,  // 38: farm.v1.Reply.namespaces:type_name -> farm.v1.NamespaceList
+	57,  // 39: farm.v1.Reply.namespace:type_name -> farm.v1.Namespace
+	58,  // 40: farm.v1.Reply.history:type_name -> farm.v1.History
+	62,  // 41: farm.v1.Reply.job:type_name -> farm.v1.Job
+	63,  // 42: farm.v1.Reply.jobs:type_name -> farm.v1.JobList
+	52,  // 43: farm.v1.Reply.failures:type_name -> farm.v1.FailureList
+	64,  // 44: farm.v1.Reply.status:type_name -> farm.v1.Status
+	21,  // 45: farm.v1.Reply.queues:type_name -> farm.v1.QueueList
+	11,  // 46: farm.v1.Reply.schedule:type_name -> farm.v1.Schedule
+	12,  // 47: farm.v1.Reply.schedules:type_name -> farm.v1.ScheduleList
+	67,  // 48: farm.v1.Reply.worker:type_name -> farm.v1.WorkerInfo
+	0,   // 49: farm.v1.Error.code:type_name -> farm.v1.Code
+	95,  // 50: farm.v1.Work.args:type_name -> farm.v1.Work.ArgsEntry
+	29,  // 51: farm.v1.Work.set:type_name -> farm.v1.SetKey
+	96,  // 52: farm.v1.Work.files:type_name -> farm.v1.Work.FilesEntry
+	7,   // 53: farm.v1.Submit.work:type_name -> farm.v1.Work
+	17,  // 54: farm.v1.Submit.unique:type_name -> farm.v1.Unique
+	8,   // 55: farm.v1.Schedule.task:type_name -> farm.v1.Submit
+	11,  // 56: farm.v1.ScheduleList.schedules:type_name -> farm.v1.Schedule
+	11,  // 57: farm.v1.PutSchedule.schedule:type_name -> farm.v1.Schedule
+	20,  // 58: farm.v1.SetQueue.rate:type_name -> farm.v1.Rate
+	20,  // 59: farm.v1.SetQueue.key_rate:type_name -> farm.v1.Rate
+	22,  // 60: farm.v1.QueueList.queues:type_name -> farm.v1.Queue
+	20,  // 61: farm.v1.Queue.rate:type_name -> farm.v1.Rate
+	20,  // 62: farm.v1.Queue.key_rate:type_name -> farm.v1.Rate
+	23,  // 63: farm.v1.Queue.busiest:type_name -> farm.v1.QueueKey
+	78,  // 64: farm.v1.SetKey.parts:type_name -> farm.v1.Manifest
+	77,  // 65: farm.v1.ImportNamespace.items:type_name -> farm.v1.Item
+	39,  // 66: farm.v1.OpenJob.spec:type_name -> farm.v1.JobSpec
+	97,  // 67: farm.v1.JobSpec.files:type_name -> farm.v1.JobSpec.FilesEntry
+	49,  // 68: farm.v1.Task.error:type_name -> farm.v1.TaskError
+	51,  // 69: farm.v1.Task.failed:type_name -> farm.v1.InputError
+	71,  // 70: farm.v1.Task.progress:type_name -> farm.v1.Progress
+	49,  // 71: farm.v1.Outcome.error:type_name -> farm.v1.TaskError
+	51,  // 72: farm.v1.Outcome.failed:type_name -> farm.v1.InputError
+	49,  // 73: farm.v1.InputError.error:type_name -> farm.v1.TaskError
+	53,  // 74: farm.v1.FailureList.failures:type_name -> farm.v1.Failure
+	49,  // 75: farm.v1.Failure.error:type_name -> farm.v1.TaskError
+	48,  // 76: farm.v1.TaskList.tasks:type_name -> farm.v1.Task
+	57,  // 77: farm.v1.NamespaceList.namespaces:type_name -> farm.v1.Namespace
+	60,  // 78: farm.v1.Namespace.variables:type_name -> farm.v1.VariableInfo
+	61,  // 79: farm.v1.Namespace.declarations:type_name -> farm.v1.Declaration
+	77,  // 80: farm.v1.Namespace.stored:type_name -> farm.v1.Item
+	59,  // 81: farm.v1.History.versions:type_name -> farm.v1.Version
+	62,  // 82: farm.v1.JobList.jobs:type_name -> farm.v1.Job
+	65,  // 83: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
+	67,  // 84: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
+	66,  // 85: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
+	70,  // 86: farm.v1.Event.output:type_name -> farm.v1.Output
+	71,  // 87: farm.v1.Event.progress:type_name -> farm.v1.Progress
+	48,  // 88: farm.v1.Event.task:type_name -> farm.v1.Task
+	74,  // 89: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
+	76,  // 90: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
+	75,  // 91: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
+	75,  // 92: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
+	70,  // 93: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
+	71,  // 94: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
+	73,  // 95: farm.v1.FromWorker.resize:type_name -> farm.v1.Slots
+	75,  // 96: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
+	75,  // 97: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
+	1,   // 98: farm.v1.Complete.ending:type_name -> farm.v1.Ending
+	77,  // 99: farm.v1.Complete.put:type_name -> farm.v1.Item
+	50,  // 100: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
+	8,   // 101: farm.v1.Complete.submits:type_name -> farm.v1.Submit
+	78,  // 102: farm.v1.Item.parts:type_name -> farm.v1.Manifest
+	6,   // 103: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
+	6,   // 104: farm.v1.PartsKept.error:type_name -> farm.v1.Error
+	6,   // 105: farm.v1.PartsFound.error:type_name -> farm.v1.Error
+	86,  // 106: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
+	87,  // 107: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
+	88,  // 108: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
+	75,  // 109: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
+	75,  // 110: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
+	75,  // 111: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
+	75,  // 112: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
+	39,  // 113: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
+	89,  // 114: farm.v1.Assign.load:type_name -> farm.v1.Load
+	77,  // 115: farm.v1.Load.items:type_name -> farm.v1.Item
+	6,   // 116: farm.v1.JoinReply.error:type_name -> farm.v1.Error
+	2,   // 117: farm.v1.Farm.Do:input_type -> farm.v1.Calls
+	4,   // 118: farm.v1.Farm.One:input_type -> farm.v1.Call
+	68,  // 119: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
+	72,  // 120: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
+	79,  // 121: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
+	81,  // 122: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
+	83,  // 123: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
+	90,  // 124: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
+	91,  // 125: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
+	93,  // 126: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
+	92,  // 127: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
+	3,   // 128: farm.v1.Farm.Do:output_type -> farm.v1.Replies
+	5,   // 129: farm.v1.Farm.One:output_type -> farm.v1.Reply
+	69,  // 130: farm.v1.Farm.Watch:output_type -> farm.v1.Event
+	85,  // 131: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
+	80,  // 132: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
+	82,  // 133: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
+	84,  // 134: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
+	65,  // 135: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
+	94,  // 136: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
+	94,  // 137: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
+	94,  // 138: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
+	128, // [128:139] is the sub-list for method output_type
+	117, // [117:128] is the sub-list for method input_type
+	117, // [117:117] is the sub-list for extension type_name
+	117, // [117:117] is the sub-list for extension extendee
+	0,   // [0:117] is the sub-list for field type_name
 }
 
 func init() { file_farm_proto_init() }
@@ -8029,6 +8490,8 @@ func file_farm_proto_init() {
 		(*Call_GetJob)(nil),
 		(*Call_CancelJob)(nil),
 		(*Call_ListJobs)(nil),
+		(*Call_ListFailures)(nil),
+		(*Call_RetryJob)(nil),
 		(*Call_Status)(nil),
 		(*Call_ListQueues)(nil),
 		(*Call_SetQueue)(nil),
@@ -8049,6 +8512,7 @@ func file_farm_proto_init() {
 		(*Reply_History)(nil),
 		(*Reply_Job)(nil),
 		(*Reply_Jobs)(nil),
+		(*Reply_Failures)(nil),
 		(*Reply_Status)(nil),
 		(*Reply_Queues)(nil),
 		(*Reply_Schedule)(nil),
@@ -8056,13 +8520,13 @@ func file_farm_proto_init() {
 		(*Reply_Worker)(nil),
 	}
 	file_farm_proto_msgTypes[17].OneofWrappers = []any{}
-	file_farm_proto_msgTypes[62].OneofWrappers = []any{
+	file_farm_proto_msgTypes[67].OneofWrappers = []any{
 		(*Event_State)(nil),
 		(*Event_Output)(nil),
 		(*Event_Progress)(nil),
 		(*Event_Task)(nil),
 	}
-	file_farm_proto_msgTypes[79].OneofWrappers = []any{
+	file_farm_proto_msgTypes[84].OneofWrappers = []any{
 		(*Instruction_Welcome)(nil),
 		(*Instruction_Assign)(nil),
 		(*Instruction_Settled)(nil),
@@ -8077,7 +8541,7 @@ func file_farm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_farm_proto_rawDesc), len(file_farm_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   91,
+			NumMessages:   96,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

@@ -14,7 +14,8 @@ import (
 
 // block is a fenced block of a page. Its info says what it is: "sh" is run,
 // "sh terminal" is left running, "sh checkout" is run in the checkout, "go FILE" is saved,
-// "text" is what the commands before it print.
+// "text" is what the commands before it print. "python" and "go" without
+// a file are only shown.
 type block struct {
 	info, text string
 	line       int
@@ -75,7 +76,7 @@ func followed(t *testing.T, page string, before string) {
 				break
 			}
 			script.WriteString(b.text)
-		case kind == "python":
+		case kind == "python", kind == "go": // what it would be elsewhere, or a part
 		default:
 			t.Fatalf("%s:%d: what is a block of %q?", page, b.line, b.info)
 		}
@@ -110,8 +111,14 @@ func TestGettingStarted(t *testing.T) {
 	followed(t, "../docs/getting-started.md", "")
 }
 
-func TestFromIPyparallel(t *testing.T) {
-	page := "../docs/from-ipyparallel.md"
+// The programs on the pages for those who come from elsewhere run on one farm each.
+func TestFromElsewhere(t *testing.T) {
+	for _, name := range []string{"ipyparallel", "dask", "river", "asynq"} {
+		t.Run(name, func(t *testing.T) { fromElsewhere(t, "../docs/from-"+name+".md") })
+	}
+}
+
+func fromElsewhere(t *testing.T, page string) {
 	followed(t, page, "go build -C \"$FARM_SRC\" -o \"$GOBIN/farm\" ./cmd/farm\nfarm dev >dev.log 2>&1 &\n"+ready+
 		"export FARM_ADDR=$(farm node ls -o '{{.api}}' | paste -s -d, -)\n")
 }

@@ -52,3 +52,11 @@ worker=$!
 ./thumbnails make pictures small
 kill "$worker"
 wait "$worker"
+echo "== loganalysis"
+sh "$here/loganalysis/run.sh"
+echo "== sweep"
+# A module of its own, which brings its own farm.
+(cd "$here/sweep" && go vet . && go build -o "$dir/sweep" .)
+./sweep -dir sweep.farm -out sweep.svg
+./sweep -dir sweep.farm -out sweep.svg | head -n 1
+grep -c '<path' sweep.svg

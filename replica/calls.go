@@ -105,6 +105,8 @@ func (n *Node) write(c *call) {
 		n.putSchedule(c, op.PutSchedule)
 	case *api.Call_ChangeSchedule:
 		n.changeSchedule(c, op.ChangeSchedule)
+	case *api.Call_RetryJob:
+		n.tasks.Go(func() { n.retryJob(c, op.RetryJob) })
 	default:
 		c.fail(api.Code_INVALID, "the call has no operation this farm knows")
 	}
@@ -181,6 +183,9 @@ func submission(s *api.Submit) (cmd *scheduler.Submit, why string) {
 			return nil, why
 		}
 		needHandler(cmd, s.Work.Handler)
+	}
+	if s.Job != "" {
+		cmd.Inputs = uint64(max(len(s.Work.Inputs), 1))
 	}
 	return cmd, ""
 }

@@ -59,8 +59,11 @@ type Config struct {
 	// cut, but for its newest 10,240 entries.
 	SnapshotEntries int
 	SnapshotEvery   time.Duration
-	Logger          *slog.Logger
-	Version         string // of the build, shown in the status
+	// Heartbeat is how long a leader may be silent before others elect one, 0: 700 ms.
+	// All nodes of a cluster have the same; less is for those that share a process.
+	Heartbeat time.Duration
+	Logger    *slog.Logger
+	Version   string // of the build, shown in the status
 }
 
 // Errors of Start.
@@ -97,6 +100,9 @@ func (c *Config) Validate() error {
 		if host, port, err := net.SplitHostPort(a); a != "" && (err != nil || host == "" || port == "0") {
 			return bad("to advertise: %q is not host:port", a)
 		}
+	}
+	if c.Heartbeat < 0 {
+		return bad("a heartbeat of %v", c.Heartbeat)
 	}
 	if c.SnapshotEntries < 0 || c.SnapshotEvery < 0 {
 		return bad("snapshots are taken after some entries and some time, not %d and %v", c.SnapshotEntries, c.SnapshotEvery)

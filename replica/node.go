@@ -192,6 +192,10 @@ func (n *Node) openRaft() error {
 		SnapshotThreshold: uint64(n.cfg.SnapshotEntries),
 		SnapshotInterval:  n.cfg.SnapshotEvery,
 
+		HeartbeatTimeout:   n.cfg.Heartbeat,
+		ElectionTimeout:    n.cfg.Heartbeat,
+		LeaderLeaseTimeout: n.cfg.Heartbeat * 4 / 7,
+
 		MaxEntryBytes: maxEntry,
 		NewEntry:      fsm.NewEntry,
 		Results:       results,

@@ -1,10 +1,8 @@
 package replica
 
 import (
-	"cmp"
 	"errors"
 	"path"
-	"slices"
 	"time"
 
 	"farm/api"
@@ -16,7 +14,7 @@ import (
 func isRead(c *api.Call) bool {
 	switch c.Op.(type) {
 	case *api.Call_Wait, *api.Call_GetTask, *api.Call_ListTasks, *api.Call_Get, *api.Call_ListNamespaces, *api.Call_GetNamespace,
-		*api.Call_GetHistory, *api.Call_GetSchedule, *api.Call_ListSchedules, *api.Call_GetJob, *api.Call_ListJobs, *api.Call_ListQueues, *api.Call_Status:
+		*api.Call_GetHistory, *api.Call_GetJob, *api.Call_ListJobs, *api.Call_ListQueues, *api.Call_ListFailures, *api.Call_GetSchedule, *api.Call_ListSchedules, *api.Call_Status:
 		return true
 	}
 	return false
@@ -29,7 +27,7 @@ func (n *Node) answer(c *call) {
 	case *api.Call_Wait:
 		n.wait(c, op.Wait)
 	case *api.Call_GetTask:
-		n.showTask(c, op.GetTask.GetId())
+		n.getTask(c, op.GetTask)
 	case *api.Call_ListTasks:
 		n.listTasks(c, op.ListTasks)
 	case *api.Call_Get:
@@ -43,13 +41,15 @@ func (n *Node) answer(c *call) {
 	case *api.Call_GetJob:
 		n.getJob(c, op.GetJob)
 	case *api.Call_ListJobs:
-		n.listJobs(c, op.ListJobs)
+		n.tasks.Go(func() { n.listJobs(c, op.ListJobs) })
+	case *api.Call_ListFailures:
+		n.listFailures(c, op.ListFailures)
+	case *api.Call_ListQueues:
+		n.listQueues(c, op.ListQueues)
 	case *api.Call_GetSchedule:
 		n.showSchedule(c, op.GetSchedule.GetName())
 	case *api.Call_ListSchedules:
 		n.listSchedules(c)
-	case *api.Call_ListQueues:
-		n.listQueues(c, op.ListQueues)
 	case *api.Call_Status:
 		n.tasks.Go(func() {
 			c.reply(&api.Reply{Seq: c.Seq, Result: &api.Reply_Status{Status: n.status(n.ctx, !c.Stale)}})
@@ -90,39 +90,6 @@ func (n *Node) getJob(c *call, q *api.GetJob) {
 	if !open && n.waiters.drop(w) {
 		n.showJob(c, q.Id)
 	}
-}
-
-// listJobs finds jobs by their tasks: the state has no list of finished jobs.
-func (n *Node) listJobs(c *call, q *api.ListJobs) {
-	limit := int(q.Limit)
-	if limit == 0 {
-		limit = 100
-	}
-	if limit > MaxListed {
-		c.fail(api.Code_LIMIT, "a list has at most %d jobs", MaxListed)
-		return
-	}
-	var jobs []*api.Job
-	n.fsm.View(func(s *scheduler.State) {
-		seen := map[string]bool{"": true}
-		for _, tasks := range [][]*scheduler.Task{s.Live("", "", scheduler.MaxLive), s.Finished("", "", MaxListed)} {
-			for _, t := range tasks {
-				if seen[t.Job] {
-					continue
-				}
-				seen[t.Job] = true
-				if j := s.Job(t.Job); j != nil {
-					jobs = append(jobs, jobView(j))
-				}
-			}
-		}
-	})
-	jobs = slices.DeleteFunc(jobs, func(j *api.Job) bool { return q.State != "" && q.State != j.State })
-	slices.SortFunc(jobs, func(a, b *api.Job) int {
-		return cmp.Or(cmp.Compare(b.Created, a.Created), cmp.Compare(a.Id, b.Id))
-	})
-	list := &api.JobList{Jobs: jobs[:min(limit, len(jobs))]}
-	c.reply(&api.Reply{Seq: c.Seq, Result: &api.Reply_Jobs{Jobs: list}})
 }
 
 func (n *Node) get(c *call, q *api.GetKey) {

@@ -20,8 +20,8 @@ func taskView(t *scheduler.Task) *api.Task {
 		v.Error = &api.TaskError{Kind: "internal", Message: "the stored outcome cannot be read"}
 		return v
 	}
-	if t.State != scheduler.Failed { // what it would have given, had Step not refused it, is nobody's
-		v.Value, v.Type, v.Results = o.Value, o.Type, o.Results
+	if t.State != scheduler.Failed || len(o.Failed) > 0 { // what it would have given, had Step not refused it, is nobody's
+		v.Value, v.Type, v.Results, v.Failed = o.Value, o.Type, o.Results, o.Failed
 	}
 	v.Stdout, v.Stderr, v.StdoutCut, v.StderrCut = o.Stdout, o.Stderr, o.StdoutCut, o.StderrCut
 	v.Error = o.Error
@@ -75,7 +75,8 @@ func workerView(w *scheduler.Worker, a roster.Attachment) *api.WorkerInfo {
 
 func jobView(j *scheduler.Job) *api.Job {
 	v := &api.Job{Id: j.ID, Total: j.Total, Succeeded: j.Succeeded, Failed: j.Failed, Folds: j.Folds, Folded: j.Folded,
-		FoldFailed: j.FoldFailed, LastFold: j.LastFold, FirstError: j.FirstError, Created: j.Created, Finished: j.Finished, Spawned: j.Spawned}
+		FoldFailed: j.FoldFailed, LastFold: j.LastFold, FirstError: j.FirstError, Created: j.Created, Finished: j.Finished,
+		Inputs: j.Inputs, Done: j.Done, Retries: j.Round, Spawned: j.Spawned}
 	switch {
 	case j.Finished != 0 && j.Cancelled:
 		v.State = "cancelled"

@@ -42,7 +42,9 @@ const (
 	cmdSlots          = 31
 
 	cmdCompleteSubmits = 35 // Complete with submissions
-	cmdNewest          = cmdCompleteSubmits
+	cmdCounted         = 37 // a number of inputs, then the Submit or Complete it belongs to
+	cmdReplace         = 38
+	cmdNewest          = cmdReplace
 )
 
 // Submit asks for a task. The client makes ID, so a repeat is recognised: the
@@ -56,6 +58,9 @@ type Submit struct {
 	Priority           int32
 	Delay              int64    // nanoseconds from the log's time
 	Options            *Options // nil: none
+	// Inputs is how many inputs of its job the task has; 0: its job does not count
+	// them. Every task of a job has it, or none.
+	Inputs uint64
 }
 
 // Cancel asks for the end of a task that is not finished: a queued one is
@@ -98,6 +103,9 @@ type Complete struct {
 	Took        int64     // nanoseconds the attempt ran
 	Wait        int64     // nanoseconds until the task may be placed again; only with Snoozed
 	Submits     []*Submit // tasks that the attempt asks for, see submits.go; only with Success
+	// Done is how many inputs of its job got a result. An attempt that failed may
+	// have some: they count, and are folded, when the failure is the task's last.
+	Done uint64
 }
 
 // Attempt names one attempt of a task.
@@ -207,6 +215,7 @@ func (c *Found) AppendTo(b []byte) []byte { return wire.AppendString(append(b, c
 
 // AppendTo implements Command.
 func (c *Submit) AppendTo(b []byte) []byte {
+	b = appendCount(b, c.Inputs)
 	with := !c.Options.None()
 	if with {
 		b = append(b, cmdSubmitWith)
@@ -233,6 +242,7 @@ func (c *Cancel) AppendTo(b []byte) []byte { return wire.AppendString(append(b, 
 
 // AppendTo implements Command.
 func (c *Complete) AppendTo(b []byte) []byte {
+	b = appendCount(b, c.Done)
 	submits := len(c.Submits) > 0
 	inParts := submits || c.Change.InParts()
 	putOff := c.Status == Snoozed && c.Change.Empty() && !submits
@@ -339,12 +349,37 @@ func (c *CancelJob) AppendTo(b []byte) []byte {
 // AppendTo implements Command.
 func (c *Tick) AppendTo(b []byte) []byte { return append(b, cmdTick) }
 
+// readComplete reads a Complete, or one of its kinds, after the type byte.
+func readComplete(t byte, r *wire.Reader) (*Complete, error) {
+	x := &Complete{Task: r.String(), Attempt: uint32(r.Uint()), Worker: r.String(), Incarnation: r.Uint(), Epoch: r.Uint(), Base: r.Uint(),
+		Status: Status(r.Byte()), Cause: r.String(), Change: readChange(r)}
+	if t == cmdCompleteIn || t == cmdCompleteSubmits {
+		x.Change.readParts(r)
+	}
+	x.Outcome, x.Took = r.Bytes(), r.Int()
+	if t == cmdCompleteTo {
+		x.Wait = r.Int()
+	}
+	if t == cmdCompleteSubmits {
+		var err error
+		if x.Submits, err = readSubmits(r); err != nil {
+			return nil, err
+		}
+	}
+	return x, nil
+}
+
 // DecodeCommand reads one command from r. Byte slices of the command are parts
 // of r's input. Errors: wire.ErrCorrupt, or *VersionError for a type this
 // version does not know.
 func DecodeCommand(r *wire.Reader) (Command, error) {
+	return decodeCommand(r, r.Byte())
+}
+
+// decodeCommand is DecodeCommand after the type byte.
+func decodeCommand(r *wire.Reader, t byte) (Command, error) {
 	var c Command
-	switch t := r.Byte(); t {
+	switch t {
 	case cmdSubmit, cmdSubmitWith:
 		x := &Submit{ID: r.String(), Namespace: r.String(), Job: r.String(), Kind: Kind(r.Byte()), Body: r.Bytes(),
 			Timeout: r.Int(), Retries: uint32(r.Uint()), Priority: int32(r.Int()), Delay: r.Int()}
@@ -358,20 +393,9 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 	case cmdCancel:
 		c = &Cancel{ID: r.String()}
 	case cmdComplete, cmdCompleteIn, cmdCompleteTo, cmdCompleteSubmits:
-		x := &Complete{Task: r.String(), Attempt: uint32(r.Uint()), Worker: r.String(), Incarnation: r.Uint(), Epoch: r.Uint(), Base: r.Uint(),
-			Status: Status(r.Byte()), Cause: r.String(), Change: readChange(r)}
-		if t == cmdCompleteIn || t == cmdCompleteSubmits {
-			x.Change.readParts(r)
-		}
-		x.Outcome, x.Took = r.Bytes(), r.Int()
-		if t == cmdCompleteTo {
-			x.Wait = r.Int()
-		}
-		if t == cmdCompleteSubmits {
-			var err error
-			if x.Submits, err = readSubmits(r); err != nil {
-				return nil, err
-			}
+		x, err := readComplete(t, r)
+		if err != nil {
+			return nil, err
 		}
 		c = x
 	case cmdReturn:
@@ -424,6 +448,10 @@ func DecodeCommand(r *wire.Reader) (Command, error) {
 		if c, err = readSchedule(t, r); err != nil {
 			return nil, err
 		}
+	case cmdCounted:
+		return decodeCounted(r)
+	case cmdReplace:
+		c = readReplace(r)
 	default:
 		if r.Err() == nil {
 			return nil, &VersionError{What: "command type", Got: t, Want: cmdNewest}

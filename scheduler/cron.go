@@ -341,8 +341,8 @@ func (s *State) tick(x *Schedule, at int64) {
 	x.Last = at
 	switch r := s.submit(&t); {
 	case r.Code == Duplicate && r.Detail != "":
-		x.Problem = fmt.Sprintf("%s: task %s has its unique key", t.ID, r.Detail)
-	case r.Code == OK || r.Code == Duplicate: // it was fired before, and the schedule made anew since
+		x.Problem = fmt.Sprintf("%s: task %s has the unique key", t.ID, r.Detail)
+	case r.Code == OK, r.Code == Duplicate: // it was fired before, and the schedule made anew since
 		x.Fired++
 		x.LastTask, x.Problem = t.ID, ""
 	default:

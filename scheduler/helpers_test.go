@@ -224,6 +224,9 @@ func (g *traffic) submit() Command {
 	}
 	if g.one(4) {
 		c.Job = fmt.Sprint("j", g.jobs)
+		if g.jobs%3 > 0 { // the others are of an older farm
+			c.Inputs = 1 + g.rnd.Uint64N(3)
+		}
 	}
 	if g.one(3) {
 		c.Options = &Options{Timing: g.timing(), Needs: g.things("handler:h", "label:a=1", "label:b=1")}
@@ -326,6 +329,9 @@ func (g *traffic) complete() Command {
 	for range g.rnd.IntN(8) - 4 {
 		c.Submits = append(c.Submits, g.child(t, len(c.Submits)+1))
 	}
+	if j := g.s.jobs[t.Job]; j != nil && j.counted() && g.one(2) {
+		c.Done = 1
+	}
 	return c
 }
 
@@ -424,6 +430,33 @@ func (g *traffic) lost() Command {
 	return c
 }
 
+// replace is what a retry of some job does next, or what a repeated or mistaken one does.
+func (g *traffic) replace() Command {
+	id := fmt.Sprint("j", max(0, g.jobs-g.rnd.IntN(4)))
+	c := &Replace{Job: id, Round: g.rnd.Uint64N(2), Task: g.task(), Last: g.one(2)}
+	j := g.s.Job(id)
+	if j == nil {
+		return c
+	}
+	c.Round += j.Round
+	list := g.s.Unfinished(id, 0, 5)
+	if len(list) == 0 {
+		return c
+	}
+	u := list[g.rnd.IntN(len(list))]
+	c.Task = u.Task
+	t := g.s.Task(u.Task)
+	if t == nil {
+		return c
+	}
+	for i := range g.rnd.IntN(3) {
+		if t.State != Succeeded && (t.FoldOf == "" || i == 0) {
+			c.Items = append(c.Items, Replacement{ID: fmt.Sprintf("%s/%d/r%d", t.ID, i, c.Round), Body: []byte("again")})
+		}
+	}
+	return c
+}
+
 func (g *traffic) job() Command {
 	id := fmt.Sprint("j", g.jobs)
 	j := g.s.jobs[id]
@@ -437,6 +470,8 @@ func (g *traffic) job() Command {
 		return c
 	case g.one(3):
 		return &CancelJob{ID: id}
+	case g.one(3):
+		return g.replace()
 	}
 	return &SealJob{ID: id, Total: j.Total}
 }

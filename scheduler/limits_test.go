@@ -246,7 +246,7 @@ func TestNewerRecords(t *testing.T) {
 		case "q/x":
 			known = childVersion
 		case "j/x":
-			known = spawnedVersion
+			known = bothVersion
 		}
 		_, err := Load(plainRecords{key: {known + 1}})
 		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", key)) || !strings.Contains(err.Error(), fmt.Sprintf("format %d, this farm knows up to %d", known+1, known)) {

@@ -58,7 +58,7 @@ type optionField struct {
 // fields are the options that are set, by tag.
 func (o *Options) fields() (f []optionField) {
 	if len(o.Needs) > 0 {
-		f = append(f, optionField{optNeeds, appendStrings(nil, o.Needs)})
+		f = append(make([]optionField, 0, 4), optionField{optNeeds, appendStrings(make([]byte, 0, 2+(MaxIDBytes/4+2)*len(o.Needs)), o.Needs)})
 	}
 	if o.Queue != "" {
 		f = append(f, optionField{optQueue, wire.AppendString(nil, o.Queue)})
@@ -92,7 +92,15 @@ func (o *Options) set(tag uint64, r *wire.Reader) error {
 }
 
 // None tells whether nothing is asked for.
-func (o *Options) None() bool { return o == nil || len(o.fields()) == 0 }
+func (o *Options) None() bool {
+	switch {
+	case o == nil:
+		return true
+	case len(o.Needs) > 0 || o.Queue != "" || o.Key != "": // what most have, without encoding it
+		return false
+	}
+	return len(o.fields()) == 0
+}
 
 func (o *Options) append(b []byte) []byte {
 	fields := o.fields()

@@ -228,8 +228,12 @@ func (s *State) workerSlots(c *WorkerSlots) Result {
 // attempt: those in began, or, when nobody knows, the first Slots assigned.
 func (s *State) lose(w *Worker, began []Attempt, guess bool, cause string) {
 	tasks := s.assignedTo(w)
+	named := make(map[Attempt]bool, len(began)) // both may be tens of thousands
+	for _, a := range began {
+		named[a] = true
+	}
 	for i, t := range tasks {
-		begun := slices.ContainsFunc(began, func(a Attempt) bool { return a.Task == t.ID && (a.Number == t.Attempt || a.Number == 0) })
+		begun := named[Attempt{t.ID, t.Attempt}] || named[Attempt{t.ID, 0}]
 		blamed := begun || (guess && i < int(w.Slots))
 		if !blamed {
 			continue

@@ -479,6 +479,41 @@ func checkJobs(s *State) error {
 		if j.Sealed && live+folds == 0 {
 			return fmt.Errorf("job %s is over and open", id)
 		}
+		if err := checkFailures(s, j); err != nil {
+			return err
+		}
+	}
+	for _, j := range s.Jobs("", 1000) {
+		if err := checkFailures(s, j); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkFailures: what a job counts as failed is noted, once, and nothing else is.
+func checkFailures(s *State, j *Job) error {
+	failed, folds := uint64(0), uint64(0)
+	for _, u := range s.Unfinished(j.ID, 0, 1000) {
+		t := s.Task(u.Task)
+		if t == nil { // it is no longer kept
+			return nil
+		}
+		switch {
+		case t.Order != u.Order || !t.State.Final() || t.State == Succeeded && !u.Owed:
+			return fmt.Errorf("job %s: %+v is noted as failed, and is %v", j.ID, u, t.State)
+		case t.State == Succeeded:
+		case t.FoldOf != "":
+			folds++
+		default:
+			failed++
+		}
+	}
+	if j.counted() && (failed > j.Failed || folds > j.FoldFailed || j.Spawned == 0 && (failed != j.Failed || folds != j.FoldFailed)) { // what came before the first counted one is not noted
+		return fmt.Errorf("job %s: %d tasks and %d folds are noted as failed, counted %d and %d", j.ID, failed, folds, j.Failed, j.FoldFailed)
+	}
+	if j.counted() && j.Done > j.Inputs {
+		return fmt.Errorf("job %s: %d of %d inputs done", j.ID, j.Done, j.Inputs)
 	}
 	return nil
 }

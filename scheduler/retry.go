@@ -94,6 +94,10 @@ func (s *State) retryAllowed(t *Task) Result {
 			return refuse(Conflict, "job %s of the task was cancelled", t.Job)
 		case j.Finished != 0 && len(s.jobs) >= MaxJobs:
 			return refuse(Limit, "%d jobs are open, which is the limit", len(s.jobs))
+		default:
+			if r := s.aloneAllowed(j, t); r.Code != OK {
+				return r
+			}
 		}
 	}
 	if t.Kind == PatchParts {
@@ -111,11 +115,9 @@ func (s *State) rejoin(t *Task) {
 		return
 	}
 	j := s.Job(t.Job)
-	if j.Finished != 0 {
-		s.unlist('h', j.ID, j.Finished)
-		s.rec.Delete("h/" + j.ID)
-		j.Finished, j.stored = 0, false
-		s.jobs[j.ID] = j
+	s.reopen(j)
+	if j.counted() {
+		s.rec.Delete(failedKey(j.ID, t.Order))
 	}
 	if t.FoldOf != "" {
 		j.FoldFailed--

@@ -134,6 +134,13 @@ type Job struct {
 	Created    int64
 	Finished   int64 // unix nanoseconds, 0 while open
 
+	// Inputs is how many inputs its tasks were submitted with, Done how many of
+	// them have a result; both are 0 where they are not counted. A retry changes
+	// Done alone.
+	Inputs, Done uint64
+	Round        uint64 // how often it was retried
+	Mark         uint64 // order of the newest task that this round may replace
+
 	dirty, stored bool
 }
 
@@ -339,23 +346,45 @@ func (s *State) loadJob(b []byte) error {
 func decodeJob(b []byte) (*Job, error) {
 	r := wire.NewReader(b)
 	v := r.Byte()
-	if v != recordVersion && v != spawnedVersion {
-		return nil, &VersionError{"job record", v, spawnedVersion}
+	if v != recordVersion && v != countedVersion && v != spawnedVersion && v != bothVersion {
+		return nil, &VersionError{"job record", v, bothVersion}
 	}
 	j := &Job{ID: r.String(), Body: r.Bytes(), Fold: r.String(), Sealed: r.Bool(), Cancelled: r.Bool(), Total: r.Uint(), Succeeded: r.Uint(),
 		Failed: r.Uint(), Folds: r.Uint(), Folded: r.Uint(), FoldFailed: r.Uint(), LastFold: r.String(), FirstError: r.String(), Created: r.Int(), Finished: r.Int()}
-	if v == spawnedVersion {
+	if v == spawnedVersion || v == bothVersion {
 		j.Spawned = r.Uint()
+	}
+	if v == countedVersion || v == bothVersion {
+		j.Inputs, j.Done, j.Round, j.Mark = r.Uint(), r.Uint(), r.Uint(), r.Uint()
 	}
 	return j, r.Done()
 }
 
-func (j *Job) append(b []byte) []byte {
-	if j.Spawned > 0 {
-		b = append(b, spawnedVersion)
-	} else {
-		b = append(b, recordVersion)
+// countedVersion is the format of the record of a job whose inputs are counted.
+const countedVersion = 2
+
+// bothVersion is the format of the record of one that tasks have added to as well.
+const bothVersion = 5
+
+// counted tells whether the job's inputs are counted, and with them what of it
+// failed is kept for a retry.
+func (j *Job) counted() bool { return j.Inputs > 0 }
+
+// format is that of the job's record.
+func (j *Job) format() byte {
+	switch {
+	case j.counted() && j.Spawned > 0:
+		return bothVersion
+	case j.counted():
+		return countedVersion
+	case j.Spawned > 0:
+		return spawnedVersion
 	}
+	return recordVersion
+}
+
+func (j *Job) append(b []byte) []byte {
+	b = append(b, j.format())
 	b = wire.AppendString(b, j.ID)
 	b = wire.AppendBytes(b, j.Body)
 	b = wire.AppendString(b, j.Fold)
@@ -370,6 +399,11 @@ func (j *Job) append(b []byte) []byte {
 	b = wire.AppendInt(b, j.Finished)
 	if j.Spawned > 0 {
 		b = wire.AppendUint(b, j.Spawned)
+	}
+	if j.counted() {
+		for _, v := range [...]uint64{j.Inputs, j.Done, j.Round, j.Mark} {
+			b = wire.AppendUint(b, v)
+		}
 	}
 	return b
 }

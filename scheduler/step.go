@@ -157,6 +157,8 @@ func (s *State) Step(c Command) Result {
 		r = s.sealJob(c)
 	case *CancelJob:
 		r = s.cancelJob(c)
+	case *Replace:
+		r = s.replace(c)
 	case *Tick:
 		r = Result{Code: OK}
 	case *Found:
@@ -234,6 +236,7 @@ func (s *State) accept(c *Submit, parent *Task) *Task {
 	if c.Job != "" {
 		j := s.jobs[c.Job]
 		j.Total++
+		j.Inputs += c.Inputs
 		if parent != nil {
 			j.Spawned++
 		}
@@ -429,6 +432,7 @@ func (s *State) complete(c *Complete) Result {
 		e.Version = n.Version
 	}
 	s.emit(e)
+	t.done = c.Done
 	switch c.Status {
 	case Success:
 		s.spawn(t, c.Submits) // before it ends, and perhaps its job with it
@@ -441,6 +445,7 @@ func (s *State) complete(c *Complete) Result {
 		t.Failures++
 		t.blame(c.Cause)
 		if c.Status == Failure && t.Failures <= t.Retries && !t.Cancelling {
+			t.done = 0
 			s.tryAgain(t)
 		} else {
 			s.finish(t, Failed, c.Outcome)
@@ -767,10 +772,14 @@ func (s *State) expire() bool {
 	if kind != listedNothing && s.FinHi-s.FinLo <= MaxFinished && s.FinBytes <= MaxFinishedBytes && at+Retention > s.Clock {
 		return false
 	}
-	s.rec.Delete(finKey(s.FinLo))
-	if kind != listedNothing {
-		s.rec.Delete(string([]byte{kind, '/'}) + string(r.Rest()))
+	id := string(r.Rest())
+	if kind == 'h' && !s.dropFailures(id) {
+		return false // the rest of them are for the next call
 	}
+	if kind != listedNothing {
+		s.rec.Delete(string([]byte{kind, '/'}) + id)
+	}
+	s.rec.Delete(finKey(s.FinLo))
 	s.FinLo++
 	s.FinBytes -= size
 	return true
@@ -862,6 +871,8 @@ func (s *State) sealJob(c *SealJob) Result {
 		return Result{Code: Duplicate}
 	case j == nil:
 		return refuse(NotFound, "there is no job %s", c.ID)
+	case j.Sealed && j.Round > 0:
+		return Result{Code: Duplicate} // what a retry added is not the client's
 	case j.Total-j.Spawned != c.Total:
 		return refuse(Conflict, "job %s has %d tasks, not %d", c.ID, j.Total-j.Spawned, c.Total)
 	}
@@ -894,6 +905,7 @@ func (s *State) countJob(j *Job, t *Task) {
 		return // the job was finished by force and its last tasks follow
 	}
 	s.touchJob(j)
+	owed := false
 	switch {
 	case t.FoldOf != "" && t.State == Succeeded:
 		j.Folded++
@@ -902,18 +914,33 @@ func (s *State) countJob(j *Job, t *Task) {
 		j.FoldFailed++
 	case t.State == Succeeded:
 		j.Succeeded++
-		if j.Fold != "" && !j.Cancelled {
-			j.Folds++
-			s.admit(&Task{ID: foldID(t.ID), Namespace: j.Fold, Job: j.ID, FoldOf: t.ID, Kind: Run, Timeout: t.Timeout, Retries: t.Retries, Priority: t.Priority,
-				Depth: t.Depth, inQueue: -1})
-		}
+		owed = !s.fold(j, t)
 	default:
 		j.Failed++
+		owed = t.done > 0 && !s.fold(j, t)
+	}
+	if j.counted() {
+		s.countInputs(j, t, owed)
 	}
 	if t.State != Succeeded && j.FirstError == "" {
 		j.FirstError = t.ID
 	}
 	s.endJob(j)
+}
+
+// fold puts the task that folds the results of t in line, and tells whether
+// nothing is owed: a cancelled job folds no more, until it is retried.
+func (s *State) fold(j *Job, t *Task) bool {
+	switch {
+	case j.Fold == "":
+		return true
+	case j.Cancelled:
+		return false
+	}
+	j.Folds++
+	s.admit(&Task{ID: foldID(t.ID), Namespace: j.Fold, Job: j.ID, FoldOf: t.ID, Kind: Run, Timeout: t.Timeout, Retries: t.Retries, Priority: t.Priority,
+		Depth: t.Depth, inQueue: -1})
+	return true
 }
 
 // foldID is the id of the task that folds the results of task id. Clients

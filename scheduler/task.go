@@ -83,6 +83,7 @@ type Task struct {
 	dirty   bool   // the record differs from the object
 	stored  bool   // a live record exists
 	seq     uint64 // position in its worker's assignments, 0 when not assigned
+	done    uint64 // inputs that its last report has a result for
 	inDue   int    // position in the heap of deadlines, if it has one
 	held    bool   // waits for other tasks, and is in no line
 	inQueue int    // position in the delayed heap or in its line, -1 when in neither

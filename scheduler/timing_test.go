@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -69,6 +70,23 @@ func (h *history) admitted(s *State, c Command, effects []Effect) {
 			a.came[id] = finalState(s, id)
 		}
 		h.after[c.ID] = a
+	case *Replace:
+		old := h.after[c.Task]
+		if old == nil {
+			return
+		}
+		for _, it := range c.Items { // they wait for what the replaced one waited for
+			if s.Task(it.ID) == nil || h.after[it.ID] != nil || h.ended[it.ID] {
+				continue
+			}
+			a := &awaited{old.when, maps.Clone(old.came)}
+			for id := range a.came {
+				if s.Task(id) != nil {
+					a.came[id] = finalState(s, id)
+				}
+			}
+			h.after[it.ID] = a
+		}
 	case *Retry:
 		again := slices.ContainsFunc(effects, func(e Effect) bool { return e.Kind == Ended && e.Task.ID == c.ID })
 		if !h.ended[c.ID] || s.tasks[c.ID] == nil && !again {

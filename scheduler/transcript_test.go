@@ -30,7 +30,7 @@ var rewrite = flag.Bool("rewrite", false, "write the transcripts as the state ma
 //	why ID ...                          what tasks wait for
 //	upload PART,PART [owner=W]          parts, each of the bytes of its name
 //	submit ID [ns=N] [patch|drop] [put=K:V,K:V] [parts=K:PART+PART,K:PART] [del=K] [require=K:V,K] [when=VERSION]
-//	       [job=J] [retries=N] [prio=N] [delay=SECONDS] [body=BYTES] [restore=VERSION] [fork=NS] [needs=THING,THING] [queue=Q] [key=K] [unique=KEY,queued|running|SECONDS]
+//	       [job=J] [retries=N] [inputs=N] [prio=N] [delay=SECONDS] [body=BYTES] [restore=VERSION] [fork=NS] [needs=THING,THING] [queue=Q] [key=K] [unique=KEY,queued|running|SECONDS]
 //	complete ID [attempt=N] [worker=W] [inc=N] [epoch=N] [base=N] [took=MILLISECONDS]
 //	       [put=K:V] [parts=K:PART+PART] [del=K] [fail=CAUSE] [wrong=CAUSE] [stopped] [snooze=SECONDS] [out=BYTES]
 //	       [submits=ID@JOB:NS,ID] [kind=N]  tasks that it submits; an ID that begins with '/' goes
@@ -39,6 +39,7 @@ var rewrite = flag.Bool("rewrite", false, "write the transcripts as the state ma
 //	return WORKER ID[/ATTEMPT] ...
 //	cancel ID, retry ID
 //	open JOB [fold=N], seal JOB [total=N], stop JOB
+//	replace JOB task=ID by=ID,... [round=N] [more]
 //	tick
 //	show ID or NAMESPACE ...            tasks, namespaces, workers, jobs
 //	history NAMESPACE                   the versions that are kept
@@ -245,6 +246,8 @@ func (p *player) command() Command {
 		return &SealJob{ID: name, Total: uint64(f.number("total", 0))}
 	case "stop":
 		return &CancelJob{ID: name}
+	case "replace":
+		return p.replace(name)
 	case "queue":
 		return p.setQueue(name)
 	case "retry":
@@ -293,7 +296,7 @@ func (p *player) parts() (out []string) {
 func (p *player) submit(id string) Command {
 	f := p.f
 	c := &Submit{ID: id, Namespace: f.text("ns", ""), Job: f.text("job", ""), Kind: Run, Retries: uint32(f.number("retries", 0)),
-		Priority: int32(f.number("prio", 0)), Delay: f.number("delay", 0) * second, Body: make([]byte, f.number("body", 0)),
+		Inputs: uint64(f.number("inputs", 0)), Priority: int32(f.number("prio", 0)), Delay: f.number("delay", 0) * second, Body: make([]byte, f.number("body", 0)),
 		Options: &Options{Needs: f.list("needs"), Queue: f.text("queue", ""), Key: f.text("key", ""), Unique: f.unique()}}
 	switch {
 	case f.has("patch"):
@@ -326,6 +329,7 @@ func (p *player) complete(id string) Command {
 	c.Incarnation = uint64(f.number("inc", int64(c.Incarnation)))
 	c.Epoch = uint64(f.number("epoch", int64(c.Epoch)))
 	c.Base = uint64(f.number("base", int64(c.Base)))
+	c.Done = uint64(f.number("done", 0))
 	switch {
 	case f.text("fail", "") != "":
 		c.Status, c.Cause = Failure, f.text("fail", "")
@@ -343,6 +347,14 @@ func (p *player) complete(id string) Command {
 			child = id + child
 		}
 		c.Submits = append(c.Submits, &Submit{ID: child, Namespace: ns, Job: job, Kind: Kind(f.number("kind", int64(Run)))})
+	}
+	return c
+}
+
+func (p *player) replace(job string) Command {
+	c := &Replace{Job: job, Round: uint64(p.f.number("round", 1)), Task: p.f.text("task", ""), Last: !p.f.has("more")}
+	for _, id := range p.f.list("by") {
+		c.Items = append(c.Items, Replacement{ID: id, Body: []byte("again")})
 	}
 	return c
 }
@@ -392,8 +404,15 @@ func (p *player) show(name string) string {
 		return fmt.Sprintf("worker %s/%d busy %d of %d, %d assigned", w.ID, w.Incarnation, w.Busy(), w.Slots, w.Assigned())
 	}
 	if j := s.Job(name); j != nil {
-		return fmt.Sprintf("job %s: %d of %d succeeded, %d failed, %d of %d folded, first error %q, last fold %q, finished %v",
+		text := fmt.Sprintf("job %s: %d of %d succeeded, %d failed, %d of %d folded, first error %q, last fold %q, finished %v",
 			j.ID, j.Succeeded, j.Total, j.Failed, j.Folded, j.Folds, j.FirstError, j.LastFold, j.Finished > 0)
+		if j.Inputs > 0 {
+			text += fmt.Sprintf(", %d of %d inputs done, round %d, unfinished:", j.Done, j.Inputs, j.Round)
+			for _, u := range s.Unfinished(name, 0, 100) {
+				text += " " + u.Task
+			}
+		}
+		return text
 	}
 	return "no " + name
 }

@@ -616,22 +616,48 @@ func mapNode(t *testing.T, failAt int) (*fakeNode, *sync.Map) {
 		case *api.Call_Submit:
 			calls.Store("max", max(load[int](&calls, "max"), len(op.Submit.Work.Inputs)))
 			calls.Store("tasks", load[int](&calls, "tasks")+1)
-			x := &api.Task{Id: op.Submit.Id, State: "succeeded"}
-			for i, in := range op.Submit.Work.Inputs {
-				var v int
-				if json.Unmarshal(in, &v); int(op.Submit.Work.First)+i == failAt {
-					x = &api.Task{Id: op.Submit.Id, State: "failed", Error: &api.TaskError{Kind: "call", Message: "input 700"}}
-					break
-				}
-				x.Results = append(x.Results, []byte(fmt.Sprint(v*v)))
+			calls.Store(op.Submit.Id, op.Submit)
+			if !op.Submit.Wait {
+				return &api.Reply{Result: &api.Reply_Task{Task: &api.Task{Id: op.Submit.Id, State: "queued"}}}
 			}
-			r := &api.Reply{Seq: c.Seq, Result: &api.Reply_Task{Task: x}}
+			r := &api.Reply{Seq: c.Seq, Result: &api.Reply_Task{Task: squares(op.Submit, failAt)}}
 			time.AfterFunc(time.Duration(op.Submit.Work.First%3)*time.Millisecond, func() { st.send(r) })
 			return nil
+		case *api.Call_Wait:
+			s := load[*api.Submit](&calls, op.Wait.Id)
+			if int(s.Work.First)%5 == 0 && load[int](&calls, "late "+s.Id) == 0 {
+				calls.Store("late "+s.Id, 1)
+				return failure(api.Code_TIMEOUT, "not yet")
+			}
+			return &api.Reply{Result: &api.Reply_Task{Task: squares(s, failAt)}}
+		case *api.Call_GetTask:
+			s := load[*api.Submit](&calls, op.GetTask.Id)
+			x := squares(s, failAt)
+			x.Inputs, x.First = s.Work.Inputs, s.Work.First
+			return &api.Reply{Result: &api.Reply_Task{Task: x}}
+		case *api.Call_GetJob:
+			return &api.Reply{Result: &api.Reply_Job{Job: &api.Job{Id: op.GetJob.Id, State: "open"}}}
 		}
 		return usual(n, st, c)
 	})
 	return n, &calls
+}
+
+// squares is the task that squares its inputs, but fails with one of them.
+func squares(s *api.Submit, failAt int) *api.Task {
+	x := &api.Task{Id: s.Id, Job: s.Job, State: "succeeded"}
+	for i, in := range s.Work.Inputs {
+		var v int
+		_ = json.Unmarshal(in, &v)
+		if int(s.Work.First)+i != failAt {
+			x.Results = append(x.Results, []byte(fmt.Sprint(v*v)))
+			continue
+		}
+		x.State, x.Error = "failed", &api.TaskError{Kind: "call", Message: "input 700: no"}
+		x.Failed = append(x.Failed, &api.InputError{Index: uint32(i), Error: &api.TaskError{Kind: "call", Message: "no"}})
+		x.Results = append(x.Results, nil)
+	}
+	return x
 }
 
 func load[T any](m *sync.Map, key string) T {
@@ -697,22 +723,32 @@ func TestMapBeginsItsFold(t *testing.T) {
 	}
 }
 
-func TestMapStopsAtAFailure(t *testing.T) {
-	n, calls := mapNode(t, 700)
-	c := dialFake(t, Options{}, n)
-	count := 0
-	var last error
-	for _, err := range c.Map(Map{Call: "f", Chunk: 10}, Values(numbers(2000))).Results(testContext(t)) {
-		if last = err; err == nil {
-			count++
+// An input that fails is told with what it is, in its place; whoever stops there
+// cancels the job, and whoever goes on gets all the others.
+func TestMapWithAFailure(t *testing.T) {
+	for _, stop := range []bool{true, false} {
+		n, calls := mapNode(t, 700)
+		c := dialFake(t, Options{}, n)
+		count, failed := 0, 0
+		for _, err := range c.Map(Map{Call: "f", Chunk: 10}, Values(numbers(2000))).Results(testContext(t)) {
+			var te *TaskError
+			var ie *InputError
+			switch {
+			case err == nil:
+				count++
+			case errors.As(err, &te) && errors.As(err, &ie) && te.Kind == "call" && te.Message == "no" && ie.Position == 700 && string(ie.Input) == "700" && count == 700:
+				failed++
+			default:
+				t.Fatalf("%d results, then %v", count, err)
+			}
+			if failed > 0 && stop {
+				break
+			}
 		}
-	}
-	var te *TaskError
-	if !errors.As(last, &te) || te.Kind != "call" || count != 700 {
-		t.Errorf("%d results, then %v", count, last)
-	}
-	if load[*api.CancelJob](calls, "cancel") == nil {
-		t.Error("the job was not cancelled")
+		cancelled := load[*api.CancelJob](calls, "cancel") != nil
+		if failed != 1 || cancelled != stop || !stop && count != 1999 {
+			t.Errorf("stop %v: %d results, %d failures, cancelled %v", stop, count, failed, cancelled)
+		}
 	}
 }
 
@@ -748,21 +784,23 @@ func TestMapGivenUp(t *testing.T) {
 func TestMapTakesFewInputsAhead(t *testing.T) {
 	n, _ := mapNode(t, -1)
 	c := dialFake(t, Options{}, n)
+	const size = 200 << 10 // bytes of an input
+	input := json.RawMessage("1" + strings.Repeat(" ", size-1))
 	taken := 0
 	inputs := func(yield func(json.RawMessage, error) bool) {
 		for ; taken < 1_000_000; taken++ {
-			if !yield(json.RawMessage("1"), nil) {
+			if !yield(input, nil) {
 				return
 			}
 		}
 	}
 	next := 0
-	for range c.Map(Map{Call: "f", Chunk: 4}, inputs).Results(testContext(t)) {
-		if next++; next == 2000 {
+	for range c.Map(Map{Call: "f", Chunk: 1}, inputs).Results(testContext(t)) {
+		if next++; next == 200 {
 			break
 		}
 	}
-	if limit := 2000 + 4*maxWindow + 2*MaxChunk; taken > limit {
+	if limit := next + maxAheadBytes/size + 2*MaxChunk; taken > limit {
 		t.Errorf("%d inputs taken for %d results", taken, next)
 	}
 }

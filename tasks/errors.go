@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -48,6 +49,27 @@ func (e *TaskError) Error() string {
 	}
 	return e.Kind + ": " + e.Message
 }
+
+// InputError is why one of the inputs of a map, or of a task with many, has no
+// result. The error it wraps is a *TaskError.
+type InputError struct {
+	Task     string          // that had the input
+	Position uint64          // of the input in its map, or in its task when that has no job
+	Input    json.RawMessage // nil: the task had none, or it was not asked for
+	Fold     bool            // what failed was feeding the results of a task to the fold
+	Err      *TaskError
+}
+
+// Error says which input it is, and why.
+func (e *InputError) Error() string {
+	if e.Fold {
+		return fmt.Sprintf("fold %s: %v", e.Task, e.Err)
+	}
+	return fmt.Sprintf("input %d: %v", e.Position, e.Err)
+}
+
+// Unwrap is why the call failed.
+func (e *InputError) Unwrap() error { return e.Err }
 
 // kinds are the kinds of a task's error that are errors of calls as well.
 var kinds = map[string]error{"cancelled": ErrCancelled, "conflict": ErrConflict, "limit": ErrLimit, "not-found": ErrNotFound, "invalid": ErrInvalid}

@@ -65,6 +65,14 @@ type Task struct {
 	BackoffMax time.Duration // 0: DefaultBackoffMax
 	// Delay before the task may start.
 	Delay time.Duration
+	// Queue the task is limited, paused and counted with; empty: DefaultQueue.
+	Queue string
+	// Key is what the limits per key of the queue count by; at most 256 bytes.
+	// Empty: they do not concern the task.
+	Key string
+	// Unique asks that there is no other task with the same unique key. Not for
+	// tasks of a job.
+	Unique Unique
 	// At is a time before which it does not start, instead of Delay.
 	At time.Time
 	// Deadline is when the task fails, with an error of kind "expired", unless it has
@@ -80,14 +88,6 @@ type Task struct {
 	// Keep is how long the task is kept after its end, 1 second to 90 days; 0: the
 	// farm's default, 7 days.
 	Keep time.Duration
-	// Queue the task is limited, paused and counted with; empty: DefaultQueue.
-	Queue string
-	// Key is what the limits per key of the queue count by; at most 256 bytes.
-	// Empty: they do not concern the task.
-	Key string
-	// Unique asks that there is no other task with the same unique key. Not for
-	// tasks of a job.
-	Unique Unique
 	// Labels that a worker must have to be given the task. While none has them
 	// all, the task waits.
 	Labels map[string]string
@@ -177,7 +177,8 @@ type Info struct {
 	Worker    string
 	Value     json.RawMessage   // of the last expression
 	Type      string            // Go type of Value
-	Results   []json.RawMessage // of a call with inputs, in their order
+	Results   []json.RawMessage // of a call with inputs, in their order; nil for those it failed with
+	Failed    []*InputError     // the inputs without a result, of a call that failed with some of them; without Input
 	Stdout    string            // of the last attempt, once it ended
 	Stderr    string
 	StdoutCut bool // there was more than is kept
@@ -240,15 +241,26 @@ func newInfo(t *api.Task) *Info {
 		i.Value = nil
 	}
 	for _, r := range t.GetResults() {
+		if len(r) == 0 {
+			r = nil
+		}
 		i.Results = append(i.Results, r)
+	}
+	for _, f := range t.GetFailed() {
+		i.Failed = append(i.Failed, &InputError{Task: i.ID, Position: t.GetFirst() + uint64(f.GetIndex()), Err: newTaskError(i.ID, f.GetError())})
 	}
 	if p := t.GetProgress(); p != nil {
 		i.Progress = newProgress(p)
 	}
-	if e := t.GetError(); e != nil {
-		i.Error = &TaskError{Task: i.ID, Kind: e.Kind, Message: e.Message, Stack: e.Stack}
-	}
+	i.Error = newTaskError(i.ID, t.GetError())
 	return i
+}
+
+func newTaskError(task string, e *api.TaskError) *TaskError {
+	if e == nil {
+		return nil
+	}
+	return &TaskError{Task: task, Kind: e.Kind, Message: e.Message, Stack: e.Stack}
 }
 
 // when is the time of unix nanoseconds, zero for 0.
@@ -272,6 +284,9 @@ type Job struct {
 	FoldFailed uint64
 	LastFold   string // id of the newest fold task that succeeded
 	FirstError string // id of the first task that did not succeed
+	Inputs     uint64 // of its tasks; 0 when an older farm took them
+	Done       uint64 // of them, those that have a result
+	Retries    uint64 // how often it was retried
 	Created    time.Time
 	Finished   time.Time
 }
@@ -279,6 +294,7 @@ type Job struct {
 func newJob(j *api.Job) *Job {
 	return &Job{ID: j.GetId(), State: j.GetState(), Total: j.GetTotal(), Spawned: j.GetSpawned(), Succeeded: j.GetSucceeded(), Failed: j.GetFailed(),
 		Folds: j.GetFolds(), Folded: j.GetFolded(), FoldFailed: j.GetFoldFailed(), LastFold: j.GetLastFold(), FirstError: j.GetFirstError(),
+		Inputs: j.GetInputs(), Done: j.GetDone(), Retries: j.GetRetries(),
 		Created: when(j.GetCreated()), Finished: when(j.GetFinished())}
 }
 

@@ -58,6 +58,12 @@ func (f *jobFarm) answer(n *fakeNode, st *fakeStream, c *api.Call) *api.Reply {
 		}
 		f.tasks[op.Submit.Id] = op.Submit
 		return &api.Reply{Result: &api.Reply_Task{Task: &api.Task{Id: op.Submit.Id, State: "queued"}}}
+	case *api.Call_GetTask:
+		s := f.tasks[op.GetTask.Id]
+		if s == nil {
+			return failure(api.Code_NOT_FOUND, "no task")
+		}
+		return &api.Reply{Result: &api.Reply_Task{Task: &api.Task{Id: s.Id, Job: s.Job, Inputs: s.Work.Inputs, First: s.Work.First}}}
 	case *api.Call_Wait:
 		s := f.tasks[op.Wait.Id]
 		if s == nil {
@@ -65,7 +71,7 @@ func (f *jobFarm) answer(n *fakeNode, st *fakeStream, c *api.Call) *api.Reply {
 		}
 		x := &api.Task{Id: op.Wait.Id, State: "succeeded"}
 		if f.failAt > 0 && int(s.Work.First) == f.failAt {
-			x.State, x.Error = "failed", &api.TaskError{Kind: "call", Message: "bad input"}
+			x.Job, x.State, x.Error = s.Job, "failed", &api.TaskError{Kind: "call", Message: "bad input"}
 			return &api.Reply{Result: &api.Reply_Task{Task: x}}
 		}
 		for _, in := range s.Work.Inputs {

@@ -89,10 +89,13 @@ func (o outcome) report(a *run) *api.Complete {
 	case o.err == nil:
 		c.Ending = api.Ending_SUCCESS
 		out.Value, out.Type = o.value, o.typ
+		if a.assign.GetJob() != "" {
+			c.Done = 1
+		}
 		if n := attach.OutcomeSize(out); n > MaxResult {
 			out.Value, out.Type = nil, ""
 			o.err = fmt.Errorf("result and output: %d bytes is over the limit of %d", n, MaxResult)
-			c.Ending, c.Cause = api.Ending_PERMANENT, "limit: "+o.err.Error()
+			c.Ending, c.Cause, c.Done = api.Ending_PERMANENT, "limit: "+o.err.Error(), 0
 			out.Error = &api.TaskError{Kind: "limit", Message: o.err.Error()}
 		}
 	case errors.As(o.err, &later) && !errors.Is(a.why, ErrCancelled):

@@ -28,6 +28,10 @@ const (
 	// reports, and lastWordsTimeout for the last messages to be sent.
 	settleTimeout    = time.Second
 	lastWordsTimeout = time.Second
+	// maxHeld is how many bytes it may take to name the attempts that a worker holds:
+	// the first message of a stream names each at most twice and must fit api.MaxMessage.
+	// More are given back.
+	maxHeld = 3 << 20
 	// awayLeases is how many leases a worker may be without a leader before it takes
 	// its attempts for lost. One may pass with an election and with attaching.
 	awayLeases = 2
@@ -47,6 +51,7 @@ type runner struct {
 
 	mu       sync.Mutex // guards all that follows and all it refers to
 	attempts map[attemptKey]*run
+	held     int    // bytes that naming all attempts takes
 	line     []*run // waiting, from head on, first come first served; some may be gone
 	head     int
 	running  int // handlers that run and whose attempts have no end yet
@@ -98,6 +103,9 @@ type run struct {
 func (a *run) ref() *api.AttemptRef {
 	return &api.AttemptRef{Task: a.task, Attempt: a.attemptKey.attempt}
 }
+
+// refSize is about what naming the attempt takes in a message.
+func (a *run) refSize() int { return len(a.task) + 12 }
 
 func newRunner(base context.Context, m *Mux, o WorkerOptions) *runner {
 	r := &runner{handlers: m.wrapped(), o: o, log: o.Logger.With("worker", o.Name), serial: uint64(time.Now().UnixNano()), base: base,
@@ -152,7 +160,7 @@ func (r *runner) Obey(m *api.ToWorker) bool {
 			r.take(do.Assign)
 		case *api.Instruction_Settled:
 			if a := r.attempts[keyOf(do.Settled)]; a != nil && a.state == reported {
-				delete(r.attempts, a.attemptKey)
+				r.forget(a)
 			}
 		case *api.Instruction_Voided:
 			r.void(r.attempts[keyOf(do.Voided)])
@@ -214,11 +222,12 @@ func (r *runner) take(in *api.Assign) {
 		return // said again by a new leader
 	}
 	r.attempts[a.attemptKey] = a
+	r.held += a.refSize()
 	var w api.Work
 	if proto.Unmarshal(in.Work, &w) == nil {
 		a.work = &w
 	}
-	if r.draining {
+	if r.draining || r.held > maxHeld {
 		r.giveBack(a)
 		return
 	}
@@ -231,7 +240,7 @@ func (r *runner) take(in *api.Assign) {
 
 func (r *runner) giveBack(a *run) {
 	a.state = gone
-	delete(r.attempts, a.attemptKey)
+	r.forget(a)
 	r.out.Add(func(m *api.FromWorker) { m.Returns = append(m.Returns, a.ref()) })
 }
 
@@ -244,7 +253,15 @@ func (r *runner) void(a *run) {
 		r.interrupt(a, ErrLost)
 	}
 	a.state = gone
-	delete(r.attempts, a.attemptKey)
+	r.forget(a)
+}
+
+// forget is for an attempt of which nothing is to be said any more.
+func (r *runner) forget(a *run) {
+	if r.attempts[a.attemptKey] == a {
+		delete(r.attempts, a.attemptKey)
+		r.held -= a.refSize()
+	}
 }
 
 // stop ends an attempt, or gives it back if it has not begun.

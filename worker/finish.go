@@ -98,9 +98,13 @@ func (w *Worker) verdict(a *attempt, e ending, out written) (*api.Complete, []pa
 		Stderr: out.stderr.kept, StderrCut: out.stderr.total > int64(len(out.stderr.kept)),
 	}
 	f := w.failureOf(a, e)
-	if f == nil {
+	switch {
+	case f == nil:
 		f = fill(r, e.answer, w.cfg.Limits.ChangeBytes)
+	case e.answer != nil && f == e.answer.failure:
+		fillPart(r.Outcome, e.answer)
 	}
+	r.Done = a.doneInputs(r.Outcome, f)
 	if f == nil {
 		r.Ending = api.Ending_SUCCESS
 		if w.cfg.Parts == nil || a.space == nil {
@@ -115,6 +119,35 @@ func (w *Worker) verdict(a *attempt, e ending, out written) (*api.Complete, []pa
 	r.Cause = clip(f.kind+": "+f.message, maxCause)
 	r.Outcome.Error = &api.TaskError{Kind: f.kind, Message: clip(f.message, maxErrorLen), Stack: f.stack[:min(len(f.stack), maxStack)]}
 	return r, nil
+}
+
+// doneInputs is how many of its job's inputs an attempt has a result for. An attempt
+// that was stopped has none.
+func (a *attempt) doneInputs(o *api.Outcome, f *failure) uint64 {
+	switch {
+	case a.assign.Job == "" || a.assign.Fold:
+		return 0
+	case f == nil:
+		return uint64(max(len(o.Results), 1))
+	}
+	return uint64(len(o.Results) - len(o.Failed))
+}
+
+// fillPart puts what a call gave for the inputs that it did not fail with into the
+// outcome, unless that is too much: then none of them counts.
+func fillPart(o *api.Outcome, a *answer) {
+	if len(a.failed) == 0 {
+		return
+	}
+	o.Results = a.results
+	n := 0
+	for _, x := range a.failed {
+		n += len(x.message)
+		o.Failed = append(o.Failed, &api.InputError{Index: uint32(x.index), Error: &api.TaskError{Kind: kindCall, Message: x.message}})
+	}
+	if n+attach.OutcomeSize(o) > maxOutcome {
+		o.Results, o.Failed = nil, nil
+	}
 }
 
 func endingOf(f *failure) api.Ending {

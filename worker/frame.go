@@ -237,6 +237,12 @@ func readOrder(body []byte) (*order, error) {
 	return o, r.Done()
 }
 
+// failedInput is one of an order's inputs that the call failed with.
+type failedInput struct {
+	index   int
+	message string
+}
+
 // failure is why an attempt failed: the kinds are those of api.TaskError.
 type failure struct {
 	kind      string
@@ -249,7 +255,8 @@ type failure struct {
 // other fields has a meaning.
 type answer struct {
 	failure *failure
-	spent   bool // the child must not be used again
+	failed  []failedInput // with failure: the inputs it is for; results has the others
+	spent   bool          // the child must not be used again
 
 	value   []byte // JSON
 	typ     string
@@ -267,7 +274,12 @@ func (a *answer) append(b []byte) []byte {
 		b = wire.AppendString(b, f.kind)
 		b = wire.AppendString(b, f.message)
 		b = appendStrings(b, f.stack)
-		return wire.AppendBool(b, f.permanent)
+		b = wire.AppendBool(b, f.permanent)
+		b = wire.AppendUint(b, uint64(len(a.failed)))
+		for _, x := range a.failed {
+			b = wire.AppendString(wire.AppendUint(b, uint64(x.index)), x.message)
+		}
+		return appendBlobs(b, a.results)
 	}
 	b = wire.AppendBytes(b, a.value)
 	b = wire.AppendString(b, a.typ)
@@ -281,6 +293,10 @@ func readAnswer(body []byte) (*answer, error) {
 	a := &answer{spent: r.Bool()}
 	if r.Bool() {
 		a.failure = &failure{kind: r.String(), message: r.String(), stack: readStrings(r), permanent: r.Bool()}
+		for range r.Count() {
+			a.failed = append(a.failed, failedInput{int(r.Uint()), r.String()})
+		}
+		a.results = readBlobs(r)
 	} else {
 		a.value, a.typ, a.results, a.submits, a.change = r.Bytes(), r.String(), readBlobs(r), readBlobs(r), readChange(r)
 	}

@@ -23,6 +23,7 @@ func TestFramesRoundTrip(t *testing.T) {
 	answers := []*answer{
 		{value: []byte("1"), typ: "int", results: [][]byte{[]byte("2")}, change: change{put: map[string][]byte{"v/x": []byte("1")}, del: []string{"v/a"}}},
 		{spent: true, failure: &failure{kind: kindPanic, message: "boom", stack: []string{"1:2"}, permanent: true}},
+		{failure: &failure{kind: kindCall, message: "input 1: no"}, failed: []failedInput{{1, "no"}}, results: [][]byte{[]byte("2"), nil}},
 	}
 	for _, a := range answers {
 		b, err := endFrame(a.append(startFrame(nil, frameAnswer)))

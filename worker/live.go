@@ -89,10 +89,15 @@ func (e *liveEngine) run(ctx context.Context, o *order) *answer {
 func succeeded(o *order, res namespace.Result) *answer {
 	a := &answer{value: res.JSON, typ: res.Type, change: change{put: res.Delta.Put, del: res.Delta.Delete}}
 	for i, r := range res.Results {
-		if r.Error != "" {
-			return &answer{failure: &failure{kind: kindCall, message: inputMessage(o, i, r.Error)}}
+		if r.Error == "" {
+			a.results = append(a.results, r.JSON)
+			continue
 		}
-		a.results = append(a.results, r.JSON)
+		a.results = append(a.results, nil)
+		a.failed = append(a.failed, failedInput{i, clip(r.Error, maxInputError)})
+	}
+	if len(a.failed) > 0 {
+		return partly(o, a)
 	}
 	if o.fold && len(a.results) > 0 {
 		a.value, a.results = a.results[len(a.results)-1], nil
@@ -105,6 +110,19 @@ func succeeded(o *order, res namespace.Result) *answer {
 		a.submits = append(a.submits, b)
 	}
 	return a
+}
+
+// maxInputError is how many bytes are kept of why one input failed.
+const maxInputError = 1 << 10
+
+// partly makes the answer of a call that failed with some of its inputs: it has
+// what the others gave.
+func partly(o *order, a *answer) *answer {
+	message := inputMessage(o, a.failed[0].index, a.failed[0].message)
+	if n := len(a.failed) - 1; n > 0 {
+		message += fmt.Sprintf(" (and %d of the task's other inputs)", n)
+	}
+	return &answer{failure: &failure{kind: kindCall, message: message}, failed: a.failed, results: a.results}
 }
 
 // submit is a submission as the farm takes it.

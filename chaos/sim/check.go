@@ -90,7 +90,10 @@ type job struct {
 	sealed    bool
 	cancelled bool
 	ended     bool
-	tasks     []string
+	round     uint64
+	tasks     []string        // that count
+	owed      map[string]bool // that succeeded while it was cancelled, and are not folded
+	folded    map[string]bool // whose fold has succeeded
 }
 
 func newChecker(w *world) *checker {
@@ -203,6 +206,8 @@ func describe(cmd scheduler.Command, r scheduler.Result) string {
 		text += " " + x.ID
 	case *scheduler.CancelJob:
 		text += " " + x.ID
+	case *scheduler.Replace:
+		text += fmt.Sprintf(" %s of %s, round %d", x.Task, x.Job, x.Round)
 	case *scheduler.SetQueue:
 		text += " " + x.Name
 	}
@@ -312,7 +317,7 @@ func (c *checker) step(cmd scheduler.Command, r scheduler.Result, b before) {
 		}
 	case *scheduler.OpenJob:
 		if ok {
-			c.jobs[x.ID] = &job{fold: x.Fold}
+			c.jobs[x.ID] = &job{fold: x.Fold, owed: map[string]bool{}, folded: map[string]bool{}}
 		}
 	case *scheduler.SealJob:
 		if ok {
@@ -321,6 +326,10 @@ func (c *checker) step(cmd scheduler.Command, r scheduler.Result, b before) {
 	case *scheduler.CancelJob:
 		if ok {
 			c.jobs[x.ID].sealed, c.jobs[x.ID].cancelled = true, true
+		}
+	case *scheduler.Replace:
+		if ok {
+			c.replaced(x)
 		}
 	}
 }
@@ -540,13 +549,50 @@ func (c *checker) ended(t *scheduler.Task) {
 	if t.State == scheduler.Succeeded {
 		c.succeeded(k)
 	}
-	if j := c.jobs[k.job]; j != nil && k.fold == "" && t.State == scheduler.Succeeded && j.fold != "" && !j.cancelled {
+	j := c.jobs[k.job]
+	switch {
+	case j == nil || j.fold == "" || t.State != scheduler.Succeeded:
+	case k.fold != "" && j.folded[k.fold]:
+		c.w.fail("once", "task %s is folded again, by %s", k.fold, k.id)
+	case k.fold != "":
+		j.folded[k.fold] = true
+	case j.cancelled:
+		j.owed[k.id] = true
+	default:
+		c.folds(j, k)
+	}
+}
+
+// folds takes in the task that folds the result of another.
+func (c *checker) folds(j *job, k *known) {
+	c.order++
+	f := &known{id: k.id + "/fold", space: j.fold, kind: scheduler.Run, work: work{op: opAppend}, job: k.job, fold: k.id, order: c.order, queue: scheduler.DefaultQueue}
+	if c.ref.Task(f.id) == nil {
+		c.w.fail("job", "task %s of job %s succeeded and is not folded", k.id, k.job)
+	}
+	c.admit(f)
+}
+
+// replaced takes in what a retry puts in the place of a task.
+func (c *checker) replaced(x *scheduler.Replace) {
+	j, k := c.jobs[x.Job], c.tasks[x.Task]
+	if k == nil || k.end == 0 || k.end == scheduler.Succeeded && !j.owed[k.id] {
+		c.w.fail("job", "task %s is replaced, and has not failed", x.Task)
+	}
+	if x.Round != j.round {
+		j.round, j.cancelled = x.Round, false
+	}
+	j.ended = false
+	for _, it := range x.Items {
 		c.order++
-		f := &known{id: k.id + "/fold", space: j.fold, kind: scheduler.Run, work: work{op: opAppend}, job: k.job, fold: k.id, order: c.order, queue: scheduler.DefaultQueue}
-		if c.ref.Task(f.id) == nil {
-			c.w.fail("job", "task %s of job %s succeeded and is not folded", k.id, k.job)
-		}
-		c.admit(f)
+		c.admit(&known{id: it.ID, space: k.space, kind: scheduler.Run, body: it.Body, job: k.job, fold: k.fold, work: readWork(it.Body), order: c.order, queue: k.queue, key: k.key})
+	}
+	if k.fold == "" && k.end != scheduler.Succeeded {
+		j.tasks = slices.DeleteFunc(j.tasks, func(id string) bool { return id == k.id })
+	}
+	if j.owed[k.id] {
+		delete(j.owed, k.id)
+		c.folds(j, k)
 	}
 	c.release(k)
 }
@@ -648,6 +694,14 @@ func (c *checker) final(id string) string {
 		return k.result
 	}
 	return ""
+}
+
+// endOf is how a task has ended, 0 before.
+func (c *checker) endOf(id string) scheduler.TaskState {
+	if k := c.tasks[id]; k != nil {
+		return k.end
+	}
+	return 0
 }
 
 // read checks what a client sees of a task; final is what it had come to when

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -43,6 +44,8 @@ func (w *world) inject(e *Event) {
 		w.request("seal "+e.ID, func() scheduler.Command { return &scheduler.SealJob{ID: e.ID, Total: uint64(e.N)} })
 	case doCancelJob:
 		w.request("cancel job "+e.ID, func() scheduler.Command { return &scheduler.CancelJob{ID: e.ID} })
+	case doRetry:
+		w.request(fmt.Sprintf("retry %s %s %d", e.ID, e.Arg, e.N), func() scheduler.Command { return e.replacement(w.check.endOf(e.Arg)) })
 	case doQueue:
 		w.request(strings.Join(strings.Fields(e.String()), " "), func() scheduler.Command { return e.setting() })
 	case doRead:

@@ -82,6 +82,8 @@
 //	those that wait for a task are not told                            live
 //	a slot is not given back                                           slots
 //	a task that failed once is not folded                              job
+//	a retry folds what was not owed                                    job
+//	what was retried can be retried again                              job
 //	a namespace's last comes first                                     order
 //	the state on disk says it is further than it is                    replicas
 //	a changed record is not written                                    replicas

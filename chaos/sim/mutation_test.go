@@ -94,8 +94,15 @@ var mutations = []mutation{
 		`if n.running--; n.running > 0 {`,
 		`if n.running--; true {`}}, []string{"slots"}, "1"},
 	{"a task that failed once is not folded", false, []edit{{"scheduler/step.go",
-		`if j.Fold != "" && !j.Cancelled {`,
-		`if j.Fold != "" && !j.Cancelled && t.Attempt == 1 {`}}, []string{"job"}, "1"},
+		`	case j.Fold == "":`,
+		`	case j.Fold == "" || t.Attempt > 1:`}}, []string{"job"}, "1"},
+	{"a retry folds what was not owed", false, []edit{{"scheduler/jobs.go",
+		`	if owed {`,
+		`	if owed || j.Fold != "" && t.FoldOf == "" {`}}, []string{"job", "once"}, "1"},
+	{"what was retried can be retried again", false, []edit{{"scheduler/jobs.go",
+		`	s.rec.Delete(key)
+	switch {`,
+		`	switch {`}}, []string{"job", "once"}, "1"},
 	{"a namespace's last comes first", false, []edit{{"scheduler/step.go",
 		`	n.tasks = append(n.tasks, t)
 	s.offerSpace(n)`,

@@ -51,6 +51,7 @@ const (
 	doOpenJob   = "open-job"   // ID NS
 	doSealJob   = "seal-job"   // ID N
 	doCancelJob = "cancel-job" // ID
+	doRetry     = "retry"      // ID N Arg; task Arg of job ID is tried again, in round N
 	doRead      = "read"       // ID
 	doQueue     = "queue"      // ID Op N For Try: see flow
 	doKill      = "kill"       // worker Who, back after For
@@ -212,21 +213,33 @@ func (d *drawing) jobOf(at time.Duration) {
 	}
 	d.add(e)
 	n := 1 + d.n(5)
+	var list []string
 	for range n {
 		d.ids++
 		at += time.Duration(d.n(40)) * time.Millisecond
-		op := opAppend
-		if d.n(4) == 0 {
-			op = opSpawn
+		e := Event{At: at, Do: doSubmit, ID: fmt.Sprint("t", d.ids), Op: opAppend, Job: id, Try: d.n(2)}
+		switch d.n(6) {
+		case 0, 1:
+			e.Op, e.N = opFail, 1
+		case 2:
+			e.Op = opSpawn
 		}
-		d.add(Event{At: at, Do: doSubmit, ID: fmt.Sprint("t", d.ids), Op: op, Job: id, Try: d.n(2)})
+		d.add(e)
+		list = append(list, e.ID)
 	}
 	at += time.Duration(d.n(1000)) * time.Millisecond
 	if d.n(5) == 0 {
 		d.add(Event{At: at, Do: doCancelJob, ID: id})
-		return
+	} else {
+		d.add(Event{At: at, Do: doSealJob, ID: id, N: int64(n)})
 	}
-	d.add(Event{At: at, Do: doSealJob, ID: id, N: int64(n)})
+	for round := range int64(d.n(3)) {
+		at += time.Duration(d.n(2000)) * time.Millisecond
+		for _, task := range list {
+			d.add(Event{At: at, Do: doRetry, ID: id, N: round + 1, Arg: task})
+			d.add(Event{At: at, Do: doRetry, ID: id, N: round + 1, Arg: task + "/fold"})
+		}
+	}
 }
 
 func (d *drawing) fault(kind string) {

@@ -139,6 +139,9 @@ func changed(items map[string]string, c *scheduler.Change) map[string]string {
 // for what restores.
 func (e *Event) submission(version uint64) *scheduler.Submit {
 	c := &scheduler.Submit{ID: e.ID, Namespace: e.NS, Job: e.Job, Kind: scheduler.Run, Retries: uint32(e.Try), Delay: int64(e.For), Options: e.options()}
+	if e.Job != "" {
+		c.Inputs = 1
+	}
 	switch e.Op {
 	case opPatch:
 		p := scheduler.Change{Put: []scheduler.Item{{Key: e.Arg, Value: []byte(e.ID)}}}
@@ -155,6 +158,18 @@ func (e *Event) submission(version uint64) *scheduler.Submit {
 	default:
 		c.Body = work{e.Op, int(e.N)}.body()
 	}
+	return c
+}
+
+// replacement is the command of a retry event: it tries a task again, without what
+// made it fail. One that succeeded is only to be folded yet.
+func (e *Event) replacement(end scheduler.TaskState) *scheduler.Replace {
+	c := &scheduler.Replace{Job: e.ID, Round: uint64(e.N), Task: e.Arg, Last: true}
+	if end == scheduler.Succeeded {
+		return c
+	}
+	it := scheduler.Replacement{ID: fmt.Sprintf("%s/r%d", e.Arg, e.N), Body: work{op: opAppend}.body()}
+	c.Items = []scheduler.Replacement{it}
 	return c
 }
 

@@ -618,13 +618,16 @@ func (k *worker) report(a *attempt) {
 	}
 	k.reports++
 	a.state, a.report, a.counter = reported, r, k.reports
+	if a.in.Job != "" && !a.in.Fold {
+		r.Done = 1
+	}
 	switch {
 	case a.stop:
-		r.Ending = api.Ending_STOPPED
+		r.Ending, r.Done = api.Ending_STOPPED, 0
 	case a.work.op == opPermanent:
-		r.Ending, r.Cause = api.Ending_PERMANENT, "for good"
+		r.Ending, r.Cause, r.Done = api.Ending_PERMANENT, "for good", 0
 	case (a.work.op == opFail || a.work.op == opSpawn) && int(a.num) <= a.work.n:
-		r.Ending, r.Cause = api.Ending_FAILURE, "not yet"
+		r.Ending, r.Cause, r.Done = api.Ending_FAILURE, "not yet", 0
 	case s != nil:
 		k.advance(a, s)
 	}

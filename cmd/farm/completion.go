@@ -120,7 +120,7 @@ var argKinds = map[string][]string{
 	"ns ls": {"ns"}, "ns show": {"ns"}, "ns rm": {"ns"}, "ns history": {"ns"}, "ns restore": {"ns"}, "ns fork": {"ns", ""}, "ns export": {"ns", ""},
 	"task show": {"task"}, "task cancel": {"task"}, "task wait": {"task"}, "task retry": {"task"}, "task drop": {"task"}, "logs": {"task"},
 	"cron show": {"cron"}, "cron pause": {"cron"}, "cron resume": {"cron"}, "cron rm": {"cron"}, "cron run-now": {"cron"},
-	"job show": {"job"}, "job wait": {"job"}, "job results": {"job"}, "job cancel": {"job"},
+	"job show": {"job"}, "job wait": {"job"}, "job results": {"job"}, "job failures": {"job"}, "job retry": {"job"}, "job cancel": {"job"},
 	"queue show": {"queue"}, "queue pause": {"queue"}, "queue resume": {"queue"}, "queue set": {"queue"},
 	"node remove": {"node"}, "node drain": {"node"}, "completion": {"shell"}, "help": {"verb"},
 }
@@ -273,10 +273,10 @@ func (a *app) named(ctx context.Context, l *line, kind, last string) []completio
 		return taskCompletions(ctx, conn)
 	case "job":
 		return jobCompletions(ctx, conn)
-	case "cron":
-		return scheduleCompletions(ctx, conn)
 	case "queue":
 		return queueCompletions(ctx, conn)
+	case "cron":
+		return scheduleCompletions(ctx, conn)
 	}
 	return nodeCompletions(ctx, conn)
 }

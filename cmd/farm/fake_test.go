@@ -164,6 +164,12 @@ func (f *fakeFarm) answer(c *api.Call) *api.Reply {
 			return &api.Reply{Result: &api.Reply_Job{Job: j}}
 		}
 		return jobReply(op.GetJob.Id, "succeeded")
+	case *api.Call_RetryJob:
+		return &api.Reply{Result: &api.Reply_Job{Job: &api.Job{Id: op.RetryJob.Id, State: "running", Inputs: 8, Done: 5, Retries: 1, Created: 1_000_000_000}}}
+	case *api.Call_ListFailures:
+		return &api.Reply{Result: &api.Reply_Failures{Failures: &api.FailureList{Failures: []*api.Failure{
+			{Task: "bad.4", Position: 7, Input: []byte(`{"n":7}`), Error: &api.TaskError{Kind: "panic", Message: "no"}},
+			{Task: "bad.0/fold", Fold: true, Error: &api.TaskError{Kind: "cancelled"}}}}}}
 	case *api.Call_CancelJob:
 		return jobReply(op.CancelJob.Id, "cancelled")
 	case *api.Call_ListJobs:

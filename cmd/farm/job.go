@@ -18,8 +18,8 @@ var jobStates = []string{"open", "running", "succeeded", "failed", "cancelled"}
 
 func (a *app) jobCommand() *cli.Command {
 	return &cli.Command{
-		Name: "job", Usage: "list, show, wait for and cancel jobs, and read their results", UsageText: "farm job VERB [flags] [args]",
-		Subcommands: []*cli.Command{a.jobLsCommand(), a.jobShowCommand(), a.jobWaitCommand(), a.jobResultsCommand(), a.jobCancelCommand()},
+		Name: "job", Usage: "list, show, wait for, cancel and retry jobs, and read their results", UsageText: "farm job VERB [flags] [args]",
+		Subcommands: []*cli.Command{a.jobLsCommand(), a.jobShowCommand(), a.jobWaitCommand(), a.jobResultsCommand(), a.jobFailuresCommand(), a.jobRetryCommand(), a.jobCancelCommand()},
 	}
 }
 
@@ -27,7 +27,7 @@ func (a *app) jobLsCommand() *cli.Command {
 	var f tasks.JobFilter
 	return &cli.Command{
 		Name: "ls", Usage: "list jobs, the newest first", UsageText: "farm job ls [flags]",
-		Description: "Lists the jobs that have unfinished tasks, and those of the newest 1000 finished tasks. \"farm job show\" finds older ones.",
+		Description: "Lists the jobs that are not finished and those that are kept, which is as long as tasks are. DONE is of inputs.",
 		Flags: a.clientFlags(
 			&cli.StringFlag{Name: "state", Usage: "in `STATE`: " + strings.Join(jobStates, ", "), Destination: &f.State},
 			&cli.IntFlag{Name: "limit", Usage: "at most `N`", Value: 100, Destination: &f.Limit}),
@@ -71,13 +71,17 @@ func (a *app) runJobLs(ctx context.Context, conn *connection, f tasks.JobFilter,
 	return nil
 }
 
-// doneOf is how many of a job's tasks are done; how many there will be is not
-// known while it is open.
+// doneOf is how many of a job's inputs are done, or tasks where inputs are not
+// counted; how many there will be is not known while it is open.
 func doneOf(j *tasks.Job) string {
-	if j.State == "open" {
-		return fmt.Sprint(j.Succeeded)
+	done, all := j.Done, j.Inputs
+	if all == 0 {
+		done, all = j.Succeeded, j.Total
 	}
-	return fmt.Sprintf("%d/%d", j.Succeeded, j.Total)
+	if j.State == "open" {
+		return fmt.Sprint(done)
+	}
+	return fmt.Sprintf("%d/%d", done, all)
 }
 
 func jobTook(j *tasks.Job) string {
@@ -90,7 +94,7 @@ func jobTook(j *tasks.Job) string {
 func (a *app) jobShowCommand() *cli.Command {
 	return &cli.Command{
 		Name: "show", Usage: "show a job", UsageText: "farm job show [flags] ID", Flags: a.clientFlags(),
-		Description: "Counts are of tasks; one task has many inputs.",
+		Description: "One task has many inputs; done is how many of them have a result. A retry makes a task for each input that failed.",
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 1, 1)
 			if err != nil {
@@ -119,6 +123,9 @@ func (a *app) showJob(j *tasks.Job) {
 	}
 	line("id", j.ID)
 	line("state", j.State)
+	line("inputs", j.Inputs)
+	line("done", j.Done)
+	line("retries", j.Retries)
 	line("tasks", j.Total)
 	line("succeeded", j.Succeeded)
 	line("failed", j.Failed)
@@ -245,22 +252,38 @@ func (p *jobProgress) line() string {
 	return p.last
 }
 
-// jobLine tells how far a job is, in tasks: what it came to since first.
-func jobLine(first, j *tasks.Job, passed time.Duration) string {
-	ended := func(j *tasks.Job) int64 { return int64(j.Succeeded + j.Failed + j.Folded + j.FoldFailed) }
-	all := int64(j.Total + j.Folds)
-	if first.Folds > 0 || j.Folds > 0 {
+// jobCount is how much of a job is done: of its inputs, or where these are not
+// counted, of its tasks and their folds.
+func jobCount(j *tasks.Job) (done, all int64) {
+	if j.Inputs > 0 {
+		return int64(j.Done), int64(j.Inputs)
+	}
+	all = int64(j.Total + j.Folds)
+	if j.Folds > 0 {
 		all = int64(2*j.Total - min(j.Failed, j.Total))
 	}
-	done, before := ended(j), ended(first)
+	return int64(j.Succeeded + j.Failed + j.Folded + j.FoldFailed), all
+}
+
+// jobLine tells how far a job is: what it came to since first.
+func jobLine(first, j *tasks.Job, passed time.Duration) string {
+	done, all := jobCount(j)
+	before, _ := jobCount(first)
 	if j.State == "open" {
-		return fmt.Sprintf("%d tasks done, still being submitted  %s", done, perSecond(float64(done-before)/max(passed.Seconds(), 0.001)))
+		what := "tasks"
+		if j.Inputs > 0 {
+			what = "inputs"
+		}
+		return fmt.Sprintf("%d %s done, still being submitted  %s", done, what, perSecond(float64(done-before)/max(passed.Seconds(), 0.001)))
 	}
 	line := bar(done, all)
 	rate := float64(done-before) / max(passed.Seconds(), 0.001)
 	line += "  " + perSecond(rate)
 	if done > before && done < all {
 		line += "  " + timeLeft(all-done, rate)
+	}
+	if j.Inputs > 0 && j.Folds > 0 {
+		line += fmt.Sprintf("  %d/%d tasks folded", j.Folded, j.Folds)
 	}
 	if f := j.Failed + j.FoldFailed; f > 0 {
 		line += fmt.Sprintf("  %d failed", f)
@@ -269,32 +292,117 @@ func jobLine(first, j *tasks.Job, passed time.Duration) string {
 }
 
 func (a *app) jobResultsCommand() *cli.Command {
+	var most int
 	return &cli.Command{
 		Name: "results", Usage: "print the results of a map, in the order of its inputs", UsageText: "farm job results [flags] ID",
 		Description: "One JSON value a line, as farm map prints them. Waits for those that are not there yet; it can be repeated while the\n" +
-			"job's tasks are kept. Ends at the first input that failed, with exit code 1. Ctrl-C ends the printing, not the job.",
-		Flags: a.addrFlags(),
+			"job's tasks are kept. Ends at the first input that failed, with exit code 1, or goes on as farm map does with\n" +
+			"--max-failures. Ctrl-C ends the printing, not the job.",
+		Flags: append(a.addrFlags(), &cli.IntFlag{Name: "max-failures", Usage: "print null for up to `N` inputs that failed; -1: any number", Destination: &most}),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 1, 1)
 			if err != nil {
 				return err
 			}
-			return a.with(c, func(ctx context.Context, conn *connection) error { return a.runJobResults(ctx, conn, args[0]) })
+			return a.with(c, func(ctx context.Context, conn *connection) error { return a.runJobResults(ctx, conn, args[0], most) })
 		},
 	}
 }
 
-func (a *app) runJobResults(ctx context.Context, conn *connection, id string) error {
-	for j, err := range conn.JobResults(ctx, id) {
-		if err != nil {
-			a.goesOn(ctx, "job "+id, "farm job results "+id)
-			return a.taskEnd(source{name: "program"}, nil, err, "")
-		}
-		if _, err := a.io.out.Write(append(j, '\n')); err != nil {
-			return err
-		}
+func (a *app) runJobResults(ctx context.Context, conn *connection, id string, most int) error {
+	failed, err := a.writeResults(a.io.out, conn.JobResults(ctx, id), most)
+	switch {
+	case err != nil:
+		a.goesOn(ctx, "job "+id, "farm job results "+id)
+		return a.taskEnd(source{name: "program"}, nil, err, "")
+	case failed > 0:
+		return someFailed(id, failed)
 	}
 	return nil
+}
+
+func (a *app) jobFailuresCommand() *cli.Command {
+	return &cli.Command{
+		Name: "failures", Usage: "list the inputs of a job that have no result, and why", UsageText: "farm job failures [flags] ID",
+		Description: "In the order of their tasks. \"farm job retry\" tries them again. An input of a job that is not finished is listed\n" +
+			"when its task has no more tries.",
+		Flags: a.clientFlags(),
+		Action: func(c *cli.Context) error {
+			args, err := wantArgs(c, 1, 1)
+			if err != nil {
+				return err
+			}
+			return a.with(c, func(ctx context.Context, conn *connection) error {
+				return a.runJobFailures(ctx, conn, args[0], c.Bool("json"))
+			})
+		},
+	}
+}
+
+func (a *app) runJobFailures(ctx context.Context, conn *connection, id string, asJSON bool) error {
+	t := a.io.table("INPUT", "VALUE", "ERROR", "TASK")
+	n := 0
+	for f, err := range conn.Failures(ctx, id) {
+		if err != nil {
+			return err
+		}
+		n++
+		if asJSON {
+			if err := a.printJSON(jsonFailure(f)); err != nil {
+				return err
+			}
+			continue
+		}
+		position := fmt.Sprint(f.Position)
+		if f.Fold {
+			position = "fold"
+		}
+		t.row(position, cell(string(f.Input)), cell(f.Err.Error()), f.Task)
+	}
+	if !asJSON && (n > 0 || !a.io.outTerm) {
+		t.print()
+	}
+	return nil
+}
+
+// maxCell is how many bytes of a long text a table shows.
+const maxCell = 80
+
+func cell(s string) string {
+	if len(s) <= maxCell {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxCell], "") + "..."
+}
+
+func (a *app) jobRetryCommand() *cli.Command {
+	return &cli.Command{
+		Name: "retry", Usage: "try again what failed of jobs", UsageText: "farm job retry [flags] ID...", Flags: a.clientFlags(),
+		Description: "Each input without a result, failed or cancelled, is tried again in a task of its own, and what comes of it is\n" +
+			"folded where the job has a fold: exactly once for each input, as ever. Results that are there stay. \"farm job wait\"\n" +
+			"waits for the end of it. A job of which nothing failed stays as it is.",
+		Action: func(c *cli.Context) error {
+			args, err := wantArgs(c, 1, -1)
+			if err != nil {
+				return err
+			}
+			return a.with(c, func(ctx context.Context, conn *connection) error {
+				return each(ctx, args, func(ctx context.Context, id string) (func() error, error) {
+					j, err := conn.RetryJob(ctx, id)
+					if err != nil {
+						return nil, err
+					}
+					return func() error {
+						if c.Bool("json") {
+							return a.printJSON(jsonJob(j))
+						}
+						a.io.talk("job %s is %s: %s inputs done", j.ID, j.State, doneOf(j))
+						return nil
+					}, nil
+				})
+			})
+		},
+	}
 }
 
 func (a *app) jobCancelCommand() *cli.Command {

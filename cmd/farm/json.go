@@ -233,12 +233,32 @@ type jobJSON struct {
 	FoldFailed uint64 `json:"fold_failed,omitempty" about:"of them, those that failed"`
 	LastFold   string `json:"last_fold,omitempty" about:"task of the newest fold that succeeded; its value is the fold's answer"`
 	FirstError string `json:"first_error,omitempty" about:"the first task that did not succeed"`
+	Inputs     uint64 `json:"inputs,omitempty" about:"of its tasks"`
+	Done       uint64 `json:"done,omitempty" about:"of them, those with a result"`
+	Retries    uint64 `json:"retries,omitempty" about:"how often it was retried"`
 	Created    string `json:"created" about:"time it was opened"`
 	Finished   string `json:"finished,omitempty" about:"time its last task ended"`
 }
 
+type failureJSON struct {
+	Task     string          `json:"task" about:"that had the input"`
+	Position uint64          `json:"position" about:"of the input in its map, from 0"`
+	Input    json.RawMessage `json:"input,omitempty" about:"the input"`
+	Fold     bool            `json:"fold,omitempty" about:"it is a task that feeds results to the fold, and has no input"`
+	Error    *errorJSON      `json:"error" about:"why it failed or was cancelled"`
+}
+
+func jsonFailure(f *tasks.InputError) failureJSON {
+	e := f.Err
+	if e == nil {
+		e = &tasks.TaskError{}
+	}
+	return failureJSON{f.Task, f.Position, f.Input, f.Fold, &errorJSON{e.Kind, e.Message, e.Stack}}
+}
+
 func jsonJob(j *tasks.Job) jobJSON {
-	return jobJSON{j.ID, j.State, j.Total, j.Spawned, j.Succeeded, j.Failed, j.Folds, j.Folded, j.FoldFailed, j.LastFold, j.FirstError, jsonTime(j.Created), jsonTime(j.Finished)}
+	return jobJSON{j.ID, j.State, j.Total, j.Spawned, j.Succeeded, j.Failed, j.Folds, j.Folded, j.FoldFailed, j.LastFold, j.FirstError,
+		j.Inputs, j.Done, j.Retries, jsonTime(j.Created), jsonTime(j.Finished)}
 }
 
 type idJSON struct {
@@ -303,7 +323,8 @@ var schemas = []schema{
 	{[]string{"submit", "exec", "task ls", "task show", "task wait", "task cancel", "task retry", "cron run-now", "logs"}, "A task, one line each. `submit --detach` and `task retry --all` print only its id.", taskJSON{}},
 	{[]string{"task drop"}, "With `--all` the id of each task that was dropped, otherwise nothing.", idJSON{}},
 	{[]string{"map"}, "With `--fold`, the last fold's task, as above. With `--detach`, the job. Otherwise its results, which are JSON without it; with `-o` each goes through the template.", nil},
-	{[]string{"job ls", "job show", "job wait", "job cancel"}, "A job, one line each.", jobJSON{}},
+	{[]string{"job ls", "job show", "job wait", "job retry", "job cancel"}, "A job, one line each.", jobJSON{}},
+	{[]string{"job failures"}, "An input without a result, one line each.", failureJSON{}},
 	{[]string{"cron add", "cron ls", "cron show", "cron pause", "cron resume"}, "A schedule, one line each.", scheduleJSON{}},
 	{[]string{"get"}, "A variable, one line for each namespace.", variableJSON{}},
 	{[]string{"scatter"}, "What was done.", scatterJSON{}},

@@ -29,6 +29,8 @@ type mapOptions struct {
 	out  string // path; empty: standard output
 	fold string // NS:FUNC
 
+	maxFailures int // inputs that may fail before the job is cancelled; negative: any number
+
 	detach bool
 	json   bool
 }
@@ -44,6 +46,12 @@ func (a *app) mapCommand() *cli.Command {
 			"the namespace NS, in the order in which they are there, and what the last call returned is printed instead. NS is\n" +
 			"given FILE.go first, so that its variables begin as the file says; --continue goes on from what NS holds.\n" +
 			"Ctrl-C cancels the job.\n\n" +
+			"An input that FUNC fails with ends the map and cancels the job. With --max-failures N it goes on until more than N\n" +
+			"have failed: each is told with its input, its line of output is null, and the exit code is 1 at the end.\n" +
+			"\"farm job failures\" lists them, \"farm job retry\" tries them again, each alone, and \"farm job results\" prints\n" +
+			"everything then.\n\n" +
+			"Inputs are handed to the farm well ahead of the results: when this command is killed the job goes on with what it\n" +
+			"has, and \"farm job wait\" and \"farm job results\" come back to it; the same command with --id carries on.\n\n" +
 			"With --detach all inputs are handed to the farm, which takes a moment, and then the job's id is printed: it goes on\n" +
 			"without this command, and \"farm job wait\" and \"farm job results\" come back to it. Ctrl-C before that cancels it.",
 		Flags: a.clientFlags(append(retryFlags(),
@@ -56,7 +64,8 @@ func (a *app) mapCommand() *cli.Command {
 			&cli.DurationFlag{Name: "timeout", Usage: "`TIME` one task may take (default: the farm's)", Destination: &o.Timeout},
 			&cli.IntFlag{Name: "retries", Usage: "try a task again up to `N` times when it fails", Destination: &o.Retries},
 			&cli.IntFlag{Name: "priority", Usage: "higher goes first", Destination: &o.Priority},
-			&cli.StringFlag{Name: "id", Usage: "`ID` of the job: the same map with it again gets what is done already (with --chunk)", Destination: &o.ID},
+			&cli.IntFlag{Name: "max-failures", Usage: "go on when up to `N` inputs fail; -1: any number", Destination: &o.maxFailures},
+			&cli.StringFlag{Name: "id", Usage: "`ID` of the job: the same map with it again gets what is done already, and carries on", Destination: &o.ID},
 			&cli.StringSliceFlag{Name: "arg", Usage: "`KEY=VALUE` the code can read; may be repeated"},
 			fileFlag(),
 			queueFlag(&o.Queue), keyFlag(&o.Key), labelFlag(),
@@ -169,21 +178,25 @@ func (a *app) handOver(ctx context.Context, conn *connection, src source, run *t
 func (a *app) carryOut(ctx context.Context, conn *connection, src source, run *tasks.MapRun, results io.Writer, closeOut func() error, total int64, o *mapOptions) error {
 	bar := a.io.progress((&mapProgress{run: run, total: total, begun: time.Now(), end: "waiting for the end of the job"}).line)
 	defer bar.end()
-	for j, err := range run.Results(ctx) {
-		switch {
-		case err != nil:
-		case a.template != nil:
-			err = execute(results, a.template, j)
-		default:
-			_, err = results.Write(append(j, '\n'))
-		}
-		if err != nil {
-			bar.end()
-			return errors.Join(a.mapFailed(ctx, src, run, err), closeOut())
-		}
+	failed, err := a.writeResults(results, run.Results(ctx), o.maxFailures)
+	if err != nil {
+		bar.end()
+		return errors.Join(a.mapFailed(ctx, src, run, err), closeOut())
 	}
-	if err := closeOut(); err != nil || o.fold == "" {
+	if err := closeOut(); err != nil {
 		return err
+	}
+	if failed > 0 {
+		if o.fold != "" { // what did not fail is folded
+			if _, err := run.Handle().Wait(ctx); err != nil {
+				return a.mapFailed(ctx, src, run, err)
+			}
+		}
+		bar.end()
+		return someFailed(run.ID, failed)
+	}
+	if o.fold == "" {
+		return nil
 	}
 	info, err := run.Fold(ctx)
 	bar.end()
@@ -191,6 +204,39 @@ func (a *app) carryOut(ctx context.Context, conn *connection, src source, run *t
 		return a.mapFailed(ctx, src, run, err)
 	}
 	return a.showFold(info, o.json)
+}
+
+// maxTold is how many failed inputs are told one by one.
+const maxTold = 10
+
+// writeResults writes results, one a line, and tells of inputs that failed while
+// there are not more than the most that may; negative: any number may.
+func (a *app) writeResults(w io.Writer, results iter.Seq2[json.RawMessage, error], most int) (failed int, err error) {
+	for j, err := range results {
+		var input *tasks.InputError
+		if errors.As(err, &input) && (most < 0 || failed < most) {
+			if failed++; failed <= maxTold {
+				a.io.talk("%v, of %s", input, cell(string(input.Input)))
+			}
+			j, err = json.RawMessage("null"), nil
+		}
+		switch {
+		case err != nil:
+		case a.template != nil:
+			err = execute(w, a.template, j)
+		default:
+			_, err = w.Write(append(j, '\n'))
+		}
+		if err != nil {
+			return failed, err
+		}
+	}
+	return failed, nil
+}
+
+// someFailed is the end of a command that went on although inputs failed.
+func someFailed(job string, n int) error {
+	return fmt.Errorf("%d inputs failed: farm job failures %s lists them, farm job retry %s tries them again", n, job, job)
 }
 
 // checkProgram checks the program before anything is sent, and that it

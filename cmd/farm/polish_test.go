@@ -195,7 +195,7 @@ func TestCommandLineCompletions(t *testing.T) {
 		"su":                        "submit",
 		"jo":                        "job",
 		"__":                        "",
-		"job ":                      "ls show wait results cancel",
+		"job ":                      "ls show wait results failures retry cancel",
 		"job w":                     "wait",
 		"job wait ":                 "j2 j1",
 		"task wait --t":             "--timeout",

@@ -57,7 +57,7 @@ func (a *app) submitCommand() *cli.Command {
 			if o.task.Labels, err = labelFlags("submit", c); err != nil {
 				return err
 			}
-			if err := errors.Join(readStart("submit", c, &o.task), readRetry("submit", c, &o.task), uniqueFlags(c, &o.task.Unique)); err != nil {
+			if err := errors.Join(uniqueFlags(c, &o.task.Unique), readStart("submit", c, &o.task), readRetry("submit", c, &o.task)); err != nil {
 				return err
 			}
 			if err := o.validate(c.IsSet("c")); err != nil {

@@ -269,17 +269,30 @@ func TestJobCommands(t *testing.T) {
 		"created      1970-01-01T00:00:01Z\nfinished     1970-01-01T00:00:02Z\ntook         1s\n", "")
 	run("job", "cancel", "a", "b").check(t, 0, "", "")
 	run("job", "results", "good").check(t, 0, "", "")
+	run("job", "retry", "bad").check(t, 0, "", "farm: job bad is running: 5/8 inputs done\n")
+	f.mu.Lock()
+	r := f.calls[len(f.calls)-1].GetRetryJob()
+	f.mu.Unlock()
+	if r.GetId() != "bad" || r.GetRound() != 1 {
+		t.Errorf("asked for %v", r)
+	}
+	run("job", "retry", "--json", "bad").check(t, 0, `{"id":"bad","state":"running","total":0,"succeeded":0,"failed":0,"inputs":8,"done":5,"retries":1,"created":"1970-01-01T00:00:01Z"}`+"\n", "")
+	run("job", "failures", "bad").check(t, 0, "7\t{\"n\":7}\tpanic: no\tbad.4\nfold\t\tcancelled\tbad.0/fold\n", "")
+	run("job", "failures", "--json", "bad").check(t, 0, `{"task":"bad.4","position":7,"input":{"n":7},"error":{"kind":"panic","message":"no"}}`+"\n"+
+		`{"task":"bad.0/fold","position":0,"fold":true,"error":{"kind":"cancelled","message":""}}`+"\n", "")
 }
 
 func TestJobLine(t *testing.T) {
 	begun := &tasks.Job{State: "running", Total: 100, Succeeded: 20}
 	for want, j := range map[string]*tasks.Job{
-		"[============                  ] 40/100  2.0/s  30s left":  {State: "running", Total: 100, Succeeded: 40},
-		"[==============================] 100/100  8.0/s  3 failed": {State: "failed", Total: 100, Succeeded: 97, Failed: 3},
-		"[=========                     ] 60/200  4.0/s  35s left":  {State: "running", Total: 100, Succeeded: 40, Folds: 40, Folded: 20},
-		"[======                        ] 20/100  0.0/s":            begun,
-		"40 tasks done, still being submitted  2.0/s":               {State: "open", Succeeded: 40},
-		"[==============================] 198/198  18/s  2 failed":  {State: "failed", Total: 100, Succeeded: 98, Failed: 2, Folds: 98, Folded: 98},
+		"[============                  ] 40/100  2.0/s  30s left":                              {State: "running", Total: 100, Succeeded: 40},
+		"[==============================] 100/100  8.0/s  3 failed":                             {State: "failed", Total: 100, Succeeded: 97, Failed: 3},
+		"[=========                     ] 60/200  4.0/s  35s left":                              {State: "running", Total: 100, Succeeded: 40, Folds: 40, Folded: 20},
+		"[======                        ] 20/100  0.0/s":                                        begun,
+		"40 tasks done, still being submitted  2.0/s":                                           {State: "open", Succeeded: 40},
+		"[==============================] 198/198  18/s  2 failed":                              {State: "failed", Total: 100, Succeeded: 98, Failed: 2, Folds: 98, Folded: 98},
+		"[===============               ] 500/1000  48/s  10s left  1/3 tasks folded  1 failed": {State: "running", Total: 8, Succeeded: 3, Failed: 1, Folds: 3, Folded: 1, Inputs: 1000, Done: 500},
+		"70 inputs done, still being submitted  5.0/s":                                          {State: "open", Succeeded: 2, Inputs: 90, Done: 70},
 	} {
 		if got := jobLine(begun, j, 10*time.Second); got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -48,7 +48,8 @@ var places = []place{
 	{pkg: "internal/...", uses: []string{"leaf"}},
 	{pkg: "chaos/sim/...", uses: []string{"chaos/sim/...", "replica/roster", "fsm", "scheduler", "api", "leaf"}},
 	{pkg: "chaos/...", uses: []string{"chaos/...", "tasks", "internal/cluster", "api", "leaf"}, tests: []string{"namespace", "namespace/live"}},
-	{pkg: "examples/...", uses: []string{"examples/...", "tasks"}, tests: []string{"internal/cluster", "tasks/taskstest"}},
+	{pkg: "embedded", uses: []string{"replica", "worker", "tasks"}},
+	{pkg: "examples/...", uses: []string{"examples/...", "tasks", "embedded"}, tests: []string{"internal/cluster", "tasks/taskstest"}},
 	{pkg: "cmd/...", uses: []string{"cmd/...", "chaos", "internal/...", "replica", "worker", "namespace", "tasks", "api"}, tests: []string{"tasks/taskstest/conform"}},
 }
 

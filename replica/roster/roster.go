@@ -269,7 +269,7 @@ func (x *Session) complete(c *api.Complete) (*scheduler.Complete, error) {
 		return nil, err
 	}
 	cmd := &scheduler.Complete{Task: c.Task, Attempt: c.Attempt, Worker: x.worker, Incarnation: x.incarnation, Epoch: c.Epoch, Base: c.Base,
-		Status: scheduler.Status(c.Ending), Cause: c.Cause, Outcome: outcome, Took: c.Took, Wait: c.Wait, Change: scheduler.Change{Delete: c.Delete}}
+		Status: scheduler.Status(c.Ending), Cause: c.Cause, Outcome: outcome, Took: c.Took, Wait: c.Wait, Done: c.Done, Change: scheduler.Change{Delete: c.Delete}}
 	for _, it := range c.Put {
 		m, err := carry.ReadManifest(it.Parts)
 		if err != nil {
@@ -363,7 +363,7 @@ func (x *Session) assign(s *scheduler.State, t *scheduler.Task) {
 		a.Fold = true
 		var o api.Outcome
 		if from := s.Task(t.FoldOf); from != nil && proto.Unmarshal(from.Outcome, &o) == nil {
-			a.Results = o.Results
+			a.Results = slices.DeleteFunc(o.Results, func(r []byte) bool { return len(r) == 0 }) // those that failed
 		}
 	}
 	if t.Namespace != "" && s.Head(t.Namespace) == t {
