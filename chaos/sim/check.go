@@ -561,6 +561,7 @@ func (c *checker) ended(t *scheduler.Task) {
 	default:
 		c.folds(j, k)
 	}
+	c.release(k)
 }
 
 // folds takes in the task that folds the result of another.
@@ -594,7 +595,6 @@ func (c *checker) replaced(x *scheduler.Replace) {
 		delete(j.owed, k.id)
 		c.folds(j, k)
 	}
-	c.release(k)
 }
 
 func resultText(t *scheduler.Task) string {
