@@ -439,11 +439,7 @@ func decodeCommand(r *wire.Reader, t byte) (Command, error) {
 		c = &Found{Cluster: r.String()}
 	case cmdSetQueue:
 		c = readSetQueue(r)
-	case cmdRetry:
-		c = &Retry{ID: r.String(), Request: r.String()}
-	case cmdDiscard:
-		c = &Discard{ID: r.String()}
-	case cmdPutSchedule, cmdChangeSchedule, cmdFireSchedule:
+	case cmdRetry, cmdDiscard, cmdPutSchedule, cmdChangeSchedule, cmdFireSchedule:
 		var err error
 		if c, err = readSchedule(t, r); err != nil {
 			return nil, err

@@ -128,9 +128,13 @@ func (c *FireSchedule) AppendTo(b []byte) []byte {
 	return wire.AppendInt(b, c.Next)
 }
 
-// readSchedule reads a command about schedules.
+// readSchedule reads a command about schedules, or about a task that did not succeed.
 func readSchedule(kind byte, r *wire.Reader) (Command, error) {
 	switch kind {
+	case cmdRetry:
+		return &Retry{ID: r.String(), Request: r.String()}, nil
+	case cmdDiscard:
+		return &Discard{ID: r.String()}, nil
 	case cmdPutSchedule:
 		c := &PutSchedule{Name: r.String(), Spec: r.String(), Zone: r.String(), CatchUp: CatchUp(r.Byte())}
 		task, err := readTemplate(r)

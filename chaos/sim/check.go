@@ -296,9 +296,7 @@ func (c *checker) step(cmd scheduler.Command, r scheduler.Result, b before) {
 			c.failedOnce(c.tasks[x.Task])
 		}
 	case *scheduler.FireSchedule:
-		if ok {
-			c.ticked(x)
-		}
+		c.ticked(x, ok)
 	case *scheduler.Return:
 		for _, a := range x.Attempts {
 			if k := c.tasks[a.Task]; ok && k != nil && k.current != nil && k.current.num == a.Number && k.current.worker == x.Worker {
