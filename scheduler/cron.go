@@ -128,7 +128,7 @@ func (c *FireSchedule) AppendTo(b []byte) []byte {
 	return wire.AppendInt(b, c.Next)
 }
 
-// readSchedule reads a command about schedules.
+// readSchedule reads a command about schedules, or about a task that did not succeed.
 func readSchedule(kind byte, r *wire.Reader) (Command, error) {
 	switch kind {
 	case cmdPutSchedule:

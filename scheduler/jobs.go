@@ -46,19 +46,6 @@ func (c *Replace) AppendTo(b []byte) []byte {
 	return b
 }
 
-// readOfJob reads a command about a job.
-func readOfJob(r *wire.Reader, t byte) Command {
-	switch t {
-	case cmdOpenJob:
-		return &OpenJob{ID: r.String(), Body: r.Bytes(), Fold: r.String()}
-	case cmdSealJob:
-		return &SealJob{ID: r.String(), Total: r.Uint()}
-	case cmdCancelJob:
-		return &CancelJob{ID: r.String()}
-	}
-	return readReplace(r)
-}
-
 func readReplace(r *wire.Reader) *Replace {
 	c := &Replace{Job: r.String(), Round: r.Uint(), Task: r.String(), Last: r.Bool()}
 	for range r.Count() {

@@ -27,17 +27,6 @@ func (c *Retry) AppendTo(b []byte) []byte {
 // AppendTo implements Command.
 func (c *Discard) AppendTo(b []byte) []byte { return wire.AppendString(append(b, cmdDiscard), c.ID) }
 
-// readOfTask reads a command about a task that is there.
-func readOfTask(r *wire.Reader, t byte) Command {
-	switch t {
-	case cmdRetry:
-		return &Retry{ID: r.String(), Request: r.String()}
-	case cmdDiscard:
-		return &Discard{ID: r.String()}
-	}
-	return &Cancel{ID: r.String()}
-}
-
 func (s *State) retry(c *Retry) Result {
 	t := s.Task(c.ID)
 	switch {

@@ -296,9 +296,7 @@ func (c *checker) step(cmd scheduler.Command, r scheduler.Result, b before) {
 			c.failedOnce(c.tasks[x.Task])
 		}
 	case *scheduler.FireSchedule:
-		if ok {
-			c.ticked(x)
-		}
+		c.ticked(x, ok)
 	case *scheduler.Return:
 		for _, a := range x.Attempts {
 			if k := c.tasks[a.Task]; ok && k != nil && k.current != nil && k.current.num == a.Number && k.current.worker == x.Worker {
@@ -561,6 +559,7 @@ func (c *checker) ended(t *scheduler.Task) {
 	default:
 		c.folds(j, k)
 	}
+	c.release(k)
 }
 
 // folds takes in the task that folds the result of another.
@@ -594,7 +593,6 @@ func (c *checker) replaced(x *scheduler.Replace) {
 		delete(j.owed, k.id)
 		c.folds(j, k)
 	}
-	c.release(k)
 }
 
 func resultText(t *scheduler.Task) string {

@@ -196,8 +196,12 @@ func (n *node) dueSchedules(s *scheduler.State) (out []scheduler.Schedule) {
 	return out
 }
 
-// ticked checks the times for which a schedule was fired, and takes their tasks in.
-func (c *checker) ticked(x *scheduler.FireSchedule) {
+// ticked checks the times for which a schedule was fired, if it was, and takes their
+// tasks in.
+func (c *checker) ticked(x *scheduler.FireSchedule, ok bool) {
+	if !ok {
+		return
+	}
 	for _, at := range x.Times {
 		switch last := c.ticks[x.Name]; {
 		case at <= last:

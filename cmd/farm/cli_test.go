@@ -405,7 +405,7 @@ func TestTaskVerbs(t *testing.T) {
 func TestStatus(t *testing.T) {
 	f := newFakeFarm(t)
 	farmCommand(t.Context(), t, f, "", "status", "--json").check(t, 0, `{"leader":"n1","term":3,"nodes":[{"id":"n1","raft":"127.0.0.1:1","api":"","pid":123,"role":"leader","voter":true,"applied":812,"hash":"abcd","reachable":true,"refused":0,"withdrawn":0,"goroutines":0,"labels":{"gpu":"1"}}],`+
-		`"workers":[{"id":"n1","node":"n1","slots":2,"busy":1,"state":"ready","isolation":"full","labels":{"gpu":"1"}}],"tasks":{"queued":0,"running":1,"succeeded":9,"failed":0,"cancelled":0}}`+"\n", "")
+		`"workers":[{"id":"n1","node":"n1","slots":2,"busy":1,"assigned":0,"state":"ready","isolation":"full","labels":{"gpu":"1"}}],"tasks":{"queued":0,"running":1,"succeeded":9,"failed":0,"cancelled":0}}`+"\n", "")
 	farmCommand(t.Context(), t, f, "", "status").check(t, 0, "leader n1, term 3\ntasks  0 queued, 1 running, 9 succeeded, 0 failed, 0 cancelled\n\n"+
 		"n1\tleader\tyes\t\t127.0.0.1:1\t123\t812\tabcd\tyes\tgpu=1\n\nn1\tn1\t2\t1\tready\tfull\tgpu=1\n", "")
 }
