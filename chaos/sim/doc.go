@@ -69,7 +69,7 @@
 //	a report is accepted whatever it built on                          fence
 //	a finished task can be submitted again                             durable
 //	a change is applied twice                                          once
-//	tasks of a lost worker are queued in map order                     replicas
+//	tasks of a lost worker are queued in map order                     replicas once
 //	a task that waited is charged an attempt                           blame
 //	an attempt is charged for an earlier one                           blame
 //	a task that kills its workers is never parked                      blame

@@ -45,7 +45,7 @@ var mutations = []mutation{
 			s.change(n, t.ID, &c.Change)`}}, []string{"once"}, "1"},
 	{"tasks of a lost worker are queued in map order", true, []edit{{"scheduler/query.go",
 		`	slices.SortFunc(out, func(a, b *Task) int { return compare(a.seq, b.seq) })`,
-		``}}, []string{"replicas"}, "1"},
+		``}}, []string{"replicas", "once"}, "1"},
 	{"a task that waited is charged an attempt", true, []edit{{"scheduler/place.go",
 		`blamed := begun || (guess && i < int(w.Slots))`,
 		`blamed := begun || i < 1e6`}}, []string{"blame"}, "1"},
