@@ -142,7 +142,7 @@ func (n *Node) listFailures(c *call, q *api.ListFailures) {
 				list.Next = u.Order
 				return
 			}
-			t := s.Task(u.Task)
+			t := s.UnfinishedTask(u)
 			if t == nil {
 				list.Lost++
 				continue
@@ -253,7 +253,7 @@ func (n *Node) toReplace(q *api.RetryJob) (list []*scheduler.Task, over bool, er
 					over = true // what failed since is for another round
 					break
 				}
-				if t := s.Task(u.Task); t != nil {
+				if t := s.UnfinishedTask(u); t != nil {
 					list = append(list, t)
 				}
 			}

@@ -50,7 +50,7 @@ func (h *history) fired(s *State, c Command) error {
 		}
 	case *FireSchedule:
 		x := s.schedules[c.Name]
-		if x == nil || x.Revision != c.Revision || x.Next != c.Next || x.Paused {
+		if x == nil || x.Revision != c.Revision || x.Next != c.Next || x.Paused || h.answer != OK {
 			return nil
 		}
 		for _, at := range c.Times {

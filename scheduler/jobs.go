@@ -130,6 +130,15 @@ func (s *State) Unfinished(job string, from uint64, limit int) []Unfinished {
 	return out
 }
 
+// UnfinishedTask is the task that u notes, nil when it is no longer kept. There may be
+// another one of its name by then.
+func (s *State) UnfinishedTask(u Unfinished) *Task {
+	if t := s.Task(u.Task); t != nil && t.Order == u.Order {
+		return t
+	}
+	return nil
+}
+
 func mustUnfinished(key string, value []byte) Unfinished {
 	r := wire.NewReader(value)
 	r.Byte()
@@ -193,12 +202,14 @@ func (s *State) replace(c *Replace) Result {
 		j.Round, j.Mark, j.Cancelled = c.Round, s.Order, false
 	}
 	s.reopen(j)
+	j.Sealed = false // until all are counted: some may end at once, and with them the job
 	for i := range c.Items {
 		s.admitReplacement(j, t, &c.Items[i])
 	}
 	if c.Last {
 		s.retire(j, t)
 	}
+	j.Sealed = true
 	s.touchJob(j)
 	s.endJob(j)
 	return Result{Code: OK}
@@ -227,6 +238,9 @@ func (s *State) replaceAllowed(c *Replace, t *Task) Result {
 	}
 	if t.State == Succeeded && len(c.Items) > 0 {
 		return refuse(Invalid, "task %s succeeded: only its fold is owed", t.ID)
+	}
+	if t.Kind != Run && len(c.Items) > 0 {
+		return refuse(Invalid, "task %s runs no code: others cannot take its place", t.ID)
 	}
 	if len(s.tasks)+len(c.Items)+1 > MaxLive { // 1 for a fold
 		return refuse(Limit, "%d tasks are waiting or running, the limit is %d", len(s.tasks), MaxLive)

@@ -440,6 +440,7 @@ func (s *State) complete(c *Complete) Result {
 	case Stopped:
 		s.finish(t, Cancelled, c.Outcome)
 	case Snoozed:
+		t.done = 0 // the record has it no more than other attempts' that were not the last
 		s.putOff(t, c.Wait)
 	default:
 		t.Failures++
