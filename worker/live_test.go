@@ -85,7 +85,7 @@ func TestMachineFailures(t *testing.T) {
 		{"maps", "m := map[int]int{}\nfor range 8 { go func() { for { m[1]++ } }() }\nfor { m[2]++ }", kindCrash, "concurrent map", api.Ending_FAILURE},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if raceDetector && (tc.kind == kindMemory || tc.kind == kindCrash) {
+			if raceDetector && (tc.kind == kindMemory || tc.kind == kindLimit || tc.kind == kindCrash) {
 				t.Skip("the race detector takes more memory than a child may have, and ends a process for a race")
 			}
 			a := on("ssa", l.private(tc.name, tc.source))
