@@ -1,6 +1,9 @@
 package scheduler
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // A task that is not final at its deadline fails with the first command, or tick,
 // from then on. One that runs is taken from its worker, which stops it: what it
@@ -55,10 +58,20 @@ func (s *State) unwatch(t *Task) {
 	}
 }
 
-// failOverdue ends the tasks whose deadline has come.
+// failOverdue ends the tasks whose deadline has come, the last in line first: the end
+// of one may have what is behind it in its namespace begin.
 func (s *State) failOverdue() {
+	var late []*Task
 	for s.due.len() > 0 && s.due.min().Options.Deadline <= s.Clock {
-		s.overdue(s.due.min().Task)
+		d := s.due.min()
+		s.due.remove(d)
+		late = append(late, d.Task)
+	}
+	slices.SortFunc(late, func(a, b *Task) int { return compare(b.Order, a.Order) })
+	for _, t := range late {
+		if !t.State.Final() { // the end of another may have ended it
+			s.overdue(t)
+		}
 	}
 }
 
