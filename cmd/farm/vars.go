@@ -78,7 +78,9 @@ func (a *app) overTargets(ctx context.Context, conn *connection, spec string, do
 func (a *app) getCommand() *cli.Command {
 	return &cli.Command{
 		Name: "get", Usage: "print a variable of a namespace as JSON", UsageText: "farm get [flags] NS KEY",
-		Description: nsHelp + " Then each line has the namespace before it.",
+		Description: nsHelp + " Then each line has the namespace before it.\n" +
+			"A struct is an object with the names that Go's encoding/json gives its fields; those that are not exported are there\n" +
+			"as well.",
 		Flags: a.clientFlags(
 			&cli.BoolFlag{Name: "type", Usage: "print its Go type instead"},
 			&cli.BoolFlag{Name: "stale", Usage: "any node may answer from what it has"}),
