@@ -387,7 +387,7 @@ func (a *app) jobRetryCommand() *cli.Command {
 				return err
 			}
 			return a.with(c, func(ctx context.Context, conn *connection) error {
-				return each(ctx, args, func(ctx context.Context, id string) (func() error, error) {
+				return a.each(ctx, args, func(ctx context.Context, id string) (func() error, error) {
 					j, err := conn.RetryJob(ctx, id)
 					if err != nil {
 						return nil, err
@@ -415,7 +415,7 @@ func (a *app) jobCancelCommand() *cli.Command {
 				return err
 			}
 			return a.with(c, func(ctx context.Context, conn *connection) error {
-				return each(ctx, args, func(ctx context.Context, id string) (func() error, error) {
+				return a.each(ctx, args, func(ctx context.Context, id string) (func() error, error) {
 					j, err := conn.CancelJob(ctx, id)
 					if err != nil {
 						return nil, err

@@ -321,7 +321,7 @@ type schema struct {
 
 // schemas has every verb that has --json.
 var schemas = []schema{
-	{[]string{"submit", "exec", "task ls", "task show", "task wait", "task cancel", "task retry", "cron run-now", "logs"}, "A task, one line each. `submit --detach` and `task retry --all` print only its id.", taskJSON{}},
+	{[]string{"submit", "exec", "task ls", "task show", "task wait", "task cancel", "task retry", "cron run-now", "logs"}, "A task, one line each. `submit --detach` and `task retry --all` print ids only, as `task drop` does.", taskJSON{}},
 	{[]string{"task drop"}, "With `--all` the id of each task that was dropped, otherwise nothing.", idJSON{}},
 	{[]string{"map"}, "With `--fold`, the last fold's task, as above. With `--detach`, the job. Otherwise its results, which are JSON without it; with `-o` each goes through the template.", nil},
 	{[]string{"job ls", "job show", "job wait", "job retry", "job cancel"}, "A job, one line each.", jobJSON{}},

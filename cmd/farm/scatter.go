@@ -125,19 +125,13 @@ func (a *app) viewFailed(err error) error {
 	if !errors.As(err, &failed) {
 		return err
 	}
+	var errs []error
 	for _, f := range failed.Failed {
 		a.io.talk("%v", f)
+		errs = append(errs, f)
 	}
-	return &toldError{failed}
+	return &toldError{errs, failed.Of}
 }
-
-// toldError is a view's error whose parts were told already.
-type toldError struct{ err *tasks.ViewError }
-
-func (e *toldError) Error() string {
-	return fmt.Sprintf("failed in %d of %d namespaces", len(e.err.Failed), e.err.Of)
-}
-func (e *toldError) Unwrap() error { return e.err }
 
 // readSequence reads a JSON array, or JSON lines.
 func (a *app) readSequence(ctx context.Context, path string) ([]json.RawMessage, error) {

@@ -72,7 +72,7 @@ func (a *app) overTargets(ctx context.Context, conn *connection, spec string, do
 	if !many {
 		return do(ctx, names[0])
 	}
-	return each(ctx, names, func(ctx context.Context, ns string) (func() error, error) { return nil, do(ctx, ns) })
+	return a.each(ctx, names, func(ctx context.Context, ns string) (func() error, error) { return nil, do(ctx, ns) })
 }
 
 func (a *app) getCommand() *cli.Command {
@@ -108,7 +108,7 @@ func (a *app) runGet(ctx context.Context, conn *connection, o *getOptions) error
 	if err != nil {
 		return err
 	}
-	return each(ctx, names, func(ctx context.Context, ns string) (func() error, error) {
+	return a.each(ctx, names, func(ctx context.Context, ns string) (func() error, error) {
 		n := conn.Namespace(ns)
 		if o.stale {
 			n = n.Stale()
