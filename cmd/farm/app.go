@@ -338,3 +338,24 @@ func (a *app) with(c *cli.Context, fn func(ctx context.Context, conn *connection
 	defer conn.close()
 	return fn(c.Context, conn)
 }
+
+// onFarm is the action of a verb that takes least to most arguments, any number when
+// most is negative, and does something with a farm.
+func (a *app) onFarm(least, most int, do func(ctx context.Context, conn *connection, c *cli.Context, args []string) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		args, err := wantArgs(c, least, most)
+		if err != nil {
+			return err
+		}
+		return a.with(c, func(ctx context.Context, conn *connection) error { return do(ctx, conn, c, args) })
+	}
+}
+
+// show prints something as JSON where that is asked for, and otherwise calls text.
+func (a *app) show(c *cli.Context, object any, text func()) error {
+	if c.Bool("json") {
+		return a.printJSON(object)
+	}
+	text()
+	return nil
+}

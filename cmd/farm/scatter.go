@@ -66,15 +66,9 @@ func (a *app) gatherCommand() *cli.Command {
 		Flags: a.clientFlags(
 			&cli.BoolFlag{Name: "lines", Usage: "print one element a line"},
 			&cli.BoolFlag{Name: "stale", Usage: "any node may answer from what it has"}),
-		Action: func(c *cli.Context) error {
-			args, err := wantArgs(c, 2, 2)
-			if err != nil {
-				return err
-			}
-			return a.with(c, func(ctx context.Context, conn *connection) error {
-				return a.runGather(ctx, conn, &gatherOptions{args[0], args[1], c.Bool("lines"), c.Bool("stale"), c.Bool("json")})
-			})
-		},
+		Action: a.onFarm(2, 2, func(ctx context.Context, conn *connection, c *cli.Context, args []string) error {
+			return a.runGather(ctx, conn, &gatherOptions{args[0], args[1], c.Bool("lines"), c.Bool("stale"), c.Bool("json")})
+		}),
 	}
 }
 

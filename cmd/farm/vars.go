@@ -50,17 +50,11 @@ func (a *app) delCommand() *cli.Command {
 		Name: "del", Usage: "remove a variable or declaration of a namespace", UsageText: "farm del [flags] NS KEY",
 		Description: nsHelp,
 		Flags:       a.clientFlags(),
-		Action: func(c *cli.Context) error {
-			args, err := wantArgs(c, 2, 2)
-			if err != nil {
-				return err
-			}
-			return a.with(c, func(ctx context.Context, conn *connection) error {
-				return a.overTargets(ctx, conn, args[0], func(ctx context.Context, ns string) error {
-					return conn.Namespace(ns).Delete(ctx, args[1])
-				})
+		Action: a.onFarm(2, 2, func(ctx context.Context, conn *connection, _ *cli.Context, args []string) error {
+			return a.overTargets(ctx, conn, args[0], func(ctx context.Context, ns string) error {
+				return conn.Namespace(ns).Delete(ctx, args[1])
 			})
-		},
+		}),
 	}
 }
 
@@ -84,16 +78,10 @@ func (a *app) getCommand() *cli.Command {
 		Flags: a.clientFlags(
 			&cli.BoolFlag{Name: "type", Usage: "print its Go type instead"},
 			&cli.BoolFlag{Name: "stale", Usage: "any node may answer from what it has"}),
-		Action: func(c *cli.Context) error {
-			args, err := wantArgs(c, 2, 2)
-			if err != nil {
-				return err
-			}
-			return a.with(c, func(ctx context.Context, conn *connection) error {
-				o := getOptions{args[0], args[1], c.Bool("type"), c.Bool("stale"), c.Bool("json")}
-				return a.runGet(ctx, conn, &o)
-			})
-		},
+		Action: a.onFarm(2, 2, func(ctx context.Context, conn *connection, c *cli.Context, args []string) error {
+			o := getOptions{args[0], args[1], c.Bool("type"), c.Bool("stale"), c.Bool("json")}
+			return a.runGet(ctx, conn, &o)
+		}),
 	}
 }
 
