@@ -151,7 +151,7 @@ func readFilter(verb string, c *cli.Context, f *tasks.Filter, states ...tasks.St
 		}
 	}
 	if f.State != "" {
-		return usage("%s: --state %q: say one of %s", verb, f.State, strings.Join(names, ", "))
+		return usage("%s: %q is no state here: say one of %s", verb, f.State, strings.Join(names, ", "))
 	}
 	return nil
 }
