@@ -292,7 +292,7 @@ func testChildren(t *testing.T, s *suite) {
 		t.Errorf("%+v, %v", b, err)
 	}
 	a, err := s.Get(t.Context(), got[0])
-	if err != nil || a.Key != "k" || a.Keep != time.Hour || a.UniqueKey != "u-"+name || !a.Finished.Before(b.Started) {
+	if err != nil || a.Key != "k" || a.Keep != time.Hour || a.UniqueKey != "u-"+name || a.Finished.After(b.Started) {
 		t.Errorf("%+v, %v", a, err)
 	}
 	if list, err := s.List(t.Context(), tasks.Filter{Queue: q}); err != nil || len(list) != 2 {
