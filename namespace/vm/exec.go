@@ -27,6 +27,7 @@ func (t *thread) loop() (how outcome) {
 	}()
 	var (
 		c      *code
+		callee *code
 		ip     raw.Pointer // the instruction
 		pp, np raw.Pointer // the registers of the frame
 	)
@@ -260,6 +261,39 @@ next:
 			s := raw.As[slice](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x)*24))
 			*raw.At[raw.Pointer](pp, i.a) = s.p
 			*raw.At[[2]uint64](np, i.e) = [2]uint64{s.n, s.c}
+		case opAppend8:
+			n := *raw.At[uint64](np, i.c)
+			room := *raw.At[uint64](np, i.c+8)
+			if n == room {
+				goto grow
+			}
+			p := *raw.At[raw.Pointer](pp, i.b)
+			*raw.As[uint8](raw.Add(p, int(n))) = uint8(*raw.At[uint64](np, i.d))
+			*raw.At[raw.Pointer](pp, i.a) = p
+			*raw.At[uint64](np, i.e) = n + 1
+			*raw.At[uint64](np, i.e+8) = room
+		case opAppend64:
+			n := *raw.At[uint64](np, i.c)
+			room := *raw.At[uint64](np, i.c+8)
+			if n == room {
+				goto grow
+			}
+			p := *raw.At[raw.Pointer](pp, i.b)
+			*raw.As[uint64](raw.Add(p, int(n)*8)) = *raw.At[uint64](np, i.d)
+			*raw.At[raw.Pointer](pp, i.a) = p
+			*raw.At[uint64](np, i.e) = n + 1
+			*raw.At[uint64](np, i.e+8) = room
+		case opAppendPtr:
+			n := *raw.At[uint64](np, i.c)
+			room := *raw.At[uint64](np, i.c+8)
+			if n == room {
+				goto grow
+			}
+			p := *raw.At[raw.Pointer](pp, i.b)
+			*raw.As[raw.Pointer](raw.Add(p, int(n)*8)) = *raw.At[raw.Pointer](pp, i.d)
+			*raw.At[raw.Pointer](pp, i.a) = p
+			*raw.At[uint64](np, i.e) = n + 1
+			*raw.At[uint64](np, i.e+8) = room
 
 		case opAdd:
 			*raw.At[uint64](np, i.a) = *raw.At[uint64](np, i.b) + *raw.At[uint64](np, i.c)
@@ -365,8 +399,54 @@ next:
 		case opF32ToF:
 			*raw.At[float64](np, i.a) = float64(f32(np, i.b))
 		case opMulAddF:
-			x := *raw.At[float64](np, i.c) * *raw.At[float64](np, i.d)
+			*raw.At[float64](np, i.a) = *raw.At[float64](np, i.b) + float64(*raw.At[float64](np, i.c)**raw.At[float64](np, i.d))
+		case opMulSubF:
+			*raw.At[float64](np, i.a) = float64(*raw.At[float64](np, i.b)**raw.At[float64](np, i.c)) - *raw.At[float64](np, i.d)
+		case opSubMulF:
+			*raw.At[float64](np, i.a) = *raw.At[float64](np, i.b) - float64(*raw.At[float64](np, i.c)**raw.At[float64](np, i.d))
+		case opMul3F:
+			*raw.At[float64](np, i.a) = float64(*raw.At[float64](np, i.b)**raw.At[float64](np, i.c)) * *raw.At[float64](np, i.d)
+		case opMul3AddF:
+			x := float64(*raw.At[float64](np, i.c)**raw.At[float64](np, i.d)) * *raw.At[float64](np, i.e)
 			*raw.At[float64](np, i.a) = *raw.At[float64](np, i.b) + float64(x)
+		case opMulMulAddF:
+			x, y := *raw.At[float64](np, i.b)**raw.At[float64](np, i.c), *raw.At[float64](np, i.d)**raw.At[float64](np, i.e)
+			*raw.At[float64](np, i.a) = float64(x) + float64(y)
+		case opMulMulSubF:
+			x, y := *raw.At[float64](np, i.b)**raw.At[float64](np, i.c), *raw.At[float64](np, i.d)**raw.At[float64](np, i.e)
+			*raw.At[float64](np, i.a) = float64(x) - float64(y)
+		case opMulMulSubAddF:
+			x, y := *raw.At[float64](np, i.b)**raw.At[float64](np, i.c), *raw.At[float64](np, i.d)**raw.At[float64](np, i.e)
+			*raw.At[float64](np, i.a) = float64(x) - float64(y) + *raw.At[float64](np, int32(i.x)*8)
+		case opMulAdd11F, opMulAdd12F, opMulAdd21F, opMulAdd22F:
+			x := *raw.At[uint64](np, i.c)
+			if x >= *raw.At[uint64](np, i.d) {
+				goto outside
+			}
+			p := *raw.At[raw.Pointer](pp, i.b)
+			if i.op >= opMulAdd21F {
+				row := raw.As[slice](raw.Add(p, int(x)*24))
+				if x = *raw.At[uint64](np, i.e); x >= row.n {
+					goto outsideRow
+				}
+				p = row.p
+			}
+			v := *raw.As[float64](raw.Add(p, int(x)*8))
+			ip = raw.Add(ip, insSize)
+			j := raw.As[ins](ip)
+			x = *raw.At[uint64](np, j.c)
+			if x >= *raw.At[uint64](np, j.d) {
+				goto outside
+			}
+			p = *raw.At[raw.Pointer](pp, j.b)
+			if j.op == opIndex2Load64 {
+				row := raw.As[slice](raw.Add(p, int(x)*24))
+				if x = *raw.At[uint64](np, j.e); x >= row.n {
+					goto outsideRow
+				}
+				p = row.p
+			}
+			*raw.At[float64](np, i.a) = *raw.At[float64](np, j.a) + float64(v**raw.As[float64](raw.Add(p, int(x)*8)))
 
 		case opEq:
 			setBool(np, i.a, *raw.At[uint64](np, i.b) == *raw.At[uint64](np, i.c))
@@ -494,40 +574,109 @@ next:
 				goto jump
 			}
 
+		case opAddKIfLt:
+			v := *raw.At[int64](np, i.e) + int64(i.c)
+			*raw.At[int64](np, i.b) = v
+			if v < *raw.At[int64](np, i.d) {
+				goto jump
+			}
+		case opAddKIfLe:
+			v := *raw.At[int64](np, i.e) + int64(i.c)
+			*raw.At[int64](np, i.b) = v
+			if v <= *raw.At[int64](np, i.d) {
+				goto jump
+			}
+		case opAddIfLt:
+			v := *raw.At[int64](np, i.e) + *raw.At[int64](np, i.c)
+			*raw.At[int64](np, i.b) = v
+			if v < *raw.At[int64](np, i.d) {
+				goto jump
+			}
+		case opAddIfLe:
+			v := *raw.At[int64](np, i.e) + *raw.At[int64](np, i.c)
+			*raw.At[int64](np, i.b) = v
+			if v <= *raw.At[int64](np, i.d) {
+				goto jump
+			}
+		case opAddKIfLtK:
+			v := *raw.At[int64](np, i.e) + int64(i.c)
+			*raw.At[int64](np, i.b) = v
+			if v < int64(i.d) {
+				goto jump
+			}
+		case opAddKIfLeK:
+			v := *raw.At[int64](np, i.e) + int64(i.c)
+			*raw.At[int64](np, i.b) = v
+			if v <= int64(i.d) {
+				goto jump
+			}
+		case opAddKIfGtK:
+			v := *raw.At[int64](np, i.e) + int64(i.c)
+			*raw.At[int64](np, i.b) = v
+			if v > int64(i.d) {
+				goto jump
+			}
+		case opAddKIfGeK:
+			v := *raw.At[int64](np, i.e) + int64(i.c)
+			*raw.At[int64](np, i.b) = v
+			if v >= int64(i.d) {
+				goto jump
+			}
+
 		case opCall:
-			callee := c.codes[i.c]
-			if !callee.ready.Load() {
-				t.pc = raw.Address(ip)
-				callee.prepare()
-				goto again
+			callee = c.codes[i.c]
+			if callee.ready.Load() {
+				goto call
 			}
-			if t.run.stop.Load() {
-				goto stop
-			}
-			f := &t.frames[t.top]
-			p, n := f.p+int(i.a), f.n+int(i.b)
-			if p+callee.needP > len(t.ptrs) || n+callee.needN > len(t.nums) || t.top+2 > len(t.frames) {
-				t.pc = raw.Address(ip)
-				t.room(callee, p, n)
-				goto again
-			}
-			f.pc = int(raw.Address(ip)-c.base) + insSize
-			pan := f.pan
-			t.top++
-			f = &t.frames[t.top]
-			f.c, f.p, f.n = callee, p, n
-			if pan != nil && c.wrapper {
-				f.pan, f.flags = pan, flagKeeps
-			}
-			c, ip = callee, callee.start
-			pp, np = raw.PointerTo(&t.ptrs[p]), raw.PointerTo(&t.nums[n])
-			continue
-		case opCallFn, opInvoke:
 			t.pc = raw.Address(ip)
-			if t.callValue(c, i, pp, np) {
-				goto enter
+			callee.prepare()
+			goto again
+		case opInvoke:
+			{
+				w := raw.At[[2]raw.Pointer](pp, i.d)
+				s := c.sites[i.c]
+				x := s.find(w[0])
+				if x == nil {
+					goto slowCall
+				}
+				switch x.recv {
+				case recvPointer:
+					*raw.At[raw.Pointer](pp, i.e) = w[1]
+				case recvNumber:
+					*raw.At[uint64](np, (i.b+s.args.n)*8) = *raw.As[uint64](w[1])
+				case recvNothing:
+				default:
+					goto slowCall
+				}
+				callee = x.c
+				goto call
 			}
-			goto resume
+		case opCallFn:
+			{
+				v := *raw.At[raw.Pointer](pp, i.c)
+				if v == nil {
+					goto slowCall
+				}
+				fn := raw.FuncOf(v)
+				if fn == nil {
+					goto slowCall
+				}
+				body, ok := fn.Body.(*closureBody)
+				if !ok || !body.c.ready.Load() {
+					goto slowCall
+				}
+				callee = body.c
+				if len(fn.Ptrs) > maxCaptured || len(fn.Nums) > maxCaptured {
+					goto slowCall
+				}
+				for k, p := range fn.Ptrs {
+					*raw.At[raw.Pointer](pp, (i.a+callee.params.p+int32(k))*8) = p
+				}
+				for k, n := range fn.Nums {
+					*raw.At[uint64](np, (i.b+callee.params.n+int32(k))*8) = n
+				}
+				goto call
+			}
 		case opReturn:
 			f := &t.frames[t.top]
 			if f.flags != 0 {
@@ -581,8 +730,39 @@ next:
 		}
 		ip = raw.Add(ip, insSize)
 	}
+call: // callee, whose arguments are in place
+	{
+		if t.run.stop.Load() {
+			goto stop
+		}
+		i := raw.As[ins](ip)
+		f := &t.frames[t.top]
+		p, n := f.p+int(i.a), f.n+int(i.b)
+		if p+callee.needP > len(t.ptrs) || n+callee.needN > len(t.nums) || t.top+2 > len(t.frames) {
+			t.pc = raw.Address(ip)
+			t.room(callee, p, n)
+			goto again
+		}
+		f.pc = int(raw.Address(ip)-c.base) + insSize
+		pan := f.pan
+		t.top++
+		f = &t.frames[t.top]
+		f.c, f.p, f.n = callee, p, n
+		if pan != nil && c.wrapper {
+			f.pan, f.flags = pan, flagKeeps
+		}
+		c, ip = callee, callee.start
+		pp, np = raw.PointerTo(&t.ptrs[p]), raw.PointerTo(&t.nums[n])
+		goto next
+	}
+slowCall: // of what is not known yet, or has to be prepared
+	t.pc = raw.Address(ip)
+	if t.callValue(c, raw.As[ins](ip), pp, np) {
+		goto enter
+	}
+	goto resume
 jump: // to the target of the instruction
-	if d := raw.As[ins](ip).a; d >= 0 || !t.run.stop.Load() {
+	if d := raw.As[ins](ip).a; d > 0 || !t.run.stop.Load() {
 		ip = raw.Add(ip, int(d))
 		goto next
 	}
@@ -607,6 +787,10 @@ outsideRow:
 	t.pc = raw.Address(ip)
 	outOfRow(raw.As[ins](ip), pp, np)
 	return panicked
+grow:
+	t.pc = raw.Address(ip)
+	t.appendGrown(c, raw.As[ins](ip), pp, np)
+	goto resume
 negative:
 	t.pc = raw.Address(ip)
 	panic(plainError("runtime error: negative shift amount"))
@@ -674,7 +858,7 @@ func (t *thread) callValue(c *code, i *ins, pp, np raw.Pointer) bool {
 	if i.op == opCallFn {
 		tg = t.funcTarget(c.types[i.d], *raw.At[raw.Pointer](pp, i.c))
 	} else {
-		tg = t.methodTarget(c.sites[i.c], raw.Add(pp, int(i.d)), raw.Add(pp, int(i.a)*8), raw.Add(np, int(i.b)*8))
+		tg, _ = t.methodTarget(c.sites[i.c], raw.Add(pp, int(i.d)), raw.Add(pp, int(i.a)*8), raw.Add(np, int(i.b)*8))
 	}
 	f := &t.frames[t.top]
 	p, n := f.p+int(i.a), f.n+int(i.b)

@@ -15,6 +15,7 @@ type thread struct {
 	pc     uint64  // address of the instruction that may panic
 	panics []*panicking
 	back   bool // it was called by compiled code
+	nested int  // calls from compiled code within each other in this thread
 	// a panic runs a deferred function of compiled code; recover, if it is that, does nothing
 	byPanic bool
 	str     [2]string // memory for operands that are strings
