@@ -145,15 +145,22 @@ func (y *python) run(p program, size int) (result string, busy time.Duration, er
 	return result, time.Duration(seconds * float64(time.Second)), err
 }
 
+var others = flag.String("sides", "ssa,yaegi,python", "what is compared with compiled Go")
+
 // sides are those there are, compiled Go first.
 func sides(tb testing.TB) (names []string, all []side) {
 	tb.Helper()
 	names, all = []string{"compiled"}, []side{compiled{}}
-	for _, name := range []string{"ssa", "yaegi"} {
-		names, all = append(names, name), append(all, newEngine(tb, name))
-	}
-	if p := newPython(tb); p != nil {
-		names, all = append(names, "python"), append(all, p)
+	for name := range strings.SplitSeq(*others, ",") {
+		var s side
+		if name == "python" {
+			if s = newPython(tb); s == nil {
+				continue
+			}
+		} else {
+			s = newEngine(tb, name)
+		}
+		names, all = append(names, name), append(all, s)
 	}
 	return names, all
 }
@@ -248,8 +255,12 @@ func printTable(w io.Writer, names []string, rows map[string][]time.Duration) {
 	for _, n := range names[1:] {
 		fmt.Fprintf(t, " %s / compiled\t|", n)
 	}
-	fmt.Fprint(t, " python / ssa\t|\n")
-	fmt.Fprintln(t, strings.Repeat("|---\t", 2*len(names)+1)+"|")
+	columns := 2 * len(names)
+	if slices.Contains(names, "python") {
+		columns++
+		fmt.Fprintf(t, " python / %s\t|", names[1])
+	}
+	fmt.Fprintln(t, "\n"+strings.Repeat("|---\t", columns)+"|")
 	for _, p := range list {
 		row := rows[p.name]
 		if row == nil {
@@ -262,11 +273,10 @@ func printTable(w io.Writer, names []string, rows map[string][]time.Duration) {
 		for _, d := range row[1:] {
 			fmt.Fprintf(t, " %s\t|", figure(float64(d)/float64(row[0])))
 		}
-		last := "-"
-		if len(row) > 3 {
-			last = figure(float64(row[3]) / float64(row[1]))
+		if py := slices.Index(names, "python"); py > 0 {
+			fmt.Fprintf(t, " %s\t|", figure(float64(row[py])/float64(row[1])))
 		}
-		fmt.Fprintf(t, " %s\t|\n", last)
+		fmt.Fprintln(t)
 	}
 	_ = t.Flush()
 }

@@ -54,9 +54,6 @@ const (
 // maxKnown is how many types a site compares with, one after the other.
 const maxKnown = 8
 
-// maxCaptured is how many variables of a kind a function may have captured for the short way to call it.
-const maxCaptured = 16
-
 // find gives what the site calls for a type word if it has done so before; nil otherwise, or when many
 // others came before.
 func (s *site) find(word raw.Pointer) *siteTarget {

@@ -183,6 +183,10 @@ const (
 	opIfLeF
 	opIfNotLtF
 	opIfNotLeF
+	opIfNormLe // N b * N c + N d * N e <= N x*8
+	opIfNormNotLe
+	opIfNormLt
+	opIfNormNotLt
 	opIfNil
 	opIfNotNil
 	// after an addition: N b = N e + K c, N b = N e + N c

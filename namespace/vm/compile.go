@@ -186,6 +186,9 @@ func (f *function) finish() {
 // markLocal in the x of a jump says that its target is an instruction of the same function, not a block.
 const markLocal = 1 << 15
 
+// markAlone in the x of a jump that is not emitted yet says that nothing else needs what it compares first.
+const markAlone = 1 << 14
+
 // signature gives parameters, captured variables and results their registers.
 func (f *function) signature() {
 	c, params := f.c, f.fn.Params
@@ -243,7 +246,8 @@ func (f *function) jumpTo(i ins, b *ssa.BasicBlock) {
 
 // label sets the target of a jump within the instruction to what comes next.
 func (f *function) label(at int) {
-	f.c.ins[at].a, f.c.ins[at].x = int32(len(f.c.ins)), markLocal
+	f.c.ins[at].a = int32(len(f.c.ins))
+	f.c.ins[at].x |= markLocal
 	f.barrier = len(f.c.ins)
 }
 
@@ -343,6 +347,10 @@ func (f *function) alias(v ssa.Value) loc {
 		return f.extract(x)
 	case *ssa.ChangeType:
 		return f.use(x.X)
+	case *ssa.Convert:
+		if f.fused[x] {
+			return f.use(x.X)
+		}
 	case *ssa.Field:
 		if l, ok := f.flatField(x); ok {
 			return l

@@ -14,8 +14,9 @@ const insSize = 24
 //
 // It is one function so that what it needs all the time (ip, pp, np, c) stays in registers of the
 // processor. For that to hold, nothing of it may live across a call: an operation that calls a Go function
-// sets t.pc first, which says where it is, and goes to resume or again, which find everything anew. An
-// operation that may panic sets t.pc, too.
+// sets t.pc first, which says where it is, and goes to resume or again, which find everything anew; or it
+// keeps what it needs in memory and goes to kept. An operation that may panic sets t.pc, too. Functions that
+// the compiler does not inline into one as large as this are spelled out.
 //
 //nolint:gocyclo,funlen // one case for each operation
 func (t *thread) loop() (how outcome) {
@@ -28,6 +29,10 @@ func (t *thread) loop() (how outcome) {
 	var (
 		c      *code
 		callee *code
+		// memory for what is needed after a call of a Go function; arrays are never in registers of the
+		// processor
+		keep   [3]raw.Pointer
+		keepC  [2]*code
 		ip     raw.Pointer // the instruction
 		pp, np raw.Pointer // the registers of the frame
 	)
@@ -35,6 +40,7 @@ func (t *thread) loop() (how outcome) {
 	t.pc = t.frames[t.top].c.base + uint64(t.frames[t.top].pc)
 again: // the instruction at t.pc
 	{
+		t.moved = false
 		f := &t.frames[t.top]
 		c = f.c
 		ip = raw.Add(c.start, int(t.pc-c.base))
@@ -44,6 +50,8 @@ next:
 	for {
 		i := raw.As[ins](ip)
 		switch i.op {
+		case 0:
+			goto unknown
 		case opMoveP:
 			*raw.At[raw.Pointer](pp, i.a) = *raw.At[raw.Pointer](pp, i.b)
 		case opMoveN:
@@ -115,8 +123,9 @@ next:
 			*raw.At[raw.Pointer](pp, i.a+8) = *raw.At[raw.Pointer](m, i.c+8)
 		case opLoadBox:
 			t.pc = raw.Address(ip)
+			keep[0], keep[1], keep[2], keepC[0] = ip, pp, np, c
 			loadBox(c, i, pp)
-			goto resume
+			goto kept
 
 		case opStore8, opStore16, opStore32:
 			m := *raw.At[raw.Pointer](pp, i.a)
@@ -149,7 +158,8 @@ next:
 			if m == nil {
 				goto isNil
 			}
-			*raw.At[string](m, i.c) = raw.String(*raw.At[raw.Pointer](pp, i.b), *raw.At[uint64](np, i.d))
+			h := raw.At[textHead](m, i.c)
+			h.p, h.n = *raw.At[raw.Pointer](pp, i.b), *raw.At[uint64](np, i.d)
 		case opStoreSlice:
 			m := *raw.At[raw.Pointer](pp, i.a)
 			if m == nil {
@@ -170,13 +180,15 @@ next:
 				goto isNil
 			}
 			t.pc = raw.Address(ip)
+			keep[0], keep[1], keep[2], keepC[0] = ip, pp, np, c
 			raw.Move(c.types[i.d].Type, raw.Add(m, int(i.c)), *raw.At[raw.Pointer](pp, i.b))
-			goto resume
+			goto kept
 
 		case opNew:
 			t.pc = raw.Address(ip)
+			keep[0], keep[1], keep[2], keepC[0] = ip, pp, np, c
 			newValue(c, i, pp)
-			goto resume
+			goto kept
 		case opField:
 			m := *raw.At[raw.Pointer](pp, i.b)
 			if m == nil {
@@ -449,39 +461,100 @@ next:
 			*raw.At[float64](np, i.a) = *raw.At[float64](np, j.a) + float64(v**raw.As[float64](raw.Add(p, int(x)*8)))
 
 		case opEq:
-			setBool(np, i.a, *raw.At[uint64](np, i.b) == *raw.At[uint64](np, i.c))
+			var v uint64
+			if *raw.At[uint64](np, i.b) == *raw.At[uint64](np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opNe:
-			setBool(np, i.a, *raw.At[uint64](np, i.b) != *raw.At[uint64](np, i.c))
+			var v uint64
+			if *raw.At[uint64](np, i.b) != *raw.At[uint64](np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opLt:
-			setBool(np, i.a, *raw.At[int64](np, i.b) < *raw.At[int64](np, i.c))
+			var v uint64
+			if *raw.At[int64](np, i.b) < *raw.At[int64](np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opLe:
-			setBool(np, i.a, *raw.At[int64](np, i.b) <= *raw.At[int64](np, i.c))
+			var v uint64
+			if *raw.At[int64](np, i.b) <= *raw.At[int64](np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opLtU:
-			setBool(np, i.a, *raw.At[uint64](np, i.b) < *raw.At[uint64](np, i.c))
+			var v uint64
+			if *raw.At[uint64](np, i.b) < *raw.At[uint64](np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opLeU:
-			setBool(np, i.a, *raw.At[uint64](np, i.b) <= *raw.At[uint64](np, i.c))
+			var v uint64
+			if *raw.At[uint64](np, i.b) <= *raw.At[uint64](np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opEqF:
-			setBool(np, i.a, *raw.At[float64](np, i.b) == *raw.At[float64](np, i.c))
+			var v uint64
+			if *raw.At[float64](np, i.b) == *raw.At[float64](np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opLtF:
-			setBool(np, i.a, *raw.At[float64](np, i.b) < *raw.At[float64](np, i.c))
+			var v uint64
+			if *raw.At[float64](np, i.b) < *raw.At[float64](np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opLeF:
-			setBool(np, i.a, *raw.At[float64](np, i.b) <= *raw.At[float64](np, i.c))
+			var v uint64
+			if *raw.At[float64](np, i.b) <= *raw.At[float64](np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opEqF32:
-			setBool(np, i.a, f32(np, i.b) == f32(np, i.c))
+			var v uint64
+			if f32(np, i.b) == f32(np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opLtF32:
-			setBool(np, i.a, f32(np, i.b) < f32(np, i.c))
+			var v uint64
+			if f32(np, i.b) < f32(np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opLeF32:
-			setBool(np, i.a, f32(np, i.b) <= f32(np, i.c))
+			var v uint64
+			if f32(np, i.b) <= f32(np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opEqP:
-			setBool(np, i.a, *raw.At[raw.Pointer](pp, i.b) == *raw.At[raw.Pointer](pp, i.c))
+			var v uint64
+			if *raw.At[raw.Pointer](pp, i.b) == *raw.At[raw.Pointer](pp, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opIsNil:
-			setBool(np, i.a, *raw.At[raw.Pointer](pp, i.b) == nil)
+			var v uint64
+			if *raw.At[raw.Pointer](pp, i.b) == nil {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opNotNil:
-			setBool(np, i.a, *raw.At[raw.Pointer](pp, i.b) != nil)
+			var v uint64
+			if *raw.At[raw.Pointer](pp, i.b) != nil {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opEqStr, opLtStr, opLeStr:
 			t.pc = raw.Address(ip)
+			keep[0], keep[1], keep[2], keepC[0] = ip, pp, np, c
 			compareStrings(i, pp, np)
-			goto resume
+			goto kept
 
 		// jumps to a
 		case opJump:
@@ -565,6 +638,26 @@ next:
 			if !(*raw.At[float64](np, i.b) <= *raw.At[float64](np, i.c)) {
 				goto jump
 			}
+		case opIfNormLe:
+			x, y := *raw.At[float64](np, i.b)**raw.At[float64](np, i.c), *raw.At[float64](np, i.d)**raw.At[float64](np, i.e)
+			if float64(x)+float64(y) <= *raw.At[float64](np, int32(i.x)*8) {
+				goto jump
+			}
+		case opIfNormNotLe:
+			x, y := *raw.At[float64](np, i.b)**raw.At[float64](np, i.c), *raw.At[float64](np, i.d)**raw.At[float64](np, i.e)
+			if !(float64(x)+float64(y) <= *raw.At[float64](np, int32(i.x)*8)) {
+				goto jump
+			}
+		case opIfNormLt:
+			x, y := *raw.At[float64](np, i.b)**raw.At[float64](np, i.c), *raw.At[float64](np, i.d)**raw.At[float64](np, i.e)
+			if float64(x)+float64(y) < *raw.At[float64](np, int32(i.x)*8) {
+				goto jump
+			}
+		case opIfNormNotLt:
+			x, y := *raw.At[float64](np, i.b)**raw.At[float64](np, i.c), *raw.At[float64](np, i.d)**raw.At[float64](np, i.e)
+			if !(float64(x)+float64(y) < *raw.At[float64](np, int32(i.x)*8)) {
+				goto jump
+			}
 		case opIfNil:
 			if *raw.At[raw.Pointer](pp, i.b) == nil {
 				goto jump
@@ -635,7 +728,17 @@ next:
 			{
 				w := raw.At[[2]raw.Pointer](pp, i.d)
 				s := c.sites[i.c]
-				x := s.find(w[0])
+				known := s.known.Load()
+				if known == nil {
+					goto slowCall
+				}
+				var x *siteTarget
+				for k := range *known {
+					if (*known)[k].word == w[0] {
+						x = &(*known)[k]
+						break
+					}
+				}
 				if x == nil {
 					goto slowCall
 				}
@@ -652,31 +755,7 @@ next:
 				goto call
 			}
 		case opCallFn:
-			{
-				v := *raw.At[raw.Pointer](pp, i.c)
-				if v == nil {
-					goto slowCall
-				}
-				fn := raw.FuncOf(v)
-				if fn == nil {
-					goto slowCall
-				}
-				body, ok := fn.Body.(*closureBody)
-				if !ok || !body.c.ready.Load() {
-					goto slowCall
-				}
-				callee = body.c
-				if len(fn.Ptrs) > maxCaptured || len(fn.Nums) > maxCaptured {
-					goto slowCall
-				}
-				for k, p := range fn.Ptrs {
-					*raw.At[raw.Pointer](pp, (i.a+callee.params.p+int32(k))*8) = p
-				}
-				for k, n := range fn.Nums {
-					*raw.At[uint64](np, (i.b+callee.params.n+int32(k))*8) = n
-				}
-				goto call
-			}
+			goto slowCall
 		case opReturn:
 			f := &t.frames[t.top]
 			if f.flags != 0 {
@@ -707,24 +786,31 @@ next:
 			goto again
 		case opFn:
 			t.pc = raw.Address(ip)
+			keep[0], keep[1], keep[2], keepC[0] = ip, pp, np, c
 			c.fns[i.a](t, pp, np)
-			goto resume
+			goto kept
 		case opString:
 			t.pc = raw.Address(ip)
+			keep[0], keep[1], keep[2], keepC[0] = ip, pp, np, c
 			concat(i, pp, np)
-			goto resume
+			goto kept
 		case opAssertT:
 			ty := *raw.At[raw.Pointer](pp, i.b)
 			if i.x != 0 {
 				ty = raw.TabType(ty)
 			}
-			setBool(np, i.a, ty == c.types[i.d].Type)
+			var v uint64
+			if ty == c.types[i.d].Type {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opTypeOf:
 			*raw.At[raw.Pointer](pp, i.a) = raw.TabType(*raw.At[raw.Pointer](pp, i.b))
 		case opLenMap:
 			t.pc = raw.Address(ip)
+			keep[0], keep[1], keep[2], keepC[0] = ip, pp, np, c
 			mapLen(i, pp, np)
-			goto resume
+			goto kept
 		default:
 			goto unknown
 		}
@@ -762,13 +848,22 @@ slowCall: // of what is not known yet, or has to be prepared
 	}
 	goto resume
 jump: // to the target of the instruction
-	if d := raw.As[ins](ip).a; d > 0 || !t.run.stop.Load() {
+	{
+		d := raw.As[ins](ip).a
+		if d <= 0 && t.run.stop.Load() {
+			goto stop
+		}
 		ip = raw.Add(ip, int(d))
 		goto next
 	}
 stop:
 	t.pc = raw.Address(ip)
 	panic(stopped{})
+kept: // after an instruction that has called a Go function
+	if !t.moved {
+		ip, pp, np, c = raw.Add(keep[0], insSize), keep[1], keep[2], keepC[0]
+		goto next
+	}
 resume: // after the instruction at t.pc
 	t.pc += insSize
 	goto again
@@ -789,8 +884,9 @@ outsideRow:
 	return panicked
 grow:
 	t.pc = raw.Address(ip)
+	keep[0], keep[1], keep[2], keepC[0] = ip, pp, np, c
 	t.appendGrown(c, raw.As[ins](ip), pp, np)
-	goto resume
+	goto kept
 negative:
 	t.pc = raw.Address(ip)
 	panic(plainError("runtime error: negative shift amount"))
@@ -894,6 +990,12 @@ func (t *thread) runDefer(c *code) int {
 	}
 	t.push(d.target, p, n)
 	return 1
+}
+
+// textHead is a string in memory.
+type textHead struct {
+	p raw.Pointer
+	n uint64
 }
 
 func f32(np raw.Pointer, off int32) float32 { return *raw.At[float32](np, off) }

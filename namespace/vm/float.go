@@ -24,7 +24,7 @@ const (
 
 // fuseFloats finds the operands that an operation is done together with.
 func (f *function) fuseFloats(b *ssa.BasicBlock, i int, x *ssa.BinOp) {
-	if t, ok := x.Type().Underlying().(*types.Basic); !ok || t.Kind() != types.Float64 || x.X == x.Y {
+	if t, ok := x.Type().Underlying().(*types.Basic); !ok || t.Kind() != types.Float64 {
 		return
 	}
 	right, rightTree := f.operandTree(b, i-1, x.Y)

@@ -37,6 +37,10 @@ func (f *function) fuse(b *ssa.BasicBlock) {
 			}
 		case *ssa.Extract, *ssa.ChangeType, *ssa.DebugRef, *ssa.Phi:
 			f.fused[in] = true
+		case *ssa.Convert:
+			if sameRegister(x.X.Type(), x.Type()) {
+				f.fused[in] = true
+			}
 		case *ssa.Field:
 			if !f.m.typeOf(x.X.Type()).boxed {
 				f.fused[in] = true
@@ -140,6 +144,13 @@ func (f *function) fuseRow(b *ssa.BasicBlock, i int, x *ssa.IndexAddr) {
 	if ok && isLoad && f.fused[at] && f.m.typeOf(load.Type()).parts[0].kind == part64 {
 		f.fused[row] = true
 	}
+}
+
+// sameRegister says that the conversion of an integer leaves the register as it is.
+func sameRegister(from, to types.Type) bool {
+	x, ok := from.Underlying().(*types.Basic)
+	y, yes := to.Underlying().(*types.Basic)
+	return ok && yes && x.Info()&types.IsInteger != 0 && y.Info()&types.IsInteger != 0 && basicPart(y) == part64
 }
 
 // partSize is the size in memory of a part.

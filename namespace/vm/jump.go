@@ -3,6 +3,7 @@ package vm
 import (
 	"go/token"
 	"go/types"
+	"slices"
 
 	"golang.org/x/tools/go/ssa"
 )
@@ -52,6 +53,9 @@ func (f *function) shortHead(b *ssa.BasicBlock) *ssa.If {
 	}
 	return last
 }
+
+// norms are the operations that compare the sum of two products with a number register.
+var norms = map[op]op{opIfLeF: opIfNormLe, opIfNotLeF: opIfNormNotLe, opIfLtF: opIfNormLt, opIfNotLtF: opIfNormNotLt}
 
 // moves says that the way from one block to another moves values.
 func (f *function) moves(from, to *ssa.BasicBlock) bool {
@@ -108,17 +112,56 @@ func (f *function) follow(from, to *ssa.BasicBlock) {
 
 // emitJump emits a conditional jump, together with the operation before it when there is one for both.
 func (f *function) emitJump(i ins) int {
-	last := len(f.c.ins) - 1
-	if last < f.barrier {
+	alone := i.x&markAlone != 0
+	i.x &^= markAlone
+	at, ok := f.before(i.b)
+	if !ok {
 		return f.emit(i)
 	}
-	prev := &f.c.ins[last]
-	o, ok := steps[[2]op{prev.op, i.op}]
-	if !ok || prev.a != i.b {
-		return f.emit(i)
+	prev := f.c.ins[at]
+	if o, ok := steps[[2]op{prev.op, i.op}]; ok {
+		f.remove(at)
+		return f.emit(ins{op: o, b: prev.a, c: prev.c, d: i.c, e: prev.b})
 	}
-	*prev = ins{op: o, b: prev.a, c: prev.c, d: i.c, e: prev.b}
-	return last
+	if o, ok := norms[i.op]; ok && alone && prev.op == opMulMulAddF {
+		f.remove(at)
+		return f.emit(ins{op: o, x: f.shortRegister(i.c / 8), b: prev.b, c: prev.c, d: prev.d, e: prev.e})
+	}
+	return f.emit(i)
+}
+
+// before finds the operation that has set a number register, when nothing but moves of other values came
+// after it.
+func (f *function) before(reg int32) (int, bool) {
+	for at := len(f.c.ins) - 1; at >= f.barrier; at-- {
+		i := f.c.ins[at]
+		switch i.op {
+		case opMoveP:
+		case opMoveN:
+			if i.a == reg || i.b == reg {
+				return 0, false
+			}
+		default:
+			return at, i.a == reg && !f.movedOver(at)
+		}
+	}
+	return 0, false
+}
+
+// movedOver says that a move after an instruction changes a register that it reads.
+func (f *function) movedOver(at int) bool {
+	p := f.c.ins[at]
+	for _, i := range f.c.ins[at+1:] {
+		if i.op == opMoveN && (i.a == p.b || i.a == p.c || i.a == p.d || i.a == p.e) {
+			return true
+		}
+	}
+	return false
+}
+
+// remove takes an instruction out, to which and over which no jump leads.
+func (f *function) remove(at int) {
+	f.c.ins, f.c.pos = slices.Delete(f.c.ins, at, at+1), slices.Delete(f.c.pos, at, at+1)
 }
 
 // steps are the operations that do an addition and the jump after it.
@@ -206,8 +249,12 @@ func (f *function) floatCondition(c *ssa.BinOp) func(bool) ins {
 	case token.GEQ:
 		o, l, r = token.LEQ, r, l
 	}
+	x := uint16(0)
+	if l == f.use(c.X).n*8 && len(*c.X.Referrers()) == 1 {
+		x = markAlone
+	}
 	return func(holds bool) ins {
-		i := ins{op: opIfLtF, b: l, c: r}
+		i := ins{op: opIfLtF, x: x, b: l, c: r}
 		switch {
 		case o == token.LSS && !holds:
 			i.op = opIfNotLtF

@@ -61,7 +61,7 @@ func (t *thread) nest(tg target, do func(call func(i, j int) bool)) {
 	caller, pc := &t.frames[t.top], t.pc
 	caller.pc = int(pc-caller.c.base) + insSize
 	t.nested++
-	defer func() { t.pc, t.nested = pc, t.nested-1 }()
+	defer func() { t.pc, t.nested, t.moved = pc, t.nested-1, true }() // a loop within may have cleared moved
 	p, n := t.end()
 	do(func(i, j int) bool {
 		t.checkStop()
