@@ -105,7 +105,7 @@ func (f *function) floatTree(dst int32, o token.Token, x, y ssa.Value) bool {
 		i.op, i.b, i.c, i.d = opSubMulF, n(x), n(r.X), n(r.Y)
 	default:
 		if l == nil {
-			l, x, y = r, y, x
+			l, y = r, x
 		}
 		if m := f.fusedFloat(l.X); m != nil {
 			i.op, i.b, i.c, i.d, i.e = opMul3AddF, n(y), n(m.X), n(m.Y), n(l.Y)

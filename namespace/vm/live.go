@@ -20,7 +20,6 @@ type bits []uint64
 
 func (b bits) has(i int) bool { return b[i>>6]>>(i&63)&1 != 0 }
 func (b bits) add(i int)      { b[i>>6] |= 1 << (i & 63) }
-func (b bits) remove(i int)   { b[i>>6] &^= 1 << (i & 63) }
 
 // reads calls yield for each value whose registers are read where an instruction is emitted: its operands,
 // and those of what is done together with it.
@@ -43,13 +42,13 @@ func (f *function) reads(in ssa.Instruction, yield func(ssa.Value)) {
 }
 
 func (f *function) readsValue(v ssa.Value, yield func(ssa.Value)) {
-	switch v.(type) {
+	switch x := v.(type) {
 	case *ssa.Const, *ssa.Global, *ssa.Function, *ssa.Builtin:
 		return
 	case *ssa.Phi:
 	case ssa.Instruction:
-		if in := v.(ssa.Instruction); f.fused[in] {
-			f.reads(in, yield)
+		if f.fused[x] {
+			f.reads(x, yield)
 			return
 		}
 	}
