@@ -87,18 +87,19 @@ var More = ofText(moreText, moreWant)
 var Gonum = ofText(gonumText, gonumWant)
 
 // ofText are cases as they are written, with what Go says of them.
-func ofText(text, says string) (out []Case) {
-	want := strings.Split(says, "\n")
-	for _, w := range parse(text) {
+func ofText(cells, answers string) (out []Case) {
+	want := strings.Split(answers, "\n")
+	for _, w := range parse(cells) {
 		c := Case{Name: w.name, Cells: w.cells}
 		at := slices.Index(want, "## "+w.name)
 		for i, asks := range w.asks {
-			text, says := "", ""
+			text := ""
 			if asks && at >= 0 && at+1 < len(want) {
 				at++
 				text, _ = strconv.Unquote(want[at]) // one that is stale fails the test of this package
 			}
-			if says = text; Refused[w.name][i] != "" {
+			says := text
+			if Refused[w.name][i] != "" {
 				text = "ERR:" + Refused[w.name][i]
 			}
 			c.Want, goSays[c.Name] = append(c.Want, text), append(goSays[c.Name], says)
