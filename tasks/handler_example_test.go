@@ -152,8 +152,8 @@ func ExampleSnooze() {
 		log.Fatal(err)
 	}
 	<-looked
-	for i, _ := h.Get(ctx); i.State == tasks.Running; i, _ = h.Get(ctx) { // its report is on its way
-		time.Sleep(time.Millisecond)
+	if _, err := farm.Settled(ctx, h.ID); err != nil { // its report is on its way
+		log.Fatal(err)
 	}
 	farm.Advance(24 * time.Hour)
 	fmt.Println(tasks.Result[string](ctx, c, h.ID))
