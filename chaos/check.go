@@ -350,7 +350,9 @@ func (x *run) checkReplicas(ctx context.Context) error {
 
 // usage is what the nodes use now.
 func (x *run) usage(ctx context.Context) (u Usage) {
-	for _, n := range x.c.live() {
+	live := x.c.live()
+	u.Nodes = len(live)
+	for _, n := range live {
 		if s, err := readStat(n.proc.pid()); err == nil {
 			u.Memory = max(u.Memory, s.rss)
 		}
@@ -363,6 +365,17 @@ func (x *run) usage(ctx context.Context) (u Usage) {
 	return u
 }
 
+// onPlateau reports whether u is what was used before the first fault, give or take
+// half of it. A node has connections to each other node, so that more nodes need more,
+// and a log of kind wal is a file for each segment, of which there may be many: they
+// are bounded by maxDisk.
+func (u Usage) onPlateau(before Usage) bool {
+	most := func(n int) int { return max(n, n*u.Nodes/max(before.Nodes, 1))*3/2 + 50 }
+	const segmentBytes = 16 << 20
+	segments := int(u.Disk / segmentBytes)
+	return u.Files-segments <= most(before.Files) && u.Goroutines <= most(before.Goroutines)
+}
+
 // checkUsage waits until what the nodes use is on the plateau where it was, and
 // makes sure that nothing has grown without bounds.
 func (x *run) checkUsage(ctx context.Context) {
@@ -372,7 +385,7 @@ func (x *run) checkUsage(ctx context.Context) {
 	before := x.report.Before
 	err := poll(limited, func() (bool, error) {
 		u = x.usage(ctx)
-		return u.Files <= before.Files+before.Files/2+50 && u.Goroutines <= before.Goroutines+before.Goroutines/2+50, nil
+		return u.onPlateau(before), nil
 	})
 	x.report.After = u
 	if err != nil || u.Memory > maxMemory || u.Files > maxFiles || u.Goroutines > maxGoroutines || u.Disk > maxDisk {

@@ -28,6 +28,7 @@ import (
 // them must be wrong, not late.
 const (
 	healthLimit = 90 * time.Second // until a cluster is whole again after a fault
+	servedLimit = 45 * time.Second // until it serves clients, well below their patience
 	stopLimit   = 30 * time.Second // until a node that was asked to has stopped
 	askLimit    = 2 * time.Second  // one question to a node
 	pollEvery   = 25 * time.Millisecond

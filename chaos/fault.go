@@ -123,7 +123,9 @@ func (x *run) killAndRestart(ctx context.Context, r *rand.Rand, nodes ...*node) 
 func (x *run) acknowledged(ctx context.Context, acked <-chan time.Duration) error {
 	select {
 	case d := <-acked:
-		x.outage(d)
+		if x.outage(d); d > servedLimit {
+			x.violate(promiseLive, "nothing that was called anew was acknowledged for %v, the limit is %v", d.Round(time.Millisecond), servedLimit)
+		}
 		return nil
 	case <-time.After(healthLimit):
 		x.violate(promiseLive, "nothing was acknowledged for %v though a majority of the nodes was there", healthLimit)

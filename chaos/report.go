@@ -45,6 +45,7 @@ type Injected struct {
 
 // Usage is what the nodes used at most.
 type Usage struct {
+	Nodes      int   `json:"nodes"`  // how many there were
 	Memory     int64 `json:"memory"` // bytes, of one node
 	Files      int   `json:"files"`
 	Goroutines int   `json:"goroutines"`

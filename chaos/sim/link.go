@@ -95,7 +95,11 @@ func (l *link) tell(m *api.FromWorker) {
 	}
 	l.toNode = max(l.toNode, l.n.w.now+l.n.w.between(l.k.rnd, 100*time.Microsecond, 3*time.Millisecond))
 	l.n.w.at(l.toNode, func() {
-		if !l.down && !l.ended && l.n.up && l.n.life == l.life {
+		switch {
+		case l.down || l.ended:
+		case !l.n.up || l.n.life != l.life: // it died before it knew of the stream
+			l.cut()
+		default:
 			l.n.receive(l, m)
 		}
 	})
