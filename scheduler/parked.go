@@ -37,6 +37,7 @@ func (s *State) countParked() {
 			again := slices.Clone(rec)
 			again[1] = listedParked
 			s.rec.Put(finKey(n), again)
+			s.oldest = nil // it may be that one
 			s.park(mustTask(s.rec.Get("t/"+l.id)), 1)
 		}
 	}

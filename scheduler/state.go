@@ -196,6 +196,7 @@ type State struct {
 	keptTill   heap[*kept]
 	keptBytes  uint64
 	parked     map[string]uint64 // failed tasks that are kept, by queue; nil: they are not counted
+	oldest     *listed // of the list of the finished, nil: to be read
 	schedules  map[string]*Schedule
 	clockwork  heap[*Schedule] // those that are not paused
 	running    int

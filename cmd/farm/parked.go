@@ -89,7 +89,7 @@ func (a *app) bulkCommand(b bulk) *cli.Command {
 				if many {
 					return a.runBulk(&b, b.all(conn, ctx, f), &f, c.Bool("json"))
 				}
-				return each(ctx, args, func(ctx context.Context, id string) (func() error, error) {
+				return a.each(ctx, args, func(ctx context.Context, id string) (func() error, error) {
 					i, err := b.one(ctx, conn, id)
 					if err != nil || i == nil || !c.Bool("json") {
 						return nil, err
