@@ -195,8 +195,8 @@ type State struct {
 	kept       map[string]*kept   // finished tasks that say how long they are kept
 	keptTill   heap[*kept]
 	keptBytes  uint64
+	oldest     *listed           // of the list of the finished, nil: to be read
 	parked     map[string]uint64 // failed tasks that are kept, by queue; nil: they are not counted
-	oldest     *listed // of the list of the finished, nil: to be read
 	schedules  map[string]*Schedule
 	clockwork  heap[*Schedule] // those that are not paused
 	running    int

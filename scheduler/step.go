@@ -777,14 +777,13 @@ func (s *State) expire() bool {
 	if l.kind == 'h' && !s.dropFailures(l.id) {
 		return false // the rest of them are for the next call
 	}
-	if l.kind == listedParked {
+	kind := l.kind
+	if kind == listedParked {
 		s.unpark(mustTask(s.rec.Get("t/" + l.id)))
+		kind = 't'
 	}
-	switch {
-	case l.isTask():
-		s.rec.Delete("t/" + l.id)
-	case l.kind != listedNothing:
-		s.rec.Delete(string([]byte{l.kind, '/'}) + l.id)
+	if kind != listedNothing {
+		s.rec.Delete(string([]byte{kind, '/'}) + l.id)
 	}
 	s.rec.Delete(finKey(s.FinLo))
 	s.FinLo++

@@ -329,7 +329,7 @@ type schema struct {
 
 // schemas has every verb that has --json.
 var schemas = []schema{
-	{[]string{"submit", "exec", "task ls", "task show", "task wait", "task cancel", "task retry", "cron run-now", "logs"}, "A task, one line each. `submit --detach` and, of many tasks at once, `task retry` and `task cancel` print only ids, as `task drop` does.", taskJSON{}},
+	{[]string{"submit", "exec", "task ls", "task show", "task wait", "task cancel", "task retry", "cron run-now", "logs"}, "A task, one line each. `submit --detach` and, of many tasks at once, `task retry` and `task cancel` print only ids.", taskJSON{}},
 	{[]string{"task drop"}, "Of many at once the id of each task that was dropped, otherwise nothing.", idJSON{}},
 	{[]string{"map"}, "With `--fold`, the last fold's task, as above. With `--detach`, the job. Otherwise its results, which are JSON without it; with `-o` each goes through the template.", nil},
 	{[]string{"job ls", "job show", "job wait", "job retry", "job cancel"}, "A job, one line each.", jobJSON{}},
