@@ -54,6 +54,8 @@ kill "$worker"
 wait "$worker"
 echo "== loganalysis"
 sh "$here/loganalysis/run.sh"
+echo "== etl"
+sh "$here/etl/run.sh"
 echo "== sweep"
 # A module of its own, which brings its own farm.
 (cd "$here/sweep" && go vet . && go build -o "$dir/sweep" .)
