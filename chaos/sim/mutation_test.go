@@ -233,7 +233,7 @@ func (p *position) claim`}}, []string{"disk"}, "1"},
 	{"a task that is made live again does not take its unique key", false, []edit{{"scheduler/retry.go",
 		`	s.holdAgain(t)
 `,
-		``}}, []string{"unique"}, "1"},
+		``}}, []string{"unique"}, "150"},
 	{"a job does not wait for a task that is made live again", false, []edit{{"scheduler/retry.go",
 		`		j.Failed--
 `,
