@@ -94,8 +94,9 @@ type planKey struct {
 	rt reflect.Type
 }
 
-// maxCachedPlans bounds the cache of plans, in plans; a full cache is dropped.
-const maxCachedPlans = 8192
+// maxCachedPlans bounds the cache of plans, in plans; a full cache is dropped. A plan keeps its static type, and
+// that all types of the namespace it was checked in: kilobytes each when types are redefined often.
+const maxCachedPlans = 1024
 
 // planCache remembers plans. A namespace keeps its static types between cells,
 // so that a hit is the rule.
