@@ -3,10 +3,17 @@ package examples
 import (
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -128,22 +135,139 @@ func TestTasksThatSubmit(t *testing.T) {
 	followed(t, page, "go build -C \"$FARM_SRC\" -o \"$GOBIN/farm\" ./cmd/farm\nfarm dev >dev.log 2>&1 &\n"+ready)
 }
 
-// Links between the pages lead somewhere.
+// Links between the pages lead somewhere, also those into a page.
 func TestLinksOfPages(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	link := regexp.MustCompile(`\]\(([^)#:]*)(#[^)]*)?\)`)
 	pages, err := filepath.Glob("../docs/*.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, page := range append(pages, "../README.md", "../CHANGELOG.md") {
+	for _, pattern := range []string{"../*.md", "../docs/decisions/*.md", "*/README.md"} {
+		more, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, more...)
+	}
+	for _, page := range pages {
 		b, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, m := range link.FindAllStringSubmatch(fence.ReplaceAllString(string(b), ""), -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); errors.Is(err, os.ErrNotExist) {
+			to := page
+			if m[1] != "" {
+				to = filepath.Join(filepath.Dir(page), m[1])
+			}
+			if _, err := os.Stat(to); errors.Is(err, os.ErrNotExist) {
 				t.Errorf("%s: there is no %s", page, m[1])
+			} else if m[2] != "" && !slices.Contains(anchors(t, to), m[2]) {
+				t.Errorf("%s: %s has no heading %s", page, to, m[2])
 			}
 		}
 	}
+}
+
+// anchors are what the headings of a page are called in links.
+func anchors(t *testing.T, page string) (out []string) {
+	t.Helper()
+	b, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(fence.ReplaceAllString(string(b), ""), -1) {
+		text := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		out = append(out, "#"+strings.ReplaceAll(text, " ", "-"))
+	}
+	return out
+}
+
+// presumed is what the parts of programs on farm's own pages take for granted.
+const presumed = `package p
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"farm/tasks"
+	"farm/tasks/taskstest"
+)
+
+type (
+	Picture struct{ File string }
+	Thumb   struct{ Width, Height int }
+)
+
+var (
+	_        = time.Hour
+	_        = taskstest.New
+	ctx      context.Context
+	c        *tasks.Client
+	mux      *tasks.Mux
+	err      error
+	pictures []Picture
+	t        *testing.T
+)
+
+func _() {
+`
+
+// The Go of pages that is not run compiles, whole programs and parts.
+func TestGoOfPages(t *testing.T) {
+	imported := exports(t, "farm/tasks", "farm/tasks/taskstest")
+	for _, page := range []string{"../README.md", "../docs/handlers.md"} {
+		parts := 0
+		for _, b := range blocks(t, page) {
+			if b.info != "go" {
+				continue
+			}
+			parts++
+			text := strings.NewReplacer("{ … }", `{ panic("") }`, "/* … */", `panic("")`).Replace(b.text)
+			if !strings.HasPrefix(text, "package ") {
+				text = presumed + text + "}\n"
+			}
+			for _, err := range typeErrors(imported, text) {
+				t.Errorf("%s:%d: %v", page, b.line, err)
+			}
+		}
+		if parts == 0 {
+			t.Errorf("%s has no Go", page)
+		}
+	}
+}
+
+// typeErrors is what Go says of a file, but for what a part of a program leaves unused.
+func typeErrors(from types.Importer, text string) (errs []error) {
+	fset := token.NewFileSet()
+	file, err := parser.ParseFile(fset, "page.go", text, parser.SkipObjectResolution)
+	if err != nil {
+		return []error{err}
+	}
+	check := types.Config{Importer: from, Error: func(err error) {
+		var e types.Error
+		if errors.As(err, &e) && !e.Soft {
+			errs = append(errs, err)
+		}
+	}}
+	_, _ = check.Check("p", fset, []*ast.File{file}, nil) // it gives all errors to Error
+	return errs
+}
+
+// exports imports packages, and what they import, as the go command has built them.
+func exports(t *testing.T, packages ...string) types.Importer {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-deps", "-export", "-f", "{{.ImportPath}} {{.Export}}", "testing", "os/signal"}, packages...)...)
+	var told strings.Builder
+	cmd.Stderr = &told
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, told.String())
+	}
+	files := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		path, file, _ := strings.Cut(strings.TrimSpace(line), " ")
+		files[path] = file
+	}
+	return importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) { return os.Open(files[path]) })
 }

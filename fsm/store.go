@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -63,7 +64,8 @@ type store struct {
 	durable atomic.Pointer[meta]
 
 	mu      sync.Mutex
-	idle    []*reader // of the newest commit
+	idle    []*reader         // of the newest commit
+	lasts   map[string]string // prefix → the last key of the newest commit that begins with it, as far as asked for
 	streams map[*stream]struct{}
 }
 
@@ -75,7 +77,7 @@ type reader struct {
 
 // openStore opens or makes the state file at path.
 func openStore(path string, fail func(error)) (*store, error) {
-	s := &store{path: path, fail: fail, streams: map[*stream]struct{}{}}
+	s := &store{path: path, fail: fail, lasts: map[string]string{}, streams: map[*stream]struct{}{}}
 	err := guard(path, func() error {
 		if err := s.openFile(); err != nil {
 			return err
@@ -212,7 +214,10 @@ func putMeta(tx *bbolt.Tx, m *meta) error {
 
 // seal is the stored form of a value.
 func seal(key string, value []byte) []byte {
-	b := make([]byte, 0, len(value)+crcBytes)
+	return appendSealed(make([]byte, 0, len(value)+crcBytes), key, value)
+}
+
+func appendSealed(b []byte, key string, value []byte) []byte {
 	return binary.LittleEndian.AppendUint32(append(b, value...), recordCRC(key, value))
 }
 
@@ -262,6 +267,7 @@ func (s *store) refresh() {
 		r.tx.Rollback()
 	}
 	s.idle = s.idle[:0]
+	clear(s.lasts)
 }
 
 // report tells the machine of an error after which it must not go on.
@@ -279,6 +285,9 @@ func (s *store) stop(err error) {
 
 // get returns a copy of a record, nil when there is none.
 func (s *store) get(key string) []byte {
+	if key > s.last(prefixOf(key)) {
+		return nil // as of most that are asked for and not there: ids and numbers grow
+	}
 	r := s.acquire()
 	defer s.release(r)
 	b := r.records.Get([]byte(key))
@@ -290,6 +299,44 @@ func (s *store) get(key string) []byte {
 		s.stop(err)
 	}
 	return append([]byte{}, v...)
+}
+
+// prefixOf is a key up to its first slash, nothing of one without.
+func prefixOf(key string) string {
+	return key[:strings.IndexByte(key, '/')+1]
+}
+
+// last is the last key that begins with prefix, "" when there is none. It is looked
+// for once a commit.
+func (s *store) last(prefix string) string {
+	s.mu.Lock()
+	last, known := s.lasts[prefix]
+	s.mu.Unlock()
+	if known {
+		return last
+	}
+	r := s.acquire()
+	defer s.release(r)
+	last = lastKey(r.records.Cursor(), prefix)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lasts[strings.Clone(prefix)] = last
+	return last
+}
+
+func lastKey(c *bbolt.Cursor, prefix string) string {
+	var k []byte
+	if n := len(prefix); n == 0 {
+		k, _ = c.Last()
+	} else if k, _ = c.Seek([]byte(prefix[:n-1] + string(prefix[n-1]+1))); k == nil { // what comes behind them all
+		k, _ = c.Last()
+	} else {
+		k, _ = c.Prev()
+	}
+	if !bytes.HasPrefix(k, []byte(prefix)) {
+		return ""
+	}
+	return string(k)
 }
 
 // scan calls fn for the records that begin with prefix and are not below from,
@@ -331,9 +378,9 @@ func (s *store) commit(p position, changed map[string][]byte) error {
 		return fmt.Errorf("fsm: write state: %w", err)
 	}
 	err := s.db.Update(func(tx *bbolt.Tx) error {
-		records := tx.Bucket(recordsBucket)
+		w := newWriter(tx.Bucket(recordsBucket), &m.totals)
 		for _, k := range keys {
-			if err := replace(records, &m.totals, k, changed[k]); err != nil {
+			if err := w.write(k, changed[k]); err != nil {
 				return err
 			}
 		}
@@ -345,30 +392,6 @@ func (s *store) commit(p position, changed map[string][]byte) error {
 	crash.Here("state.after-commit")
 	s.durable.Store(m)
 	return nil
-}
-
-// replace puts or deletes a record and keeps the totals.
-func replace(records *bbolt.Bucket, t *totals, key string, value []byte) error {
-	k := []byte(key)
-	old := records.Get(k)
-	if old != nil {
-		v, err := unseal(key, old)
-		if err != nil {
-			return err
-		}
-		if value != nil && bytes.Equal(v, value) {
-			return nil
-		}
-		t.remove(key, v)
-	}
-	if value != nil {
-		t.add(key, value)
-		return records.Put(k, seal(key, value))
-	}
-	if old == nil {
-		return nil
-	}
-	return records.Delete(k)
 }
 
 // close ends every reader and lets the file go. Streams that are open give

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"farm/tasks"
 )
@@ -64,6 +67,50 @@ func BenchmarkDictionary(b *testing.B) {
 			})
 		})
 	}
+}
+
+// BenchmarkHandlers measures tasks of a handler that does nothing, in a worker of this
+// process. cpu-ns/op is of all there is: nodes, client and worker.
+func BenchmarkHandlers(b *testing.B) {
+	c := startCluster(b)
+	cl, err := tasks.Dial(context.Background(), c.nodes[c.leader()].API())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer cl.Close()
+	ctx, stop := context.WithCancel(context.Background())
+	mux := tasks.NewMux()
+	tasks.Handle(mux, "next", func(_ context.Context, n int64) (int64, error) { return n + 1, nil })
+	served := make(chan error, 1)
+	go func() { served <- cl.Serve(ctx, mux, tasks.WorkerOptions{Slots: 64}) }()
+	defer func() {
+		stop()
+		if err := <-served; err != nil {
+			b.Error(err)
+		}
+	}()
+	if _, err := tasks.Call[int64](ctx, cl, "next", 1, tasks.Task{}); err != nil { // it is there
+		b.Fatal(err)
+	}
+	for _, n := range []int{256, 4096} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			cpu := processTime(b)
+			inFlight(b, n, func(_ int, done func(error)) error {
+				return cl.RunAsync(ctx, tasks.Task{Handler: "next", Input: json.RawMessage("1")}, func(_ *tasks.Info, err error) { done(err) })
+			})
+			b.ReportMetric(float64((processTime(b)-cpu).Nanoseconds())/float64(b.N), "cpu-ns/op")
+		})
+	}
+}
+
+// processTime is the CPU time that the process has used: unlike the time that passed,
+// it says something on a machine with other work.
+func processTime(b *testing.B) time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkCells measures tasks from submit to result: cells that do nothing in

@@ -170,6 +170,7 @@ func (s *State) unlist(kind byte, id string, at int64) {
 	for ; lo < s.FinHi; lo++ {
 		if l := readListed(s.rec.Get(finKey(lo))); l.kind == kind && l.id == id {
 			s.rec.Put(finKey(lo), wire.AppendUint(wire.AppendInt([]byte{recordVersion, listedNothing}, l.at), 0))
+			s.oldest = nil // it may be that one
 			s.FinBytes -= l.size
 			return
 		}

@@ -195,6 +195,7 @@ type State struct {
 	kept       map[string]*kept   // finished tasks that say how long they are kept
 	keptTill   heap[*kept]
 	keptBytes  uint64
+	oldest     *listed // of the list of the finished, nil: to be read
 	schedules  map[string]*Schedule
 	clockwork  heap[*Schedule] // those that are not paused
 	running    int

@@ -767,23 +767,31 @@ func (s *State) expire() bool {
 	if s.FinLo == s.FinHi {
 		return false
 	}
-	r := wire.NewReader(s.rec.Get(finKey(s.FinLo)))
-	r.Byte()
-	kind, at, size := r.Byte(), r.Int(), r.Uint()
-	if kind != listedNothing && s.FinHi-s.FinLo <= MaxFinished && s.FinBytes <= MaxFinishedBytes && at+Retention > s.Clock {
+	l := s.oldestListed()
+	if l.kind != listedNothing && s.FinHi-s.FinLo <= MaxFinished && s.FinBytes <= MaxFinishedBytes && l.at+Retention > s.Clock {
 		return false
 	}
-	id := string(r.Rest())
-	if kind == 'h' && !s.dropFailures(id) {
+	if l.kind == 'h' && !s.dropFailures(l.id) {
 		return false // the rest of them are for the next call
 	}
-	if kind != listedNothing {
-		s.rec.Delete(string([]byte{kind, '/'}) + id)
+	if l.kind != listedNothing {
+		s.rec.Delete(string([]byte{l.kind, '/'}) + l.id)
 	}
 	s.rec.Delete(finKey(s.FinLo))
 	s.FinLo++
-	s.FinBytes -= size
+	s.FinBytes -= l.size
+	s.oldest = nil
 	return true
+}
+
+// oldestListed is the first record of the list of the finished, which is not empty.
+// It is looked at with each that is added, so it is kept at hand.
+func (s *State) oldestListed() *listed {
+	if s.oldest == nil {
+		l := readListed(s.rec.Get(finKey(s.FinLo)))
+		s.oldest = &l
+	}
+	return s.oldest
 }
 
 // ---- cancelling, giving back ----

@@ -52,7 +52,7 @@ func (n *Namespace) Exec(ctx context.Context, source string) (*Info, error) {
 
 // Variable is the value of a variable.
 type Variable struct {
-	JSON    json.RawMessage // the value's readable form
+	JSON    json.RawMessage // the value, its fields named as encoding/json names them; those not exported as well
 	Type    string          // its Go type
 	Version uint64          // of the namespace when it was last changed
 	Age     time.Duration   // of a stale read: since the node last heard from a leader

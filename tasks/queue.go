@@ -16,7 +16,7 @@ import (
 const DefaultQueue = "default"
 
 // Unique asks that there is one task at a time with a key. Whoever submits another
-// gets the one there is: Handle.Duplicate, or from Run an Info with another ID.
+// gets the one there is: Submitted.Duplicate, or from Run an Info with another ID.
 // The key is one of the whole farm, whatever the queue.
 type Unique struct {
 	Key string // 1 to 256 bytes; empty: nothing is asked for

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"text/template"
 
 	"github.com/urfave/cli/v2"
@@ -25,6 +26,7 @@ const (
 	exitUnreachable = 3
 	exitRefused     = 4
 	exitInterrupted = 130
+	exitNoReader    = 141 // as of a program that SIGPIPE ended
 )
 
 // app is one run of the command.
@@ -67,8 +69,11 @@ var errSilent = errors.New("failed")
 // run carries out a command line and returns the exit code.
 func (a *app) run(ctx context.Context, args []string) int {
 	err := a.cli(args).RunContext(ctx, args)
+	if lost := context.Cause(ctx); errors.Is(lost, errOutput) {
+		err = lost // what else went wrong did for that reason
+	}
 	code := exitCode(ctx, err)
-	if err != nil && !errors.Is(err, errSilent) {
+	if err != nil && !errors.Is(err, errSilent) && code != exitNoReader {
 		if code == exitInterrupted {
 			a.io.talk("interrupted")
 		} else {
@@ -96,6 +101,8 @@ func exitCode(ctx context.Context, err error) int {
 		return exitDone
 	case errors.Is(context.Cause(ctx), errInterrupted):
 		return exitInterrupted
+	case errors.Is(err, errOutput) && errors.Is(err, syscall.EPIPE):
+		return exitNoReader
 	case errors.As(err, &wrong), errors.As(err, &unknownTopic), is(tasks.ErrInvalid, errTemplate, replica.ErrConfig, replica.ErrNodeID):
 		return exitUsage
 	case errors.As(err, &task):
@@ -184,20 +191,15 @@ folder; when there is none, it starts one of three local nodes for as long as it
 takes, with its data in .farm.
 
 Exit codes: 0 done, 1 failed or not found, 2 wrong usage, 3 not reached or no
-answer in time, 4 refused (a limit, not allowed, a conflict), 130 interrupted.`
+answer in time, 4 refused (a limit, not allowed, a conflict), 130 interrupted, 141 output that
+nobody read on.`
 
 // prepare gives a command the checks that all have.
 func (a *app) prepare(parent string, cmd *cli.Command, args []string) {
 	path := strings.TrimSpace(parent + " " + cmd.Name)
 	cmd.Description = withExamples(path, cmd.Description)
 	cmd.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
-		hint := ""
-		if name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); ok {
-			if s := cli.SuggestFlag(cmd.Flags, strings.TrimLeft(name, "-"), true); s != "" {
-				hint = fmt.Sprintf(": did you mean %s?", s)
-			}
-		}
-		return usage("%s: %v%s", path, err, hint)
+		return flagError(path, cmd.Flags, err)
 	}
 	if len(cmd.Subcommands) > 0 {
 		for _, sub := range cmd.Subcommands {
@@ -213,6 +215,20 @@ func (a *app) prepare(parent string, cmd *cli.Command, args []string) {
 	if !cmd.SkipFlagParsing {
 		cmd.Action = guard(path, args, a.templated(path, cmd.Action))
 	}
+}
+
+// flagError says what is wrong with the flags of a verb, and what was probably meant.
+func flagError(path string, flags []cli.Flag, err error) error {
+	name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
+	if !unknown {
+		return usage("%s: %v", path, err)
+	}
+	name = strings.TrimLeft(name, "-")
+	hint := ""
+	if s := cli.SuggestFlag(flags, name, true); s != "" {
+		hint = fmt.Sprintf("; did you mean %s?", s)
+	}
+	return usage("%s has no flag %s%s", path, strings.Repeat("-", min(len(name), 2))+name, hint)
 }
 
 // templated takes -o, for all commands that have it: what it prints is what --json
@@ -321,4 +337,25 @@ func (a *app) with(c *cli.Context, fn func(ctx context.Context, conn *connection
 	}
 	defer conn.close()
 	return fn(c.Context, conn)
+}
+
+// onFarm is the action of a verb that takes least to most arguments, any number when
+// most is negative, and does something with a farm.
+func (a *app) onFarm(least, most int, do func(ctx context.Context, conn *connection, c *cli.Context, args []string) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		args, err := wantArgs(c, least, most)
+		if err != nil {
+			return err
+		}
+		return a.with(c, func(ctx context.Context, conn *connection) error { return do(ctx, conn, c, args) })
+	}
+}
+
+// show prints something as JSON where that is asked for, and otherwise calls text.
+func (a *app) show(c *cli.Context, object any, text func()) error {
+	if c.Bool("json") {
+		return a.printJSON(object)
+	}
+	text()
+	return nil
 }

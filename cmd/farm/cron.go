@@ -232,7 +232,7 @@ func (a *app) cronVerb(name, about, description string, do func(context.Context,
 				return err
 			}
 			return a.with(c, func(ctx context.Context, conn *connection) error {
-				return each(ctx, args, func(ctx context.Context, name string) (func() error, error) {
+				return a.each(ctx, args, func(ctx context.Context, name string) (func() error, error) {
 					v, err := do(ctx, conn, name)
 					if err != nil || v == nil || !c.Bool("json") {
 						return nil, err

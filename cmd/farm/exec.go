@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
@@ -60,7 +61,7 @@ func (a *app) runExec(ctx context.Context, conn *connection, o *execOptions) err
 	if !many {
 		return a.execOne(ctx, conn, src, names[0], o.json)
 	}
-	return each(ctx, names, func(ctx context.Context, ns string) (func() error, error) {
+	return a.each(ctx, names, func(ctx context.Context, ns string) (func() error, error) {
 		id := tasks.NewID()
 		info, err := conn.Run(ctx, tasks.Task{ID: id, Namespace: ns, Source: src.text, Engine: src.engine})
 		if info == nil {
@@ -111,9 +112,9 @@ func targets(ctx context.Context, conn *connection, selection string) (names []s
 }
 
 // each works on names in parallel and then shows each outcome, in the order of
-// names and as soon as it can be; show alone may use the app's streams. It goes on after a failure and returns the
-// first one in that order.
-func each(ctx context.Context, names []string, work func(ctx context.Context, name string) (show func() error, err error)) error {
+// names and as soon as it can be; show alone may use the app's streams. It goes on
+// after a failure, tells each, and returns how many there were.
+func (a *app) each(ctx context.Context, names []string, work func(ctx context.Context, name string) (show func() error, err error)) error {
 	type outcome struct {
 		show func() error
 		err  error
@@ -134,15 +135,42 @@ func each(ctx context.Context, names []string, work func(ctx context.Context, na
 		}
 		return nil
 	})
-	var first error
+	var failed []error
 	for _, ch := range outcomes {
 		o := <-ch
 		if o.err == nil && o.show != nil {
 			o.err = o.show()
 		}
-		if first == nil || errors.Is(first, errSilent) && !errors.Is(o.err, errSilent) && o.err != nil {
-			first = o.err
+		if o.err == nil {
+			continue
+		}
+		failed = append(failed, o.err)
+		if len(names) > 1 && ctx.Err() == nil && !errors.Is(o.err, errSilent) {
+			a.io.talk("%v", o.err)
 		}
 	}
-	return errors.Join(first, g.Wait())
+	_ = g.Wait() // nothing in it returns an error
+	return someOf(len(names), failed)
 }
+
+// someOf is the error of failures that were told, if there were several to do.
+func someOf(of int, failed []error) error {
+	own := slices.IndexFunc(failed, func(err error) bool { return !errors.Is(err, errSilent) })
+	switch {
+	case len(failed) == 0:
+		return nil
+	case of == 1 || own < 0:
+		return failed[0]
+	}
+	failed[0], failed[own] = failed[own], failed[0] // the exit code is that of one that is no task's
+	return &toldError{failed, of}
+}
+
+// toldError is several failures that were told already.
+type toldError struct {
+	failed []error
+	of     int
+}
+
+func (e *toldError) Error() string   { return fmt.Sprintf("%d of %d failed", len(e.failed), e.of) }
+func (e *toldError) Unwrap() []error { return e.failed }

@@ -438,10 +438,17 @@ type ended struct {
 func farmCommand(ctx context.Context, t *testing.T, f *fakeFarm, stdin string, args ...string) ended {
 	t.Helper()
 	var out, errs bytes.Buffer
-	a := &app{io: streams{in: strings.NewReader(stdin), out: &out, err: &errs}}
+	a := fakeApp(t, f, streams{in: strings.NewReader(stdin), out: &out, err: &errs})
+	code := a.run(ctx, append([]string{"farm"}, args...))
+	return ended{code, out.String(), errs.String()}
+}
+
+// fakeApp is the command, connected to a fake farm.
+func fakeApp(t *testing.T, f *fakeFarm, io streams) *app {
+	a := &app{io: io}
 	a.connect = func(ctx context.Context, _ string) (*connection, error) {
 		if f == nil {
-			t.Errorf("farm %q connects", args)
+			t.Error("it connects")
 			return nil, context.Canceled
 		}
 		c, err := tasks.Dial(ctx, f.addr)
@@ -451,6 +458,5 @@ func farmCommand(ctx context.Context, t *testing.T, f *fakeFarm, stdin string, a
 		return &connection{Client: c}, nil
 	}
 	a.running = a.connect
-	code := a.run(ctx, append([]string{"farm"}, args...))
-	return ended{code, out.String(), errs.String()}
+	return a
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -41,6 +42,37 @@ func standardIO() streams {
 // wantsColor tells whether what is printed may be coloured; see no-color.org.
 func wantsColor(terminal bool) bool {
 	return terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+// errOutput is the cause of the context of a command whose output could not be written.
+var errOutput = errors.New("standard output")
+
+// watched is standard output. The first write that fails ends the command: nobody sees
+// what it goes on to do.
+type watched struct {
+	w      io.Writer
+	failed func(cause error) // may be called again
+}
+
+// watch has failed called when standard output cannot be written. A terminal is left as it
+// is: the prompt edits on it, and when it goes a signal says so.
+func (s *streams) watch(failed func(cause error)) {
+	if !s.outTerm {
+		s.out = &watched{w: s.out, failed: failed}
+	}
+}
+
+func (o *watched) Write(b []byte) (int, error) {
+	n, err := o.w.Write(b)
+	if err != nil {
+		var path *os.PathError
+		if errors.As(err, &path) {
+			err = path.Err
+		}
+		err = fmt.Errorf("%w: %w", errOutput, err)
+		o.failed(err)
+	}
+	return n, err
 }
 
 // talk writes a line of talk.

@@ -95,23 +95,13 @@ func (a *app) jobShowCommand() *cli.Command {
 	return &cli.Command{
 		Name: "show", Usage: "show a job", UsageText: "farm job show [flags] ID", Flags: a.clientFlags(),
 		Description: "One task has many inputs; done is how many of them have a result. A retry makes a task for each input that failed.",
-		Action: func(c *cli.Context) error {
-			args, err := wantArgs(c, 1, 1)
+		Action: a.onFarm(1, 1, func(ctx context.Context, conn *connection, c *cli.Context, args []string) error {
+			j, err := conn.Job(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			return a.with(c, func(ctx context.Context, conn *connection) error {
-				j, err := conn.Job(ctx, args[0])
-				if err != nil {
-					return err
-				}
-				if c.Bool("json") {
-					return a.printJSON(jsonJob(j))
-				}
-				a.showJob(j)
-				return nil
-			})
-		},
+			return a.show(c, jsonJob(j), func() { a.showJob(j) })
+		}),
 	}
 }
 
@@ -327,15 +317,9 @@ func (a *app) jobFailuresCommand() *cli.Command {
 		Description: "In the order of their tasks. \"farm job retry\" tries them again. An input of a job that is not finished is listed\n" +
 			"when its task has no more tries.",
 		Flags: a.clientFlags(),
-		Action: func(c *cli.Context) error {
-			args, err := wantArgs(c, 1, 1)
-			if err != nil {
-				return err
-			}
-			return a.with(c, func(ctx context.Context, conn *connection) error {
-				return a.runJobFailures(ctx, conn, args[0], c.Bool("json"))
-			})
-		},
+		Action: a.onFarm(1, 1, func(ctx context.Context, conn *connection, c *cli.Context, args []string) error {
+			return a.runJobFailures(ctx, conn, args[0], c.Bool("json"))
+		}),
 	}
 }
 
@@ -381,27 +365,17 @@ func (a *app) jobRetryCommand() *cli.Command {
 		Description: "Each input without a result, failed or cancelled, is tried again in a task of its own, and what comes of it is\n" +
 			"folded where the job has a fold: exactly once for each input, as ever. Results that are there stay. \"farm job wait\"\n" +
 			"waits for the end of it. A job of which nothing failed stays as it is.",
-		Action: func(c *cli.Context) error {
-			args, err := wantArgs(c, 1, -1)
-			if err != nil {
-				return err
-			}
-			return a.with(c, func(ctx context.Context, conn *connection) error {
-				return each(ctx, args, func(ctx context.Context, id string) (func() error, error) {
-					j, err := conn.RetryJob(ctx, id)
-					if err != nil {
-						return nil, err
-					}
-					return func() error {
-						if c.Bool("json") {
-							return a.printJSON(jsonJob(j))
-						}
-						a.io.talk("job %s is %s: %s inputs done", j.ID, j.State, doneOf(j))
-						return nil
-					}, nil
-				})
+		Action: a.onFarm(1, -1, func(ctx context.Context, conn *connection, c *cli.Context, args []string) error {
+			return a.each(ctx, args, func(ctx context.Context, id string) (func() error, error) {
+				j, err := conn.RetryJob(ctx, id)
+				if err != nil {
+					return nil, err
+				}
+				return func() error {
+					return a.show(c, jsonJob(j), func() { a.io.talk("job %s is %s: %s inputs done", j.ID, j.State, doneOf(j)) })
+				}, nil
 			})
-		},
+		}),
 	}
 }
 
@@ -409,25 +383,14 @@ func (a *app) jobCancelCommand() *cli.Command {
 	return &cli.Command{
 		Name: "cancel", Usage: "cancel jobs", UsageText: "farm job cancel [flags] ID...", Flags: a.clientFlags(),
 		Description: "Tasks that are finished stay as they are, and so do the results they had folded.",
-		Action: func(c *cli.Context) error {
-			args, err := wantArgs(c, 1, -1)
-			if err != nil {
-				return err
-			}
-			return a.with(c, func(ctx context.Context, conn *connection) error {
-				return each(ctx, args, func(ctx context.Context, id string) (func() error, error) {
-					j, err := conn.CancelJob(ctx, id)
-					if err != nil {
-						return nil, err
-					}
-					return func() error {
-						if c.Bool("json") {
-							return a.printJSON(jsonJob(j))
-						}
-						return nil
-					}, nil
-				})
+		Action: a.onFarm(1, -1, func(ctx context.Context, conn *connection, c *cli.Context, args []string) error {
+			return a.each(ctx, args, func(ctx context.Context, id string) (func() error, error) {
+				j, err := conn.CancelJob(ctx, id)
+				if err != nil {
+					return nil, err
+				}
+				return func() error { return a.show(c, jsonJob(j), func() {}) }, nil
 			})
-		},
+		}),
 	}
 }

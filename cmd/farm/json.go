@@ -321,7 +321,7 @@ type schema struct {
 
 // schemas has every verb that has --json.
 var schemas = []schema{
-	{[]string{"submit", "exec", "task ls", "task show", "task wait", "task cancel", "task retry", "cron run-now", "logs"}, "A task, one line each. `submit --detach` and `task retry --all` print only its id.", taskJSON{}},
+	{[]string{"submit", "exec", "task ls", "task show", "task wait", "task cancel", "task retry", "cron run-now", "logs"}, "A task, one line each. `submit --detach` and `task retry --all` print ids only, as `task drop` does.", taskJSON{}},
 	{[]string{"task drop"}, "With `--all` the id of each task that was dropped, otherwise nothing.", idJSON{}},
 	{[]string{"map"}, "With `--fold`, the last fold's task, as above. With `--detach`, the job. Otherwise its results, which are JSON without it; with `-o` each goes through the template.", nil},
 	{[]string{"job ls", "job show", "job wait", "job retry", "job cancel"}, "A job, one line each.", jobJSON{}},
@@ -335,8 +335,8 @@ var schemas = []schema{
 	{[]string{"ns export"}, "What was written.", exportJSON{}},
 	{[]string{"queue ls", "queue show", "queue pause", "queue resume", "queue set"}, "A queue, one line each.", queueJSON{}},
 	{[]string{"status"}, "The cluster, one object.", statusJSON{}},
-	{[]string{"node ls"}, "A node, one line each.", nodeJSON{}},
-	{[]string{"node drain"}, "A worker, one line each, as in the status.", workerJSON{}},
+	{[]string{"node ls"}, "A node, one line each, as in `nodes` of the [status](#farm-status).", nodeJSON{}},
+	{[]string{"node drain"}, "A worker, one line each, as in `workers` of the [status](#farm-status).", workerJSON{}},
 	{[]string{"bench"}, "What was measured, one object; `go doc farm/internal/bench Report` tells more.", bench.Report{}},
 	{[]string{"chaos"}, "A scenario's report, one line each; `go doc farm/chaos Report` tells more. Times are nanoseconds.", chaos.Report{}},
 	{[]string{"verify"}, "What a sound folder holds.", verifyJSON{}},

@@ -4,7 +4,7 @@
 // Data goes to standard output, talk to standard error. Exit codes: 0 done, 1
 // the task or job failed or what was asked for is not there, 2 wrong usage, 3
 // farm could not be reached or did not answer in time, 4 refused (a limit, not
-// allowed, a conflict), 130 interrupted.
+// allowed, a conflict), 130 interrupted, 141 the reader of the output went away.
 //
 // There is one file per verb. Each has an options struct, filled from the flags
 // and checked by validate, and a function that does the work with the streams
@@ -30,7 +30,11 @@ func main() {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	// Whoever reads may have had enough, as head has: then a write fails, instead of
+	// ending this process, which may have a job to cancel or nodes to stop.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	a := &app{io: standardIO()}
+	a.io.watch(cancel)
 	go func() {
 		for s := range signals {
 			switch {

@@ -186,6 +186,10 @@ func (a *app) carryOut(ctx context.Context, conn *connection, src source, run *t
 	failed, err := a.writeResults(results, run.Results(ctx), o.maxFailures)
 	if err != nil {
 		bar.end()
+		var input *tasks.InputError
+		if errors.As(err, &input) && len(input.Input) > 0 {
+			a.io.talk("input %d failed, %s; job %s is cancelled", input.Position, cell(string(input.Input)), run.ID)
+		}
 		return errors.Join(a.mapFailed(ctx, src, run, err), closeOut())
 	}
 	if err := closeOut(); err != nil {
@@ -352,7 +356,7 @@ func jsonLines(r io.Reader) iter.Seq2[json.RawMessage, error] {
 				continue
 			}
 			if !json.Valid(line) {
-				yield(nil, usage("input line %d is not JSON: %s", n, short(string(line))))
+				yield(nil, usage("input line %d is not JSON: %s (text needs quotes of its own; jq -R . makes JSON of lines of text)", n, short(string(line))))
 				return
 			}
 			if !yield(bytes.Clone(line), nil) {

@@ -16,42 +16,24 @@ func (a *app) nsCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "ls", Usage: "list namespaces", UsageText: "farm ns ls [flags] [GLOB]", Flags: a.clientFlags(),
-				Action: func(c *cli.Context) error {
-					args, err := wantArgs(c, 0, 1)
-					if err != nil {
-						return err
-					}
-					return a.with(c, func(ctx context.Context, conn *connection) error {
-						return a.runNsLs(ctx, conn, strings.Join(args, ""), c.Bool("json"))
-					})
-				},
+				Action: a.onFarm(0, 1, func(ctx context.Context, conn *connection, c *cli.Context, args []string) error {
+					return a.runNsLs(ctx, conn, strings.Join(args, ""), c.Bool("json"))
+				}),
 			},
 			{
 				Name: "show", Usage: "show what a namespace holds", UsageText: "farm ns show [flags] NS", Flags: a.clientFlags(),
-				Action: func(c *cli.Context) error {
-					args, err := wantArgs(c, 1, 1)
-					if err != nil {
-						return err
-					}
-					return a.with(c, func(ctx context.Context, conn *connection) error {
-						return a.runNsShow(ctx, conn, args[0], c.Bool("json"))
-					})
-				},
+				Action: a.onFarm(1, 1, func(ctx context.Context, conn *connection, c *cli.Context, args []string) error {
+					return a.runNsShow(ctx, conn, args[0], c.Bool("json"))
+				}),
 			},
 			{
 				Name: "rm", Usage: "remove namespaces with all they hold", UsageText: "farm ns rm [flags] NS...", Flags: a.clientFlags(),
 				Description: "Tasks submitted before are finished first. " + nsHelp,
-				Action: func(c *cli.Context) error {
-					args, err := wantArgs(c, 1, -1)
-					if err != nil {
-						return err
-					}
-					return a.with(c, func(ctx context.Context, conn *connection) error {
-						return a.overTargets(ctx, conn, strings.Join(args, ","), func(ctx context.Context, ns string) error {
-							return conn.Namespace(ns).Drop(ctx)
-						})
+				Action: a.onFarm(1, -1, func(ctx context.Context, conn *connection, _ *cli.Context, args []string) error {
+					return a.overTargets(ctx, conn, strings.Join(args, ","), func(ctx context.Context, ns string) error {
+						return conn.Namespace(ns).Drop(ctx)
 					})
-				},
+				}),
 			},
 			a.nsHistoryCommand(), a.nsRestoreCommand(), a.nsForkCommand(), a.nsExportCommand(), a.nsImportCommand(),
 		},

@@ -20,15 +20,9 @@ func (a *app) nsHistoryCommand() *cli.Command {
 		Name: "history", Usage: "list the versions of a namespace that are kept", UsageText: "farm ns history [flags] NS",
 		Description: "The newest comes first. Each change of a namespace is a version; the last ten are kept.",
 		Flags:       a.clientFlags(),
-		Action: func(c *cli.Context) error {
-			args, err := wantArgs(c, 1, 1)
-			if err != nil {
-				return err
-			}
-			return a.with(c, func(ctx context.Context, conn *connection) error {
-				return a.runNsHistory(ctx, conn, args[0], c.Bool("json"))
-			})
-		},
+		Action: a.onFarm(1, 1, func(ctx context.Context, conn *connection, c *cli.Context, args []string) error {
+			return a.runNsHistory(ctx, conn, args[0], c.Bool("json"))
+		}),
 	}
 }
 
@@ -80,15 +74,9 @@ func (a *app) nsForkCommand() *cli.Command {
 		Description: "NEW gets all that is committed in NS at that moment, at once; tasks running or queued in NS are not in it.\n" +
 			"It is refused when NEW exists.",
 		Flags: a.clientFlags(),
-		Action: func(c *cli.Context) error {
-			args, err := wantArgs(c, 2, 2)
-			if err != nil {
-				return err
-			}
-			return a.with(c, func(ctx context.Context, conn *connection) error {
-				return removeFirst(conn.Namespace(args[0]).Fork(ctx, args[1]), args[1])
-			})
-		},
+		Action: a.onFarm(2, 2, func(ctx context.Context, conn *connection, _ *cli.Context, args []string) error {
+			return removeFirst(conn.Namespace(args[0]).Fork(ctx, args[1]), args[1])
+		}),
 	}
 }
 

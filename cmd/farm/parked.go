@@ -71,7 +71,7 @@ func (a *app) parkedCommand(name, about, description string,
 				if every {
 					return a.showBulk(all(conn, f)(ctx), c.Bool("json"))
 				}
-				return each(ctx, args, func(ctx context.Context, id string) (func() error, error) {
+				return a.each(ctx, args, func(ctx context.Context, id string) (func() error, error) {
 					i, err := one(ctx, conn, id)
 					if err != nil || i == nil || !c.Bool("json") {
 						return nil, err

@@ -130,7 +130,7 @@ func (a *app) queuePauseCommand(pause bool) *cli.Command {
 			return err
 		}
 		return a.with(c, func(ctx context.Context, conn *connection) error {
-			return each(ctx, args, func(ctx context.Context, name string) (func() error, error) {
+			return a.each(ctx, args, func(ctx context.Context, name string) (func() error, error) {
 				q, err := conn.SetQueue(ctx, name, tasks.QueueChange{Paused: &pause})
 				if err != nil {
 					return nil, err

@@ -113,7 +113,7 @@ func writeFields(t *testing.T, b *strings.Builder, typ reflect.Type, described m
 	described[typ] = true
 	b.WriteString("\n| field | type | |\n|---|---|---|\n")
 	var inner []reflect.Type
-	var names []string
+	names := map[reflect.Type][]string{}
 	for f := range typ.Fields() {
 		name := jsonName(f)
 		if name == "" {
@@ -125,15 +125,18 @@ func writeFields(t *testing.T, b *strings.Builder, typ reflect.Type, described m
 		}
 		text, of := typeText(f.Type)
 		if of != nil && !described[of] {
-			inner, names = append(inner, of), append(names, name)
+			if names[of] == nil {
+				inner = append(inner, of)
+			}
+			names[of] = append(names[of], "`"+name+"`")
 		}
 		if strings.Contains(f.Tag.Get("json"), "omitempty") {
 			text += ", optional"
 		}
 		fmt.Fprintf(b, "| `%s` | %s | %s |\n", name, text, about)
 	}
-	for i, of := range inner {
-		fmt.Fprintf(b, "\n`%s`:\n", names[i])
+	for _, of := range inner {
+		fmt.Fprintf(b, "\n%s:\n", strings.Join(names[of], ", "))
 		writeFields(t, b, of, described)
 	}
 }
@@ -145,6 +148,9 @@ func typeText(t reflect.Type) (string, reflect.Type) {
 		return "JSON", nil
 	case t.Kind() == reflect.Pointer:
 		return typeText(t.Elem())
+	case t.Kind() == reflect.Map:
+		text, of := typeText(t.Elem())
+		return "object of " + text, of
 	case t.Kind() == reflect.Slice:
 		text, of := typeText(t.Elem())
 		return "list of " + text, of

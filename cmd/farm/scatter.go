@@ -66,15 +66,9 @@ func (a *app) gatherCommand() *cli.Command {
 		Flags: a.clientFlags(
 			&cli.BoolFlag{Name: "lines", Usage: "print one element a line"},
 			&cli.BoolFlag{Name: "stale", Usage: "any node may answer from what it has"}),
-		Action: func(c *cli.Context) error {
-			args, err := wantArgs(c, 2, 2)
-			if err != nil {
-				return err
-			}
-			return a.with(c, func(ctx context.Context, conn *connection) error {
-				return a.runGather(ctx, conn, &gatherOptions{args[0], args[1], c.Bool("lines"), c.Bool("stale"), c.Bool("json")})
-			})
-		},
+		Action: a.onFarm(2, 2, func(ctx context.Context, conn *connection, c *cli.Context, args []string) error {
+			return a.runGather(ctx, conn, &gatherOptions{args[0], args[1], c.Bool("lines"), c.Bool("stale"), c.Bool("json")})
+		}),
 	}
 }
 
@@ -125,19 +119,13 @@ func (a *app) viewFailed(err error) error {
 	if !errors.As(err, &failed) {
 		return err
 	}
+	var errs []error
 	for _, f := range failed.Failed {
 		a.io.talk("%v", f)
+		errs = append(errs, f)
 	}
-	return &toldError{failed}
+	return &toldError{errs, failed.Of}
 }
-
-// toldError is a view's error whose parts were told already.
-type toldError struct{ err *tasks.ViewError }
-
-func (e *toldError) Error() string {
-	return fmt.Sprintf("failed in %d of %d namespaces", len(e.err.Failed), e.err.Of)
-}
-func (e *toldError) Unwrap() error { return e.err }
 
 // readSequence reads a JSON array, or JSON lines.
 func (a *app) readSequence(ctx context.Context, path string) ([]json.RawMessage, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -173,7 +174,9 @@ func (a *app) runTask(ctx context.Context, conn *connection, src source, t tasks
 	duplicate := err == nil && h.Duplicate
 	if err == nil {
 		a.tellDuplicate(h)
+		told := a.tellWaiting(ctx, conn, h.ID)
 		info, err = a.follow(ctx, conn, h.ID, !json)
+		told()
 	}
 	if err != nil {
 		if duplicate { // it is somebody else's
@@ -194,6 +197,34 @@ func (a *app) runTask(ctx context.Context, conn *connection, src source, t tasks
 		return nil
 	}
 	return a.taskEnd(src, info, info.Err(), "")
+}
+
+// waitingAfter is how long somebody waits for a task to begin before being told what
+// the task waits for.
+const waitingAfter = 2 * time.Second
+
+// tellWaiting tells a person what keeps a task from beginning, if anything does for
+// long. The function returned ends it.
+func (a *app) tellWaiting(ctx context.Context, conn *connection, id string) (end func()) {
+	if !a.io.errTerm {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var told sync.WaitGroup
+	told.Go(func() {
+		select {
+		case <-time.After(waitingAfter):
+		case <-ctx.Done():
+			return
+		}
+		if i, err := conn.Get(ctx, id); err == nil && i.State == tasks.Queued && i.Waiting != "" {
+			a.io.talk("task %s waits for: %s", id, i.Waiting)
+		}
+	})
+	return func() {
+		cancel()
+		told.Wait()
+	}
 }
 
 // cancelInterrupted cancels a task nobody waits for any more, if it was an

@@ -172,7 +172,7 @@ func (a *app) taskCancelCommand() *cli.Command {
 				return err
 			}
 			return a.with(c, func(ctx context.Context, conn *connection) error {
-				return each(ctx, args, func(ctx context.Context, id string) (func() error, error) {
+				return a.each(ctx, args, func(ctx context.Context, id string) (func() error, error) {
 					i, err := conn.Cancel(ctx, id)
 					if err != nil {
 						return nil, err

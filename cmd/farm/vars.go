@@ -50,17 +50,11 @@ func (a *app) delCommand() *cli.Command {
 		Name: "del", Usage: "remove a variable or declaration of a namespace", UsageText: "farm del [flags] NS KEY",
 		Description: nsHelp,
 		Flags:       a.clientFlags(),
-		Action: func(c *cli.Context) error {
-			args, err := wantArgs(c, 2, 2)
-			if err != nil {
-				return err
-			}
-			return a.with(c, func(ctx context.Context, conn *connection) error {
-				return a.overTargets(ctx, conn, args[0], func(ctx context.Context, ns string) error {
-					return conn.Namespace(ns).Delete(ctx, args[1])
-				})
+		Action: a.onFarm(2, 2, func(ctx context.Context, conn *connection, _ *cli.Context, args []string) error {
+			return a.overTargets(ctx, conn, args[0], func(ctx context.Context, ns string) error {
+				return conn.Namespace(ns).Delete(ctx, args[1])
 			})
-		},
+		}),
 	}
 }
 
@@ -72,26 +66,22 @@ func (a *app) overTargets(ctx context.Context, conn *connection, spec string, do
 	if !many {
 		return do(ctx, names[0])
 	}
-	return each(ctx, names, func(ctx context.Context, ns string) (func() error, error) { return nil, do(ctx, ns) })
+	return a.each(ctx, names, func(ctx context.Context, ns string) (func() error, error) { return nil, do(ctx, ns) })
 }
 
 func (a *app) getCommand() *cli.Command {
 	return &cli.Command{
 		Name: "get", Usage: "print a variable of a namespace as JSON", UsageText: "farm get [flags] NS KEY",
-		Description: nsHelp + " Then each line has the namespace before it.",
+		Description: nsHelp + " Then each line has the namespace before it.\n" +
+			"A struct is an object with the names that Go's encoding/json gives its fields; those that are not exported are there\n" +
+			"as well.",
 		Flags: a.clientFlags(
 			&cli.BoolFlag{Name: "type", Usage: "print its Go type instead"},
 			&cli.BoolFlag{Name: "stale", Usage: "any node may answer from what it has"}),
-		Action: func(c *cli.Context) error {
-			args, err := wantArgs(c, 2, 2)
-			if err != nil {
-				return err
-			}
-			return a.with(c, func(ctx context.Context, conn *connection) error {
-				o := getOptions{args[0], args[1], c.Bool("type"), c.Bool("stale"), c.Bool("json")}
-				return a.runGet(ctx, conn, &o)
-			})
-		},
+		Action: a.onFarm(2, 2, func(ctx context.Context, conn *connection, c *cli.Context, args []string) error {
+			o := getOptions{args[0], args[1], c.Bool("type"), c.Bool("stale"), c.Bool("json")}
+			return a.runGet(ctx, conn, &o)
+		}),
 	}
 }
 
@@ -108,7 +98,7 @@ func (a *app) runGet(ctx context.Context, conn *connection, o *getOptions) error
 	if err != nil {
 		return err
 	}
-	return each(ctx, names, func(ctx context.Context, ns string) (func() error, error) {
+	return a.each(ctx, names, func(ctx context.Context, ns string) (func() error, error) {
 		n := conn.Namespace(ns)
 		if o.stale {
 			n = n.Stale()

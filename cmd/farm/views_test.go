@@ -37,7 +37,7 @@ func TestScatterAndGatherCommands(t *testing.T) {
 	run("", "set", "c{0..2}", "n", "7").check(t, 0, "", "")
 	run("", "del", "c1", "n").check(t, 0, "", "")
 	run("", "gather", "c*", "n").check(t, exitUsage, "", "farm: c0: invalid: n is of type int, no sequence\n"+
-		"farm: c1: get n in c1: not found: namespace c1 has no variable n\nfarm: c2: invalid: n is of type int, no sequence\nfarm: failed in 3 of 3 namespaces\n")
+		"farm: c1: get n in c1: not found: namespace c1 has no variable n\nfarm: c2: invalid: n is of type int, no sequence\nfarm: 3 of 3 failed\n")
 	run("", "set", "c{0..", "n", "7").check(t, exitUsage, "", "farm: invalid: \"c{0..\" has a brace without its other one\n")
 	run("", "exec", "c{0..99999}", "1").check(t, exitRefused, "", "farm: limit reached: {0..99999} has 100000 numbers, at most 10000 namespaces can be used as one\n")
 }

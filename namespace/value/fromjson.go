@@ -668,15 +668,29 @@ func (b *jsonBuilder) structOf(pl *plan, v any, path string) {
 	b.want(ok, pl, v, path)
 	given := make([]bool, len(pl.fields))
 	vals := make([]any, len(pl.fields))
+	inner := map[int]*jsonObject{} // of embedded structs, what is among the fields of this one
 	for i, k := range o.keys {
 		f := fieldNamed(pl, k)
 		if f < 0 {
-			jsonFail(path, "%s has no field %q", describe(pl), shorten(k))
+			if f = promotedFrom(pl, k); f < 0 {
+				jsonFail(path, "%s has no field %q", describe(pl), shorten(k))
+			}
+			if inner[f] == nil {
+				inner[f] = &jsonObject{}
+			}
+			inner[f].keys, inner[f].vals = append(inner[f].keys, k), append(inner[f].vals, o.vals[i])
+			continue
 		}
 		if given[f] {
 			jsonFail(path, "the field %s comes twice", pl.fields[f].name)
 		}
 		given[f], vals[f] = true, o.vals[i]
+	}
+	for f, x := range inner { // each is looked at once, so their order does not matter
+		if given[f] {
+			jsonFail(path, "the field %s comes twice", pl.fields[f].name)
+		}
+		given[f], vals[f] = true, x
 	}
 	for i, f := range pl.fields {
 		if given[i] {
@@ -691,10 +705,23 @@ func fieldNamed(pl *plan, name string) int {
 	if i := slices.IndexFunc(pl.fields, func(f field) bool { return f.name == name }); i >= 0 && name != "_" {
 		return i
 	}
-	return slices.IndexFunc(pl.fields, func(f field) bool {
-		tag, _, _ := strings.Cut(reflect.StructTag(f.tag).Get("json"), ",")
-		return tag == name && tag != "" && tag != "-"
-	})
+	return slices.IndexFunc(pl.fields, func(f field) bool { return name != "" && tagName(f.tag) == name })
+}
+
+// promotedFrom is the embedded struct that has a field of a name among its own or those
+// of its embedded structs; -1 when none has, or more than one.
+func promotedFrom(pl *plan, name string) int {
+	found := -1
+	for i, f := range pl.fields {
+		if !f.embedded || f.plan.kind != kStruct || fieldNamed(f.plan, name) < 0 && promotedFrom(f.plan, name) < 0 {
+			continue
+		}
+		if found >= 0 {
+			return -1
+		}
+		found = i
+	}
+	return found
 }
 
 // maxZeroBytes bounds what is filled in where JSON gives nothing, in bytes.

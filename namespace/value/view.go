@@ -49,7 +49,7 @@ func (r *reader) readHeader() (descs []typeDesc, roots []int) {
 // JSON shows root index for people. It is made from the bytes alone and is
 // lossy; it is never used to restore. []byte is a base64 string; NaN and Inf
 // are strings; complex numbers are strings; structs are objects with the names
-// of their fields, private ones included; maps are objects with sorted keys,
+// that encoding/json gives their fields, private ones included; maps are objects with sorted keys,
 // or lists of [key, value] when keys are not of a basic type; the standard
 // library's errors are their text. What has been
 // shown before, or holds itself, is {"$ref": place}; what exceeds the limits is
@@ -74,7 +74,32 @@ type view struct {
 	descs []typeDesc
 	objs  []viewObject
 	seen  map[extent]string // where objects have been shown
+	names map[*typeDesc]jsonStruct
 	out   []byte
+}
+
+// jsonStruct is the names of a struct in JSON; see jsonNames.
+type jsonStruct struct{ fields, all []string }
+
+// namesOf are the names of the fields of a struct.
+func (v *view) namesOf(d *typeDesc) jsonStruct {
+	if s, there := v.names[d]; there {
+		return s
+	}
+	fields := make([]named, len(d.fields))
+	for i, f := range d.fields {
+		fields[i] = named{name: f.name, tag: f.tag}
+		if in := &v.descs[f.typ]; f.embedded && in.kind == kStruct && !errorStructs[in.pkg+"."+in.name] {
+			fields[i].inner = v.namesOf(in).all
+		}
+	}
+	var s jsonStruct
+	s.fields, s.all = jsonNames(fields)
+	if v.names == nil {
+		v.names = map[*typeDesc]jsonStruct{}
+	}
+	v.names[d] = s
+	return s
 }
 
 // viewObject is where the content of an object lies in the data.
@@ -414,19 +439,33 @@ func (v *view) object(d *typeDesc, path string, depth int) {
 		return
 	}
 	v.put("{")
+	v.members(d, path, depth)
+	v.put("}")
+}
+
+// members shows the fields of a struct; false: there was no room for all of them, and
+// nothing more will be read.
+func (v *view) members(d *typeDesc, path string, depth int) bool {
+	names := v.namesOf(d).fields
 	for i, f := range d.fields {
-		if i > 0 {
+		if names[i] == "" {
+			if !v.members(&v.descs[f.typ], path, depth) {
+				return false
+			}
+			continue
+		}
+		if v.out[len(v.out)-1] != '{' {
 			v.put(",")
 		}
 		if v.full() {
 			v.put(`"$truncated":true`)
-			break
+			return false
 		}
-		v.out = appendJSONString(v.out, f.name)
+		v.out = appendJSONString(v.out, names[i])
 		v.put(":")
-		v.show(f.typ, path+"."+f.name, depth+1)
+		v.show(f.typ, path+"."+names[i], depth+1)
 	}
-	v.put("}")
+	return true
 }
 
 // follow shows what a reference leads to.

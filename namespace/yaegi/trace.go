@@ -18,7 +18,8 @@ type traceWriter struct {
 	lines []string
 }
 
-var traceLine = regexp.MustCompile(`^(\S+:\d+(?::\d+)?): panic: [^ \n]*\(\.\.\.\)\n$`)
+// traceLine is such a line. The frame of code that is in no file has only a number.
+var traceLine = regexp.MustCompile(`^((?:\S+:)?\d+): panic: [^ \n]*\(\.\.\.\)\n$`)
 
 func (t *traceWriter) Write(p []byte) (int, error) {
 	if m := traceLine.FindSubmatch(p); m != nil {
