@@ -24,6 +24,7 @@ import (
 
 	ns "farm/namespace"
 	"farm/namespace/cell"
+	"farm/namespace/value"
 	"farm/namespace/vm"
 )
 
@@ -103,6 +104,7 @@ func (c *Context) turnTo(engine string) {
 // reset drops all that can be made again.
 func (s *side) reset() {
 	s.dropAll()
+	value.Forget() // what the compiler that goes has made types of
 	s.comp = cell.NewCompilerTo(ns.Target(s.engine))
 	s.envs, s.units = map[sum]*cell.Env{}, map[unitKey]*unit{}
 }

@@ -36,7 +36,7 @@ var cellKinds = []struct {
 	{"new function", 3, maxLeft, "n := 0\nfunc f() int { return 1 }", func(i int) string {
 		return fmt.Sprintf("func f() int { return %d - %d }\nn += f()", i+1, i)
 	}},
-	{"redefinition beside types", 4, maxTypesLeft, `import "fmt"
+	{"redefinition beside types", 5, maxTypesLeft, `import "fmt"
 type Shape interface{ Area() int }
 type Square struct{ a int }
 func (s Square) Area() int { return s.a * s.a }
@@ -47,7 +47,7 @@ n := 0
 func f() int { return 1 }`, func(i int) string {
 		return fmt.Sprintf("func f() int { return %d - %d }\nn += f() * shapes[0].Area()", i+1, i)
 	}},
-	{"new type", 4, maxTypesLeft, "n := 0", func(i int) string {
+	{"new type", 5, maxTypesLeft, "n := 0", func(i int) string {
 		return fmt.Sprintf("type T struct{ n, of%d int }\nfunc (t T) Get() int { return t.n }\nfunc (t *T) Add(k int) { t.n += k }\n{\n\tt := T{}\n\tt.Add(1)\n\tn += t.Get()\n}", i)
 	}},
 }

@@ -113,6 +113,14 @@ func (c *planCache) get(k planKey) *plan {
 	return c.plans[k]
 }
 
+// Forget drops what the package remembers of types, for when many of them will not come again: it is made again
+// when needed. It may be called at any time.
+func Forget() {
+	plans.mu.Lock()
+	defer plans.mu.Unlock()
+	clear(plans.plans)
+}
+
 func (c *planCache) put(k planKey, p *plan) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
