@@ -202,6 +202,7 @@ type State struct {
 	running    int
 
 	effects []Effect
+	room    []byte // in which records are encoded
 
 	dirtyTasks []*Task
 	dirtySpace []*Namespace
@@ -495,7 +496,7 @@ func (s *State) decodeCounters(b []byte) error {
 func (s *State) Settle() {
 	for _, t := range s.dirtyTasks {
 		if t.dirty = false; !t.State.Final() {
-			s.rec.Put("q/"+t.ID, t.record())
+			s.rec.Put("q/"+t.ID, s.record(t))
 			t.stored = true
 		}
 	}

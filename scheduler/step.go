@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -681,7 +682,7 @@ func (s *State) finish(t *Task, st TaskState, outcome []byte) {
 	if t.stored {
 		s.rec.Delete("q/" + t.ID)
 	}
-	rec := t.record()
+	rec := s.record(t)
 	s.rec.Put("t/"+t.ID, rec)
 	s.retainTask(t, len(rec))
 	s.emit(Effect{Kind: Ended, Task: t})
@@ -755,7 +756,8 @@ func (s *State) removeSpace(n *Namespace) {
 // retain notes a finished task ('t', listedParked) or job ('h') and drops the oldest ones
 // over the limits, at most two a call so that an entry's work is bounded.
 func (s *State) retain(kind byte, id string, size int) {
-	b := append([]byte{recordVersion, kind}, wire.AppendUint(wire.AppendInt(nil, s.Clock), uint64(size))...)
+	b := append(make([]byte, 0, 2+2*binary.MaxVarintLen64+len(id)), recordVersion, kind)
+	b = wire.AppendUint(wire.AppendInt(b, s.Clock), uint64(size))
 	s.rec.Put(finKey(s.FinHi), append(b, id...))
 	s.FinHi++
 	s.FinBytes += uint64(size)

@@ -208,7 +208,7 @@ func TestSubmitsAsBytes(t *testing.T) {
 // TestOldRecords: a task and a job that no task has added to are stored as ever, so that
 // an older farm reads them.
 func TestOldRecords(t *testing.T) {
-	if v := (&Task{ID: "a", Kind: Run}).record()[0]; v != recordVersion {
+	if v := (&Task{ID: "a", Kind: Run}).append(nil)[0]; v != recordVersion {
 		t.Errorf("the record of a client's task has version %d", v)
 	}
 	if v := (&Job{ID: "j"}).append(nil)[0]; v != recordVersion {
