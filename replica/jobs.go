@@ -11,6 +11,7 @@ import (
 
 	"farm/api"
 	"farm/replica/consensus"
+	"farm/replica/form"
 	"farm/scheduler"
 )
 
@@ -62,7 +63,7 @@ type jobList struct {
 // finished between two portions.
 func (l *jobList) add(jobs []*scheduler.Job) {
 	for _, j := range jobs {
-		v := jobView(j)
+		v := form.Job(j)
 		if i, there := l.at[v.Id]; there {
 			l.jobs[i] = v
 			continue
@@ -104,7 +105,7 @@ func (n *Node) getTask(c *call, q *api.GetTask) {
 		c.fail(api.Code_NOT_FOUND, "there is no task %s", q.Id)
 		return
 	}
-	v := taskView(t)
+	v := form.Task(t)
 	if work, err := workOf(t); err == nil && t.Kind == scheduler.Run {
 		v.Inputs, v.First = work.Inputs, work.First
 	}
@@ -167,7 +168,7 @@ func failuresOf(t *scheduler.Task) []*api.Failure {
 	if t.State == scheduler.Succeeded {
 		return nil
 	}
-	v := taskView(t)
+	v := form.Task(t)
 	work, err := workOf(t)
 	if err != nil || t.FoldOf != "" || len(work.Inputs) == 0 {
 		return []*api.Failure{{Task: t.ID, Error: v.Error, Fold: t.FoldOf != "", Position: work.GetFirst()}}
@@ -336,7 +337,7 @@ func replacements(t *scheduler.Task, round uint64) ([]scheduler.Replacement, err
 	}
 	var out []scheduler.Replacement
 	first, inputs := work.First, work.Inputs
-	for _, i := range missing(taskView(t).Results, len(inputs)) {
+	for _, i := range missing(form.Task(t).Results, len(inputs)) {
 		work.First, work.Inputs = first+uint64(i), inputs[i:i+1]
 		body, err := proto.Marshal(work)
 		if err != nil {

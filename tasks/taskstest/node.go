@@ -63,7 +63,7 @@ func newNode(addr string) *node {
 		waits: map[string][]*wait{}, live: map[string]*liveTask{}, attached: map[string][]chan struct{}{}}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.roster.Lead(true, time.Now())
-	n.step(&scheduler.Found{Cluster: "memory"})
+	n.step(&scheduler.Found{Cluster: "memory", Parked: true})
 	return n
 }
 
@@ -81,6 +81,7 @@ func (n *node) advance(d time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.offset += d
+	n.fire()
 	n.step(&scheduler.Tick{})
 }
 
@@ -96,6 +97,7 @@ func (n *node) tick() {
 		case <-t.C:
 		}
 		n.mu.Lock()
+		n.fire()
 		if at := n.state.NextDeadline(); at != 0 && at <= n.clock() {
 			n.step(&scheduler.Tick{})
 		}
