@@ -329,9 +329,9 @@ func (s *State) loadGates() {
 // finished, or settings, or parked tasks; of those that have only such, at most
 // MaxQueues.
 func (s *State) Queues() []QueueInfo {
-	out := make([]QueueInfo, len(s.queues))
-	for i, q := range s.queues {
-		out[i] = s.infoOf(q)
+	out := make([]QueueInfo, 0, len(s.queues))
+	for _, q := range s.queues {
+		out = append(out, s.infoOf(q))
 	}
 	for i, name := range s.parkedQueues() {
 		if _, there := s.queueIndex(name); !there && i < MaxQueues {

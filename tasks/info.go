@@ -198,7 +198,7 @@ type Info struct {
 	StdoutCut bool // there was more than is kept
 	StderrCut bool
 	Error     *TaskError // why it failed; nil in other states
-	Causes    []string   // why earlier attempts ended
+	Causes    []string   // why attempts ended that did not succeed
 	Progress  *Progress  // what the attempt last said while it runs; nil: nothing
 	Waiting   string     // of a queued task, from Client.Get: what for, in words
 	Labels    map[string]string

@@ -435,10 +435,14 @@ func (c *checker) spawned(k *known) {
 			continue
 		}
 		c.w.stats.Spawned++
-		n := &known{id: x.id, space: x.space, kind: scheduler.Run, job: x.job, work: x.work}
+		n := &known{id: x.id, space: x.space, kind: scheduler.Run, job: x.job, work: x.work, queue: cmp.Or(x.queue, scheduler.DefaultQueue), key: x.key}
+		ready := true
+		if x.after != "" {
+			ready = c.noteTiming(n, &scheduler.Submit{Options: &scheduler.Options{Timing: scheduler.Timing{After: []string{x.after}, AfterWhen: x.when}}})
+		}
 		if x.delay > 0 {
 			n.due = c.clock + int64(x.delay)
-		} else {
+		} else if ready {
 			c.order++
 			n.order = c.order
 		}

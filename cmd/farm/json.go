@@ -37,7 +37,7 @@ type taskJSON struct {
 	Stdout    *string           `json:"stdout,omitempty" about:"what the last attempt printed; once the task has ended"`
 	Stderr    *string           `json:"stderr,omitempty" about:"the same, of its standard error"`
 	Error     *errorJSON        `json:"error,omitempty" about:"why it failed or was cancelled"`
-	Causes    []string          `json:"causes,omitempty" about:"why earlier attempts ended"`
+	Causes    []string          `json:"causes,omitempty" about:"why attempts ended that did not succeed"`
 	Progress  *progressJSON     `json:"progress,omitempty" about:"of a running task: what it last said; task show and task wait only"`
 	Submitted string            `json:"submitted,omitempty" about:"time it was accepted"`
 	Started   string            `json:"started,omitempty" about:"time the current or last attempt began"`

@@ -72,6 +72,7 @@ var outside = map[string][]string{
 	"github.com/hashicorp/raft-wal":    {"replica/consensus"},
 	"github.com/traefik/yaegi":         {"namespace/..."},
 	"golang.org/x/tools":               {"namespace/..."},
+	"gonum.org/v1/gonum":               {"namespace/vm/gonum", "namespace/live"},
 	"github.com/bufbuild/protocompile": {"api/generate"},
 	"google.golang.org/protobuf":       {"api/...", "replica", "replica/form", "replica/roster", "worker", "tasks", "tasks/taskstest", "internal/...", "chaos/sim", "cmd/..."},
 	"google.golang.org/grpc":           {"api", "replica", "tasks", "tasks/taskstest", "worker", "internal/...", "chaos/...", "cmd/..."},

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"farm/namespace/typeinfo"
+	"farm/namespace/typeinfo/packages"
 )
 
 const runsLater = "it runs code after the cell has returned"
@@ -66,6 +67,8 @@ func whyNotMember(path, name string) string {
 
 func whyNotPackage(path string) string {
 	switch {
+	case packages.OfGonum(path):
+		return "of gonum, cells can import " + strings.ReplaceAll(strings.Join(packages.Gonum, ", "), packages.GonumPath, "")
 	case path == "os" || strings.HasPrefix(path, "os/") || path == "path/filepath" || path == "io/fs" || path == "io/ioutil" || path == "embed":
 		return "a cell has no files and no processes"
 	case path == "net" || strings.HasPrefix(path, "net/"):
@@ -78,7 +81,7 @@ func whyNotPackage(path string) string {
 	case path == "log" || strings.HasPrefix(path, "log/"):
 		return `it acts on the whole process: use farm.Logf of package "farm"`
 	case strings.Contains(path, "."):
-		return "cells can import standard packages only"
+		return "cells can import standard packages and, on the engine ssa, gonum"
 	}
 	return "it is not in the list of packages for cells"
 }
@@ -201,11 +204,15 @@ func Input(args ...any) string
 // imports gives a compiler its packages: the allowed ones, and farm.
 type imports struct {
 	*typeinfo.Importer
+	to   Target
 	farm *types.Package // once it was asked for
 }
 
 // Import gives the package with the path, as typeinfo.Importer does.
 func (im *imports) Import(path string) (*types.Package, error) {
+	if im.to == Interpreter && packages.OfGonum(path) {
+		return nil, typeinfo.ErrNotAllowed
+	}
 	if path != "farm" {
 		return im.Importer.Import(path)
 	}

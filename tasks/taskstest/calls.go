@@ -125,6 +125,12 @@ func (n *node) handle(c *api.Call, reply func(*api.Reply)) {
 		n.then(form.SetQueue(op.SetQueue), reply, func() *api.Reply { return n.queues(op.SetQueue.Name) })
 	case *api.Call_ListQueues:
 		reply(n.queues(op.ListQueues.Name))
+	case *api.Call_ListJobs:
+		reply(n.jobs(op.ListJobs))
+	case *api.Call_ListFailures:
+		reply(n.failures(op.ListFailures))
+	case *api.Call_RetryJob:
+		n.retryJob(op.RetryJob, reply)
 	case *api.Call_RetryTask:
 		n.then(&scheduler.Retry{ID: op.RetryTask.Id, Request: op.RetryTask.Request}, reply, func() *api.Reply { return n.task(op.RetryTask.Id) })
 	case *api.Call_DropTask:

@@ -77,10 +77,21 @@ func (n *node) now() int64 {
 
 func (n *node) clock() int64 { return time.Now().Add(n.offset).UnixNano() }
 
+// advance moves the clock on. It stops at each time of a schedule on the way, so that no
+// schedule misses one.
 func (n *node) advance(d time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.offset += d
+	end := n.clock() + int64(d)
+	for at := n.state.NextSchedule(); at != 0 && at <= end; at = n.state.NextSchedule() {
+		n.move(at)
+	}
+	n.move(end)
+}
+
+// move moves the clock on to a time, and does what is due by then.
+func (n *node) move(to int64) {
+	n.offset += time.Duration(max(to-n.clock(), 0))
 	n.fire()
 	n.step(&scheduler.Tick{})
 }

@@ -149,11 +149,13 @@ func testFilter(t *testing.T, s *suite) {
 	mux, name, q := tasks.NewMux(), handler(), queue()
 	echo(mux, name)
 	s.serve(t, mux, tasks.WorkerOptions{})
-	done := []*tasks.Submitted{s.submit(t, name, "a", tasks.Task{Queue: q, Key: "k"}), s.submit(t, name, "b", tasks.Task{Queue: q})}
-	for _, h := range done {
+	var done []*tasks.Submitted
+	for _, key := range []string{"k", ""} { // one after the other: lists are in the order of their ends
+		h := s.submit(t, name, "a", tasks.Task{Queue: q, Key: key})
 		if _, err := h.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		done = append(done, h)
 	}
 	var live []*tasks.Submitted // which no worker takes
 	for range 5 {

@@ -167,14 +167,21 @@ func testKeep(t *testing.T, s *suite) {
 	}
 }
 
-// testCron: a schedule submits its task once for each of its times, with all it asks for.
-func testCron(t *testing.T, s *suite) {
+// ticking is a schedule that fires every second, with all that its task can ask for, and
+// a worker that has what it needs.
+func (s *suite) ticking(t *testing.T) tasks.Schedule {
+	t.Helper()
 	mux, name, q := tasks.NewMux(), handler(), queue()
 	echo(mux, name)
 	s.serve(t, mux, tasks.WorkerOptions{Labels: map[string]string{"cron": "1"}})
-	plan := tasks.Schedule{Name: "s-" + tasks.NewID(), Spec: "@every 1s", Task: tasks.Task{Handler: name, Input: []byte(`"tick"`), Queue: q, Key: "k", Priority: 3,
+	return tasks.Schedule{Name: "s-" + tasks.NewID(), Spec: "@every 1s", Task: tasks.Task{Handler: name, Input: []byte(`"tick"`), Queue: q, Key: "k", Priority: 3,
 		Retries: 2, Backoff: time.Second, BackoffMax: time.Minute, Timeout: time.Minute, Within: time.Hour, Keep: time.Hour, Labels: map[string]string{"cron": "1"},
 		Unique: tasks.Unique{Key: "u-" + q, While: tasks.WhileQueued}}}
+}
+
+// testCron: a schedule submits its task once for each of its times, with all it asks for.
+func testCron(t *testing.T, s *suite) {
+	plan := s.ticking(t)
 	made, err := s.Schedule(t.Context(), plan)
 	if err != nil || made.Next.IsZero() {
 		t.Fatalf("%+v, %v", made, err)
@@ -191,9 +198,26 @@ func testCron(t *testing.T, s *suite) {
 		return err == nil && i.Submitted >= 2
 	})
 	last, err := s.Wait(t.Context(), i.LastTask)
-	if want := plan.Name + "." + i.Last.UTC().Format("20060102T150405Z"); err != nil || last.ID != want || string(last.Value) != `"tick"` ||
-		last.Queue != q || last.Key != "k" || last.UniqueKey != "u-"+q || last.Keep != time.Hour || last.Deadline.IsZero() || last.Labels["cron"] != "1" {
-		t.Errorf("%s: %+v, %v", want, last, err)
+	if want := plan.Name + "." + i.Last.UTC().Format("20060102T150405Z"); err != nil || last.ID != want || string(last.Value) != `"tick"` {
+		t.Fatalf("%s: %+v, %v", want, last, err)
+	}
+	if last.Queue != plan.Task.Queue || last.Key != "k" || last.UniqueKey != plan.Task.Unique.Key || last.Keep != time.Hour || last.Deadline.IsZero() || last.Labels["cron"] != "1" {
+		t.Errorf("%+v", last)
+	}
+	if err := s.RemoveSchedule(t.Context(), plan.Name); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.GetSchedule(t.Context(), plan.Name); !errors.Is(err, tasks.ErrNotFound) {
+		t.Errorf("removed: %v", err)
+	}
+}
+
+// testCronChanges: a schedule can be paused, run at once, changed, listed; and what cannot
+// be one is refused.
+func testCronChanges(t *testing.T, s *suite) {
+	plan := s.ticking(t)
+	if _, err := s.Schedule(t.Context(), plan); err != nil {
+		t.Fatal(err)
 	}
 	if i, err := s.PauseSchedule(t.Context(), plan.Name); err != nil || !i.Paused || !i.Next.IsZero() {
 		t.Errorf("paused: %+v, %v", i, err)
@@ -217,20 +241,18 @@ func testCron(t *testing.T, s *suite) {
 	if i, err := s.ResumeSchedule(t.Context(), plan.Name); err != nil || i.Paused || i.Next.Before(time.Now()) {
 		t.Errorf("resumed: %+v, %v", i, err)
 	}
-	if list, err := s.Schedules(t.Context()); err != nil || !slices.ContainsFunc(list, func(i *tasks.ScheduleInfo) bool {
-		return i.Name == plan.Name && i.Task.Queue == q && i.Task.Handler == name
-	}) {
+	listed := func(i *tasks.ScheduleInfo) bool {
+		return i.Name == plan.Name && i.Task.Queue == plan.Task.Queue && i.Task.Handler == plan.Task.Handler
+	}
+	if list, err := s.Schedules(t.Context()); err != nil || !slices.ContainsFunc(list, listed) {
 		t.Errorf("%+v, %v", list, err)
-	}
-	if err := s.RemoveSchedule(t.Context(), plan.Name); err != nil {
-		t.Error(err)
-	}
-	if _, err := s.GetSchedule(t.Context(), plan.Name); !errors.Is(err, tasks.ErrNotFound) {
-		t.Errorf("removed: %v", err)
 	}
 	for _, bad := range []tasks.Schedule{{Name: "x", Spec: "every day", Task: plan.Task}, {Name: "x", Spec: "@daily", Zone: "Nowhere", Task: plan.Task}, {Name: "a b", Spec: "@daily", Task: plan.Task}} {
 		if _, err := s.Schedule(t.Context(), bad); !errors.Is(err, tasks.ErrInvalid) {
 			t.Errorf("%s %s: %v", bad.Name, bad.Spec, err)
 		}
+	}
+	if err := s.RemoveSchedule(t.Context(), plan.Name); err != nil {
+		t.Error(err)
 	}
 }
