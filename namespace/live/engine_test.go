@@ -100,7 +100,7 @@ func engineCases(t *testing.T, engine string) {
 	needCodec := map[string]bool{"method redefinition": true, "method added later": true}
 	// Only a context ends a run that exits.
 	needContext := map[string]bool{"os": true, "log": true}
-	for _, c := range cases.List() {
+	for _, c := range cases.For(engine) {
 		if needCodec[c.Name] || needContext[c.Name] {
 			continue
 		}

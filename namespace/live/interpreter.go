@@ -293,3 +293,6 @@ func panicText(v any) string {
 	}
 	return fmt.Sprint(v)
 }
+
+// Close implements engine: nothing outside an interpreter refers to it.
+func (l *interpreter) Close() {}

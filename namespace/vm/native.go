@@ -3,6 +3,8 @@ package vm
 import (
 	"go/types"
 	"reflect"
+	"runtime"
+	"strings"
 
 	"golang.org/x/tools/go/ssa"
 
@@ -176,11 +178,23 @@ func address(v reflect.Value) raw.Pointer {
 }
 
 // callBack runs a function of the machine for compiled code, in a thread of its own.
-func (m *Machine) callBack(tg target, sig *types.Signature, in []reflect.Value, recv *shape, recvAt raw.Pointer, out []reflect.Type) []reflect.Value {
+func (m *Machine) callBack(tg target, sig *types.Signature, in []reflect.Value, recv *shape, recvAt raw.Pointer, out []reflect.Type) (res []reflect.Value) {
 	r := m.run.Load()
 	if r.stop.Load() {
+		if foreign() {
+			return zeros(out)
+		}
 		panic(stopped{})
 	}
+	defer func() {
+		switch x := recover().(type) {
+		case nil:
+		case adrift:
+			res = zeros(out)
+		default:
+			panic(x)
+		}
+	}()
 	if m.callbacks.Add(1) > int64(m.lim.Callbacks) {
 		m.callbacks.Add(-1)
 		r.fail(&LimitError{"calls from compiled code within each other", int64(m.lim.Callbacks)})
@@ -202,7 +216,6 @@ func (m *Machine) callBack(tg target, sig *types.Signature, in []reflect.Value, 
 		put(recv, recvAt)
 	}
 	t.call(tg)
-	var res []reflect.Value
 	at = loc{}
 	for i, s := range m.shapes(sig.Results()) {
 		pp, np := t.regs(int(at.p), int(at.n))
@@ -211,6 +224,39 @@ func (m *Machine) callBack(tg target, sig *types.Signature, in []reflect.Value, 
 	}
 	t.done()
 	return res
+}
+
+// adrift is what a panic carries to callBack that has nobody above it: the run has failed with it already.
+type adrift struct{}
+
+// zeros are the results of a function that did not return.
+func zeros(out []reflect.Type) []reflect.Value {
+	res := make([]reflect.Value, len(out))
+	for i, t := range out {
+		res[i] = reflect.Zero(t)
+	}
+	return res
+}
+
+// foreign says that compiled code has started the goroutine, as a parallel algorithm does for a function that
+// it is given. A panic that leaves it would end the process. It looks at the stack, so it is for calls that
+// have failed.
+func foreign() bool {
+	pcs := make([]uintptr, 256)
+	n := runtime.Callers(2, pcs)
+	for n == len(pcs) {
+		pcs = make([]uintptr, 4*len(pcs))
+		n = runtime.Callers(2, pcs)
+	}
+	outermost := ""
+	frames := runtime.CallersFrames(pcs[:n])
+	for more := n > 0; more; {
+		var f runtime.Frame
+		if f, more = frames.Next(); strings.HasPrefix(f.Function, "farm/namespace/vm.") {
+			outermost = f.Function
+		}
+	}
+	return strings.HasSuffix(outermost, ".CallFromGo")
 }
 
 // funcValue is a function as a value.

@@ -38,6 +38,7 @@ type typeTable struct {
 	static  sync.Map     // raw.Type → types.Type
 	depth   int
 	pending []pendingMethods
+	forged  []*raw.Forge
 	learned map[*types.Package]bool
 	hidden  map[*types.TypeName]reflect.Type
 }
@@ -331,6 +332,7 @@ func withoutRecv(s *types.Signature) *types.Signature {
 func (tt *typeTable) forge(t types.Type, text, path string, named bool) reflect.Type {
 	val, ptrs := tt.methodsOf(t), tt.methodsOf(types.NewPointer(t))
 	f := raw.NewForge(text, path, named, layoutOf(t), len(val), len(ptrs))
+	tt.forged = append(tt.forged, f)
 	tt.refl.Set(t, f.Type())
 	tt.pending = append(tt.pending, pendingMethods{f, t, val, ptrs})
 	if s, ok := t.Underlying().(*types.Struct); ok {
