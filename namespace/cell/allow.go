@@ -152,6 +152,45 @@ type Task struct {
 	Retries int
 	// Priority: higher goes first where tasks compete.
 	Priority int
+	// Files are read with ReadFile.
+	Files map[string][]byte
+	// Engine runs the code, "yaegi" or "ssa"; "" for that of the namespace, and yaegi in a new or private one.
+	Engine string
+	// Handler, instead of Source, is a compiled function of a worker of the user's own, and Input its input
+	// as JSON, which the function Input gives too.
+	Handler string
+	Input   string
+	// Queue it is limited, paused and counted with, "" for the default one; Key is what the limits per key
+	// of the queue count by.
+	Queue string
+	Key   string
+	// Unique asks that there is no other task with the same unique key: if there is, that one is meant.
+	Unique Unique
+	// Labels that a worker must have to be given it.
+	Labels map[string]string
+	// Backoff before the first retry; it doubles with each, up to BackoffMax. 0 for the farm's defaults,
+	// negative for none.
+	Backoff    time.Duration
+	BackoffMax time.Duration
+	// At is a time before which it does not begin, instead of Delay.
+	At time.Time
+	// Deadline is when it fails unless it has ended; Within is the same from the end of this task.
+	Deadline time.Time
+	Within   time.Duration
+	// After are tasks it runs after, such as ids that Submit returned; AfterWhen is what must have become of
+	// them: "all" of them succeeded, which "" means too, "any" did, or all are "finished".
+	After     []string
+	AfterWhen string
+	// Keep is for how long it is kept when it has ended, 0 for the farm's default.
+	Keep time.Duration
+}
+
+// Unique is a key that one task has at a time: While it is "queued", while it is "running", queued or
+// running, which "" means too, or For a time from its submission.
+type Unique struct {
+	Key   string
+	While string
+	For   time.Duration
 }
 
 // Submit asks for a task and returns its id. It is submitted when this task succeeds, in the same step as

@@ -34,20 +34,28 @@ func (m *Machine) nativeOf(c *code) nativeFunc {
 	if make := intrinsics[name]; make != nil {
 		return make(m, fn)
 	}
-	sig := fn.Signature
-	if r := sig.Recv(); r != nil {
-		t := m.typeOf(r.Type())
-		x, ok := t.rt.MethodByName(obj.Name())
-		if !ok {
-			panic(&typeError{msg: "there is no method " + name})
-		}
-		return m.reflectCall(x.Func, sig, t.shape)
-	}
-	v := m.syms.Func(obj.Pkg().Path(), obj.Name())
+	v := m.nativeValue(fn)
 	if !v.IsValid() {
-		panic(&typeError{msg: "there is no function " + name, refused: true})
+		panic(&typeError{msg: "there is no function or method " + name, refused: fn.Signature.Recv() == nil})
 	}
-	return m.reflectCall(v, sig, nil)
+	if r := fn.Signature.Recv(); r != nil {
+		return m.reflectCall(v, fn.Signature, m.typeOf(r.Type()).shape)
+	}
+	return m.reflectCall(v, fn.Signature, nil)
+}
+
+// nativeValue is the function of compiled Go, or the method as one with its receiver first, that a function
+// without a body is. It is not valid when there is none, or the machine does it itself.
+func (m *Machine) nativeValue(fn *ssa.Function) reflect.Value {
+	obj, _ := fn.Object().(*types.Func)
+	if obj == nil || obj.Pkg() == nil || fn.Origin() != nil || refused[obj.FullName()] != "" || intrinsics[obj.FullName()] != nil {
+		return reflect.Value{}
+	}
+	if r := fn.Signature.Recv(); r != nil {
+		x, _ := m.typeOf(r.Type()).rt.MethodByName(obj.Name())
+		return x.Func
+	}
+	return m.syms.Func(obj.Pkg().Path(), obj.Name())
 }
 
 // errorMethod is the method Error of the interface error, as a function.
@@ -79,8 +87,10 @@ func (m *Machine) reflectCall(fn reflect.Value, sig *types.Signature, recv *shap
 	if ft.IsVariadic() {
 		call = fn.CallSlice
 	}
-	if fast := fastCall(fn, ft, recv); fast != nil {
-		return fast
+	if fn.CanInterface() {
+		if direct := directFunc(fn.Interface()); direct != nil {
+			return direct(inPlace(params, recv), loc{})
+		}
 	}
 	return func(_ *thread, pp, np raw.Pointer) {
 		in := make([]reflect.Value, first+len(params))

@@ -144,7 +144,7 @@ func (t *thread) leave(p *panicking) {
 	if t.back && p.hard { // compiled code may recover it, as package fmt does
 		t.run.fail(t.run.errorOf(p.value))
 	}
-	if t.back || p.hard || p.goexit {
+	if t.back || t.nested > 0 || p.hard || p.goexit {
 		panic(p.value)
 	}
 	panic(newPanicError(p.value, p.stack))
