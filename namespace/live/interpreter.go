@@ -293,3 +293,6 @@ func panicText(v any) string {
 	}
 	return fmt.Sprint(v)
 }
+
+// Literals implements engine: it keeps no functions.
+func (*interpreter) Literals() map[string]*cell.Literal { return nil }
