@@ -54,6 +54,14 @@ type watched struct {
 	failed func(cause error) // may be called again
 }
 
+// watch has failed called when standard output cannot be written. A terminal is left as it
+// is: the prompt edits on it, and when it goes a signal says so.
+func (s *streams) watch(failed func(cause error)) {
+	if !s.outTerm {
+		s.out = &watched{w: s.out, failed: failed}
+	}
+}
+
 func (o *watched) Write(b []byte) (int, error) {
 	n, err := o.w.Write(b)
 	if err != nil {

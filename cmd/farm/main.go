@@ -34,7 +34,7 @@ func main() {
 	// ending this process, which may have a job to cancel or nodes to stop.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	a := &app{io: standardIO()}
-	a.io.out = &watched{w: a.io.out, failed: cancel}
+	a.io.watch(cancel)
 	go func() {
 		for s := range signals {
 			switch {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -33,8 +34,8 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 		var errs bytes.Buffer
 		ctx, cancel := context.WithCancelCause(t.Context())
 		defer cancel(nil)
-		out := &watched{w: &brokenWriter{2, err}, failed: cancel}
-		a := fakeApp(t, f, streams{in: strings.NewReader(stdin), out: out, err: &errs})
+		a := fakeApp(t, f, streams{in: strings.NewReader(stdin), out: &brokenWriter{2, err}, err: &errs})
+		a.io.watch(cancel)
 		return ended{a.run(ctx, append([]string{"farm"}, args...)), "", errs.String()}
 	}
 	f := newFakeFarm(t)
@@ -50,6 +51,16 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 	defer f.mu.Unlock()
 	if !slices.ContainsFunc(f.calls, func(c *api.Call) bool { return c.GetCancelJob() != nil }) {
 		t.Error("the job was left behind")
+	}
+}
+
+// The prompt edits on the terminal itself.
+func TestATerminalIsNotWatched(t *testing.T) {
+	t.Setenv("TERM", "xterm")
+	s := streams{in: os.Stdin, out: os.Stdout, inTerm: true, outTerm: true}
+	s.watch(func(error) {})
+	if _, out, ok := s.editable(); !ok || out != os.Stdout {
+		t.Error("there is no prompt at a terminal")
 	}
 }
 
