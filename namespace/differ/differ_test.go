@@ -20,8 +20,9 @@ import (
 )
 
 const (
-	// batch is how many programs one file has, few how many where nothing is looked for.
-	batch, few = 100, 20
+	// batch is how many programs one file has, few how many where nothing is looked for, and quick how many
+	// when go test -fuzz gives an input ten seconds.
+	batch, few, quick = 100, 20, 30
 	// patience is how long a file may run.
 	patience = 2 * time.Minute
 )
@@ -31,12 +32,31 @@ const (
 //	go test ./namespace/differ -fuzz FuzzPrograms -fuzztime 20m -parallel 1
 func TestPrograms(t *testing.T) { compare(t, []byte("a few"), few) }
 
+var (
+	search = flag.Duration("search", 0, "how long TestSearch looks for programs that differ")
+	seed   = flag.Int("seed", 0, "the first file of TestSearch")
+)
+
+// TestSearch does what the fuzz target does on a machine that is too busy for its time limit:
+//
+//	go test ./namespace/differ -run TestSearch -search 20m -timeout 0
+func TestSearch(t *testing.T) {
+	if *search == 0 {
+		t.Skip("it looks for new programs that differ: -search 20m")
+	}
+	end := time.Now().Add(*search)
+	for i := *seed; time.Now().Before(end) && !t.Failed(); i++ {
+		compare(t, fmt.Appendf(nil, "file %d", i), batch)
+		t.Logf("%d programs of file %d", batch, i)
+	}
+}
+
 // FuzzPrograms makes many programs of each input.
 func FuzzPrograms(f *testing.F) {
 	n := few // of the inputs that are kept
 	for _, name := range []string{"test.fuzz", "test.fuzzworker"} {
 		if x := flag.Lookup(name); x != nil && x.Value.String() != "" && x.Value.String() != "false" {
-			n = batch
+			n = quick
 		}
 	}
 	f.Add([]byte("\x00\x00\x00\x00\x00\x00\x00\x00"))
