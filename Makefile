@@ -8,6 +8,7 @@ RACE   ?= ./fsm/... ./replica/... ./worker/... ./tasks/... ./internal/...
 # What "make bench", "make chaos" and "make failover" pass on, for example BENCH=--json,
 # CHAOS="--log-store boltdb"; what "make mutation" breaks.
 BENCH  ?=
+ROUNDS ?= 5
 CHAOS  ?=
 NAME   ?=
 # What "make gotest" passes on, and which programs: SAMPLE=10 is every tenth.
@@ -75,6 +76,10 @@ check-generate: ## fail when "make generate" changes anything
 .PHONY: bench
 bench: build ## measure farm on this machine: BENCH="--seconds 5 --json"
 	bin/farm bench $(BENCH)
+
+.PHONY: bench-engines
+bench-engines: ## measure the engines of contexts against compiled Go and CPython, in turn: ROUNDS=9
+	$(GO) test -run XXX -bench Engines -benchtime $(ROUNDS)x ./namespace/bench
 
 .PHONY: chaos
 chaos: build ## break real nodes for 20 minutes and check the promises: CHAOS="--scenario pauses --minutes 40"

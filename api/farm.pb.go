@@ -2275,6 +2275,7 @@ type Queue struct {
 	Limited        uint64                 `protobuf:"varint,10,opt,name=limited,proto3" json:"limited,omitempty"` // of those waiting: that would be next but for a limit or a pause
 	Keys           uint64                 `protobuf:"varint,11,opt,name=keys,proto3" json:"keys,omitempty"`       // that are known
 	Busiest        []*QueueKey            `protobuf:"bytes,12,rep,name=busiest,proto3" json:"busiest,omitempty"`
+	Parked         *uint64                `protobuf:"varint,70,opt,name=parked,proto3,oneof" json:"parked,omitempty"` // tasks that failed and are kept; not known of farms that are older than this number
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -2391,6 +2392,13 @@ func (x *Queue) GetBusiest() []*QueueKey {
 		return x.Busiest
 	}
 	return nil
+}
+
+func (x *Queue) GetParked() uint64 {
+	if x != nil && x.Parked != nil {
+		return *x.Parked
+	}
+	return 0
 }
 
 type QueueKey struct {
@@ -2609,6 +2617,9 @@ type ListTasks struct {
 	Limit         uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`  // 0: 100; at most 1000
 	From          string                 `protobuf:"bytes,20,opt,name=from,proto3" json:"from,omitempty"`    // go on from the place that an answer's next named
 	Brief         bool                   `protobuf:"varint,21,opt,name=brief,proto3" json:"brief,omitempty"` // without values and output
+	Queue         string                 `protobuf:"bytes,70,opt,name=queue,proto3" json:"queue,omitempty"`
+	Key           string                 `protobuf:"bytes,71,opt,name=key,proto3" json:"key,omitempty"`
+	Needs         []string               `protobuf:"bytes,72,rep,name=needs,proto3" json:"needs,omitempty"` // what each asks of its worker, among others: as in Submit, "handler:name" included
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2683,6 +2694,27 @@ func (x *ListTasks) GetBrief() bool {
 		return x.Brief
 	}
 	return false
+}
+
+func (x *ListTasks) GetQueue() string {
+	if x != nil {
+		return x.Queue
+	}
+	return ""
+}
+
+func (x *ListTasks) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *ListTasks) GetNeeds() []string {
+	if x != nil {
+		return x.Needs
+	}
+	return nil
 }
 
 type GetKey struct {
@@ -5253,6 +5285,7 @@ type Status struct {
 	Failed        uint64                 `protobuf:"varint,8,opt,name=failed,proto3" json:"failed,omitempty"`
 	Cancelled     uint64                 `protobuf:"varint,9,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
 	Cluster       string                 `protobuf:"bytes,10,opt,name=cluster,proto3" json:"cluster,omitempty"` // its id
+	Queues        []*Queue               `protobuf:"bytes,70,rep,name=queues,proto3" json:"queues,omitempty"`   // as of ListQueues
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5355,6 +5388,13 @@ func (x *Status) GetCluster() string {
 		return x.Cluster
 	}
 	return ""
+}
+
+func (x *Status) GetQueues() []*Queue {
+	if x != nil {
+		return x.Queues
+	}
+	return nil
 }
 
 type NodeInfo struct {
@@ -7766,7 +7806,7 @@ const file_farm_proto_rawDesc = "" +
 	"\x06period\x18\x02 \x01(\x03R\x06period\x12\x14\n" +
 	"\x05burst\x18\x03 \x01(\rR\x05burst\"3\n" +
 	"\tQueueList\x12&\n" +
-	"\x06queues\x18\x01 \x03(\v2\x0e.farm.v1.QueueR\x06queues\"\xf4\x02\n" +
+	"\x06queues\x18\x01 \x03(\v2\x0e.farm.v1.QueueR\x06queues\"\x9c\x03\n" +
 	"\x05Queue\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06paused\x18\x02 \x01(\bR\x06paused\x12 \n" +
@@ -7780,7 +7820,9 @@ const file_farm_proto_rawDesc = "" +
 	"\alimited\x18\n" +
 	" \x01(\x04R\alimited\x12\x12\n" +
 	"\x04keys\x18\v \x01(\x04R\x04keys\x12+\n" +
-	"\abusiest\x18\f \x03(\v2\x11.farm.v1.QueueKeyR\abusiest\"P\n" +
+	"\abusiest\x18\f \x03(\v2\x11.farm.v1.QueueKeyR\abusiest\x12\x1b\n" +
+	"\x06parked\x18F \x01(\x04H\x00R\x06parked\x88\x01\x01B\t\n" +
+	"\a_parked\"P\n" +
 	"\bQueueKey\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\x04R\arunning\x12\x18\n" +
@@ -7792,14 +7834,17 @@ const file_farm_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"1\n" +
 	"\aGetTask\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
-	"\x06inputs\x182 \x01(\bR\x06inputs\"\x91\x01\n" +
+	"\x06inputs\x182 \x01(\bR\x06inputs\"\xcf\x01\n" +
 	"\tListTasks\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\tR\x03job\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12\x14\n" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\x12\x12\n" +
 	"\x04from\x18\x14 \x01(\tR\x04from\x12\x14\n" +
-	"\x05brief\x18\x15 \x01(\bR\x05brief\"8\n" +
+	"\x05brief\x18\x15 \x01(\bR\x05brief\x12\x14\n" +
+	"\x05queue\x18F \x01(\tR\x05queue\x12\x10\n" +
+	"\x03key\x18G \x01(\tR\x03key\x12\x14\n" +
+	"\x05needs\x18H \x03(\tR\x05needs\"8\n" +
 	"\x06GetKey\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\"\x85\x01\n" +
@@ -8011,7 +8056,7 @@ const file_farm_proto_rawDesc = "" +
 	"\aretries\x184 \x01(\x04R\aretries\x12\x18\n" +
 	"\aspawned\x18( \x01(\x04R\aspawned\"+\n" +
 	"\aJobList\x12 \n" +
-	"\x04jobs\x18\x01 \x03(\v2\f.farm.v1.JobR\x04jobs\"\xac\x02\n" +
+	"\x04jobs\x18\x01 \x03(\v2\f.farm.v1.JobR\x04jobs\"\xd4\x02\n" +
 	"\x06Status\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\tR\x06leader\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12'\n" +
@@ -8023,7 +8068,8 @@ const file_farm_proto_rawDesc = "" +
 	"\x06failed\x18\b \x01(\x04R\x06failed\x12\x1c\n" +
 	"\tcancelled\x18\t \x01(\x04R\tcancelled\x12\x18\n" +
 	"\acluster\x18\n" +
-	" \x01(\tR\acluster\"\xdc\x03\n" +
+	" \x01(\tR\acluster\x12&\n" +
+	"\x06queues\x18F \x03(\v2\x0e.farm.v1.QueueR\x06queues\"\xdc\x03\n" +
 	"\bNodeInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04raft\x18\x02 \x01(\tR\x04raft\x12\x10\n" +
@@ -8430,65 +8476,66 @@ var file_farm_proto_depIdxs = []int32{
 	62,  // 82: farm.v1.JobList.jobs:type_name -> farm.v1.Job
 	65,  // 83: farm.v1.Status.nodes:type_name -> farm.v1.NodeInfo
 	67,  // 84: farm.v1.Status.workers:type_name -> farm.v1.WorkerInfo
-	66,  // 85: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
-	70,  // 86: farm.v1.Event.output:type_name -> farm.v1.Output
-	71,  // 87: farm.v1.Event.progress:type_name -> farm.v1.Progress
-	48,  // 88: farm.v1.Event.task:type_name -> farm.v1.Task
-	74,  // 89: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
-	76,  // 90: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
-	75,  // 91: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
-	75,  // 92: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
-	70,  // 93: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
-	71,  // 94: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
-	73,  // 95: farm.v1.FromWorker.resize:type_name -> farm.v1.Slots
-	75,  // 96: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
-	75,  // 97: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
-	1,   // 98: farm.v1.Complete.ending:type_name -> farm.v1.Ending
-	77,  // 99: farm.v1.Complete.put:type_name -> farm.v1.Item
-	50,  // 100: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
-	8,   // 101: farm.v1.Complete.submits:type_name -> farm.v1.Submit
-	78,  // 102: farm.v1.Item.parts:type_name -> farm.v1.Manifest
-	6,   // 103: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
-	6,   // 104: farm.v1.PartsKept.error:type_name -> farm.v1.Error
-	6,   // 105: farm.v1.PartsFound.error:type_name -> farm.v1.Error
-	86,  // 106: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
-	87,  // 107: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
-	88,  // 108: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
-	75,  // 109: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
-	75,  // 110: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
-	75,  // 111: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
-	75,  // 112: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
-	39,  // 113: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
-	89,  // 114: farm.v1.Assign.load:type_name -> farm.v1.Load
-	77,  // 115: farm.v1.Load.items:type_name -> farm.v1.Item
-	6,   // 116: farm.v1.JoinReply.error:type_name -> farm.v1.Error
-	2,   // 117: farm.v1.Farm.Do:input_type -> farm.v1.Calls
-	4,   // 118: farm.v1.Farm.One:input_type -> farm.v1.Call
-	68,  // 119: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
-	72,  // 120: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
-	79,  // 121: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
-	81,  // 122: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
-	83,  // 123: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
-	90,  // 124: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
-	91,  // 125: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
-	93,  // 126: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
-	92,  // 127: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
-	3,   // 128: farm.v1.Farm.Do:output_type -> farm.v1.Replies
-	5,   // 129: farm.v1.Farm.One:output_type -> farm.v1.Reply
-	69,  // 130: farm.v1.Farm.Watch:output_type -> farm.v1.Event
-	85,  // 131: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
-	80,  // 132: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
-	82,  // 133: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
-	84,  // 134: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
-	65,  // 135: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
-	94,  // 136: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
-	94,  // 137: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
-	94,  // 138: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
-	128, // [128:139] is the sub-list for method output_type
-	117, // [117:128] is the sub-list for method input_type
-	117, // [117:117] is the sub-list for extension type_name
-	117, // [117:117] is the sub-list for extension extendee
-	0,   // [0:117] is the sub-list for field type_name
+	22,  // 85: farm.v1.Status.queues:type_name -> farm.v1.Queue
+	66,  // 86: farm.v1.NodeInfo.marks:type_name -> farm.v1.Mark
+	70,  // 87: farm.v1.Event.output:type_name -> farm.v1.Output
+	71,  // 88: farm.v1.Event.progress:type_name -> farm.v1.Progress
+	48,  // 89: farm.v1.Event.task:type_name -> farm.v1.Task
+	74,  // 90: farm.v1.FromWorker.hello:type_name -> farm.v1.Hello
+	76,  // 91: farm.v1.FromWorker.completes:type_name -> farm.v1.Complete
+	75,  // 92: farm.v1.FromWorker.returns:type_name -> farm.v1.AttemptRef
+	75,  // 93: farm.v1.FromWorker.began:type_name -> farm.v1.AttemptRef
+	70,  // 94: farm.v1.FromWorker.outputs:type_name -> farm.v1.Output
+	71,  // 95: farm.v1.FromWorker.progress:type_name -> farm.v1.Progress
+	73,  // 96: farm.v1.FromWorker.resize:type_name -> farm.v1.Slots
+	75,  // 97: farm.v1.Hello.holds:type_name -> farm.v1.AttemptRef
+	75,  // 98: farm.v1.Hello.began:type_name -> farm.v1.AttemptRef
+	1,   // 99: farm.v1.Complete.ending:type_name -> farm.v1.Ending
+	77,  // 100: farm.v1.Complete.put:type_name -> farm.v1.Item
+	50,  // 101: farm.v1.Complete.outcome:type_name -> farm.v1.Outcome
+	8,   // 102: farm.v1.Complete.submits:type_name -> farm.v1.Submit
+	78,  // 103: farm.v1.Item.parts:type_name -> farm.v1.Manifest
+	6,   // 104: farm.v1.PartsNeeded.error:type_name -> farm.v1.Error
+	6,   // 105: farm.v1.PartsKept.error:type_name -> farm.v1.Error
+	6,   // 106: farm.v1.PartsFound.error:type_name -> farm.v1.Error
+	86,  // 107: farm.v1.ToWorker.instructions:type_name -> farm.v1.Instruction
+	87,  // 108: farm.v1.Instruction.welcome:type_name -> farm.v1.Welcome
+	88,  // 109: farm.v1.Instruction.assign:type_name -> farm.v1.Assign
+	75,  // 110: farm.v1.Instruction.settled:type_name -> farm.v1.AttemptRef
+	75,  // 111: farm.v1.Instruction.voided:type_name -> farm.v1.AttemptRef
+	75,  // 112: farm.v1.Instruction.stop:type_name -> farm.v1.AttemptRef
+	75,  // 113: farm.v1.Instruction.missing:type_name -> farm.v1.AttemptRef
+	39,  // 114: farm.v1.Assign.spec:type_name -> farm.v1.JobSpec
+	89,  // 115: farm.v1.Assign.load:type_name -> farm.v1.Load
+	77,  // 116: farm.v1.Load.items:type_name -> farm.v1.Item
+	6,   // 117: farm.v1.JoinReply.error:type_name -> farm.v1.Error
+	2,   // 118: farm.v1.Farm.Do:input_type -> farm.v1.Calls
+	4,   // 119: farm.v1.Farm.One:input_type -> farm.v1.Call
+	68,  // 120: farm.v1.Farm.Watch:input_type -> farm.v1.WatchRequest
+	72,  // 121: farm.v1.Workers.Attach:input_type -> farm.v1.FromWorker
+	79,  // 122: farm.v1.Parts.Offer:input_type -> farm.v1.OfferParts
+	81,  // 123: farm.v1.Parts.Put:input_type -> farm.v1.PutParts
+	83,  // 124: farm.v1.Parts.Get:input_type -> farm.v1.GetParts
+	90,  // 125: farm.v1.Peers.Info:input_type -> farm.v1.InfoRequest
+	91,  // 126: farm.v1.Peers.Join:input_type -> farm.v1.JoinRequest
+	93,  // 127: farm.v1.Peers.Remove:input_type -> farm.v1.RemoveRequest
+	92,  // 128: farm.v1.Peers.HandOver:input_type -> farm.v1.HandOverRequest
+	3,   // 129: farm.v1.Farm.Do:output_type -> farm.v1.Replies
+	5,   // 130: farm.v1.Farm.One:output_type -> farm.v1.Reply
+	69,  // 131: farm.v1.Farm.Watch:output_type -> farm.v1.Event
+	85,  // 132: farm.v1.Workers.Attach:output_type -> farm.v1.ToWorker
+	80,  // 133: farm.v1.Parts.Offer:output_type -> farm.v1.PartsNeeded
+	82,  // 134: farm.v1.Parts.Put:output_type -> farm.v1.PartsKept
+	84,  // 135: farm.v1.Parts.Get:output_type -> farm.v1.PartsFound
+	65,  // 136: farm.v1.Peers.Info:output_type -> farm.v1.NodeInfo
+	94,  // 137: farm.v1.Peers.Join:output_type -> farm.v1.JoinReply
+	94,  // 138: farm.v1.Peers.Remove:output_type -> farm.v1.JoinReply
+	94,  // 139: farm.v1.Peers.HandOver:output_type -> farm.v1.JoinReply
+	129, // [129:140] is the sub-list for method output_type
+	118, // [118:129] is the sub-list for method input_type
+	118, // [118:118] is the sub-list for extension type_name
+	118, // [118:118] is the sub-list for extension extendee
+	0,   // [0:118] is the sub-list for field type_name
 }
 
 func init() { file_farm_proto_init() }
@@ -8547,6 +8594,7 @@ func file_farm_proto_init() {
 		(*Reply_Worker)(nil),
 	}
 	file_farm_proto_msgTypes[17].OneofWrappers = []any{}
+	file_farm_proto_msgTypes[20].OneofWrappers = []any{}
 	file_farm_proto_msgTypes[67].OneofWrappers = []any{
 		(*Event_State)(nil),
 		(*Event_Output)(nil),

@@ -23,6 +23,7 @@ var (
 	farmBinary string
 
 	seed    = flag.Uint64("chaos.seed", 0, "seed of the scenarios; 0: another each time")
+	engine  = flag.String("chaos.engine", "", "yaegi or ssa; empty: by turns")
 	store   = flag.String("chaos.log-store", "", "wal or boltdb; empty: by turns")
 	rewrite = flag.Bool("chaos.write-fixture", false, "write testdata anew: only for a new format")
 )
@@ -50,8 +51,8 @@ func buildAndRun(m *testing.M) int {
 // slow are the scenarios that take much longer than the others.
 var slow = []string{"oldest", "snapshots"}
 
-// Every scenario, each of its faults once. The log stores take turns, so that two
-// runs see both.
+// Every scenario, each of its faults once. The log stores and the engines take turns, so
+// that four runs see all, and each sees every one of them.
 func TestScenarios(t *testing.T) {
 	s := *seed
 	if s == 0 {
@@ -73,7 +74,11 @@ func TestScenarios(t *testing.T) {
 			if log == "" {
 				log = []string{"wal", "boltdb"}[(uint64(i)+s)%2]
 			}
-			report, err := sc.Run(t.Context(), Options{Binary: farmBinary, Seed: s, LogStore: log, Talk: t.Logf})
+			runs := *engine
+			if runs == "" {
+				runs = []string{"yaegi", "ssa"}[(uint64(i)/2+s/2)%2]
+			}
+			report, err := sc.Run(t.Context(), Options{Binary: farmBinary, Seed: s, LogStore: log, Engine: runs, Talk: t.Logf})
 			if err != nil {
 				t.Error(err)
 			}

@@ -53,6 +53,9 @@ func (x *run) check(ctx context.Context) error {
 	if err := x.checkOnce(ctx, cl); err != nil {
 		return err
 	}
+	if err := x.checkAsked(ctx, cl, ops, ends); err != nil {
+		return err
+	}
 	x.checkStale(ops)
 	if err := x.checkLinearizable(ops, ends); err != nil {
 		return err
@@ -95,10 +98,11 @@ func (x *run) checkTail(ctx context.Context) error {
 			continue
 		}
 		ns := cl.Namespace("tail-" + n.id)
+		filled := x.load.fill(ctx, cl, ns.Name(), map[string]any{"k": -1})
 		for i := range tailCalls {
 			limited, cancel := context.WithTimeout(ctx, healthLimit)
 			got, task := -1, 0
-			err := ns.Set(limited, "k", i)
+			err := errors.Join(filled, ns.Set(limited, "k", i))
 			if err == nil {
 				err = ns.Get(limited, "k", &got)
 			}
@@ -169,7 +173,7 @@ func (x *run) checkTasks(ops []*Op, ends map[string]*tasks.Info) {
 			}
 			continue
 		}
-		if o.acked() && o.Kind != opAppend {
+		if o.ended() {
 			x.load.same(o, i)
 		}
 		if x.wrongEnd(o, i) {
@@ -204,6 +208,7 @@ func (x *run) wrongEnd(o *Op, i *tasks.Info) bool {
 			x.violate(promiseBlame, "task %s, which kills its process and may be tried again, ended after %d attempts", o.Task, i.Attempt)
 		}
 	case kind == "lost" && len(i.Causes) > lossesAllowed:
+	case kind == "dependency" && o.Kind == opNext: // checkAfter knows whether it had to
 	case kind == "crash" && slices.Contains(x.s.Faults, "kill-context"):
 		return true
 	default:
@@ -220,7 +225,7 @@ func (x *run) checkValues(ctx context.Context, cl *tasks.Client, ops []*Op, ends
 		i := ends[o.Task]
 		done := i != nil && i.State == tasks.Succeeded
 		switch o.Kind {
-		case opAdd, opLong, opDelayed, opTwice, opFail, opTimeout, opKill:
+		case opAdd, opLong, opDelayed, opTwice, opFail, opTimeout, opKill, opNext:
 			if adds[o.Namespace] += 0; done {
 				adds[o.Namespace]++
 			}

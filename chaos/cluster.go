@@ -50,6 +50,7 @@ type node struct {
 type clusterOptions struct {
 	dir, binary, logStore string
 	nodes                 int
+	workers               int      // processes that serve handlers
 	args                  []string // more arguments of farm node
 	smallDisk             bool     // the folder of the last node is a small file system, where that is allowed
 	fixture               string   // archive with the data of the first node
@@ -61,11 +62,12 @@ type cluster struct {
 	opt clusterOptions
 	net *network
 
-	mu    sync.Mutex
-	nodes []*node // that are members
-	first []string
-	hosts int
-	known map[int]string // pid → node, of all that ever ran
+	mu      sync.Mutex
+	nodes   []*node    // that are members
+	workers []*process // that serve handlers
+	first   []string
+	hosts   int
+	known   map[int]string // pid → node, of all that ever ran
 }
 
 func startCluster(ctx context.Context, o clusterOptions) (c *cluster, err error) {
@@ -93,6 +95,9 @@ func startCluster(ctx context.Context, o clusterOptions) (c *cluster, err error)
 		if err := c.spawn(n); err != nil {
 			return c, err
 		}
+	}
+	if err := c.startWorkers(); err != nil {
+		return c, err
 	}
 	return c, c.awaitHealthy(ctx)
 }
@@ -290,9 +295,10 @@ func (c *cluster) unhealthy(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s, the leader: %w", l.id, err)
 	}
-	ready := map[string]bool{}
+	ready, named := map[string]bool{}, map[string]bool{} // by node, by name
 	for _, w := range s.Workers {
 		ready[w.Node] = w.State == "ready"
+		named[w.Id] = w.State == "ready"
 	}
 	there := map[string]*api.NodeInfo{}
 	for _, n := range s.Nodes {
@@ -310,6 +316,11 @@ func (c *cluster) unhealthy(ctx context.Context) error {
 			return fmt.Errorf("the worker of %s is not ready", n.id)
 		case i.Applied+1000 < s.Nodes[0].Applied:
 			return fmt.Errorf("%s is at entry %d", n.id, i.Applied)
+		}
+	}
+	for i := range c.opt.workers {
+		if !named[workerName(i)] {
+			return fmt.Errorf("%s is not ready", workerName(i))
 		}
 	}
 	if len(s.Nodes) != len(members) {
@@ -428,6 +439,14 @@ func (c *cluster) startMember(n *node) error {
 // stop ends everything.
 func (c *cluster) stop() error {
 	var wg sync.WaitGroup
+	c.mu.Lock()
+	workers := slices.Clone(c.workers)
+	c.mu.Unlock()
+	for _, p := range workers { // they serve until they are told, and are no part of what is checked at rest
+		if err := p.end(syscall.SIGKILL, stopLimit); err != nil {
+			return err
+		}
+	}
 	members := c.members()
 	errs := make([]error, len(members))
 	for i, n := range members {

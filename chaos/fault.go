@@ -37,6 +37,7 @@ var faults = map[string]fault{
 	"kill-leader":         {"kill -9 of the leader", killLeader},
 	"kill-majority":       {"kill -9 of most nodes at once", killMajority},
 	"kill-all":            {"kill -9 of all nodes at once", killAll},
+	"kill-handler-worker": {"kill -9 of a worker of the user's own that runs handlers", killHandlerWorker},
 	"kill-busy":           {"kill -9 of a node that runs one task of a namespace and holds more", killBusy},
 	"pause-leader":        {"SIGSTOP of the leader for longer than an election, then SIGCONT", pauseLeader},
 	"pause-worker":        {"SIGSTOP of a node for longer than every lease, its tasks go on, then SIGCONT", pauseWorker},
@@ -199,20 +200,20 @@ func killBusy(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 	// Short ones first: what follows in a namespace is given to its holder ahead of
 	// time only where tasks have been short.
 	for range 150 {
-		if _, err := cl.Submit(ctx, tasks.Task{Namespace: name + "-warm", Source: "1"}); err != nil {
+		if _, err := cl.Submit(ctx, x.load.cell(tasks.Task{Namespace: name + "-warm", Source: "1"})); err != nil {
 			return "", err
 		}
 	}
-	if _, err := cl.Run(ctx, tasks.Task{Namespace: name + "-warm", Source: "1"}); err != nil {
+	if _, err := cl.Run(ctx, x.load.cell(tasks.Task{Namespace: name + "-warm", Source: "1"})); err != nil {
 		return "", err
 	}
-	head, err := cl.Submit(ctx, tasks.Task{Namespace: name, Source: "import \"time\"\ntime.Sleep(2 * time.Second)\nk := 1\nk"})
+	head, err := cl.Submit(ctx, x.load.cell(tasks.Task{Namespace: name, Source: "import \"time\"\ntime.Sleep(2 * time.Second)\nk := 1\nk"}))
 	if err != nil {
 		return "", err
 	}
 	var waiting []*tasks.Submitted
 	for range 8 {
-		h, err := cl.Submit(ctx, tasks.Task{Namespace: name, Source: "k"})
+		h, err := cl.Submit(ctx, x.load.cell(tasks.Task{Namespace: name, Source: "k"}))
 		if err != nil {
 			return "", err
 		}
@@ -331,14 +332,14 @@ func pauseWorker(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 	}
 	cl := x.load.clients[0]
 	count := &counted{space: "once-" + tasks.NewID()}
-	if err := cl.Namespace(count.space).Set(ctx, "n", 0); err != nil {
+	if err := x.load.fill(ctx, cl, count.space, map[string]any{"n": 0}); err != nil {
 		return "", err
 	}
 	x.once = append(x.once, count)
 	var held []*tasks.Submitted
 	for range nodeSlots * len(x.c.members()) {
-		h, err := cl.Submit(ctx, tasks.Task{Source: fmt.Sprintf("import (\n\t\"farm\"\n\t\"time\"\n)\ntime.Sleep(%d)\nfarm.Submit(farm.Task{Namespace: %q, Source: \"n++\", Retries: %d})\nfarm.Attempt()",
-			zombieTask, count.space, payRetries)})
+		h, err := cl.Submit(ctx, x.load.cell(tasks.Task{Source: fmt.Sprintf("import (\n\t\"farm\"\n\t\"time\"\n)\ntime.Sleep(%d)\nfarm.Submit(farm.Task{Namespace: %q, Source: \"n++\", Retries: %d})\nfarm.Attempt()",
+			zombieTask, count.space, payRetries)}))
 		if err != nil {
 			return "", err
 		}
@@ -763,7 +764,7 @@ func clockJumps(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 	defer func() { _ = os.WriteFile(x.c.clockPath(n), []byte("0s"), 0o600) }()
 	cl := x.load.clients[0]
 	submitted := func() (time.Time, error) {
-		i, err := cl.Run(ctx, tasks.Task{Source: "1"})
+		i, err := cl.Run(ctx, x.load.cell(tasks.Task{Source: "1"}))
 		if err != nil {
 			return time.Time{}, err
 		}
@@ -791,7 +792,7 @@ func clockJumps(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 		// Delayed tasks must not wait for the clock to come again to where it was.
 		begun := time.Now()
 		late, cancel := context.WithTimeout(ctx, healthLimit)
-		_, err = cl.Run(late, tasks.Task{Source: "1", Delay: 100 * time.Millisecond})
+		_, err = cl.Run(late, x.load.cell(tasks.Task{Source: "1", Delay: 100 * time.Millisecond}))
 		cancel()
 		if err != nil {
 			x.violate(promiseLive, "a task with a delay of 100 ms did not run within %v after the clock jumped by %v", time.Since(begun), off)

@@ -11,10 +11,11 @@ import (
 
 // What became of a call.
 const (
-	answered = "answered" // with a result
-	failed   = "failed"   // the task ended without success
-	refused  = "refused"  // the call was not carried out, for certain
-	unknown  = "unknown"  // nobody answered in time: it may have been carried out, or may be yet
+	answered  = "answered"  // with a result
+	failed    = "failed"    // the task ended without success
+	submitted = "submitted" // the task is acknowledged, its end is not
+	refused   = "refused"   // the call was not carried out, for certain
+	unknown   = "unknown"   // nobody answered in time: it may have been carried out, or may be yet
 )
 
 // Op is one call of a client.
@@ -37,7 +38,12 @@ type Op struct {
 }
 
 // acked tells that farm has acknowledged the call, whatever the result.
-func (o *Op) acked() bool { return o.Outcome == answered || o.Outcome == failed }
+func (o *Op) acked() bool {
+	return o.Outcome == answered || o.Outcome == failed || o.Outcome == submitted
+}
+
+// ended tells that the caller knows how its task ended.
+func (o *Op) ended() bool { return o.acked() && o.Outcome != submitted && o.Kind != opAppend }
 
 // history is every call of a run, in a file line by line: before it is made, and
 // after it was answered.

@@ -79,7 +79,8 @@ func (x *run) writeLarge(ctx context.Context) (stop func() []*large) {
 				if i == 0 {
 					err = ns.Set(ctx, "s", strings.Repeat(v.text, largeRepeats))
 				} else {
-					_, err = ns.Exec(ctx, fmt.Sprintf("import \"strings\"\ns := strings.Repeat(%q, %d)", v.text, largeRepeats))
+					cell := fmt.Sprintf("import \"strings\"\ns := strings.Repeat(%q, %d)", v.text, largeRepeats)
+					_, err = cl.Run(ctx, x.load.cell(tasks.Task{Namespace: v.space, Source: cell}))
 				}
 				v.acked = err == nil
 				_ = rest(ctx, 100*time.Millisecond)

@@ -26,6 +26,10 @@ const (
 	promiseBlame       = "blame is just"
 	promiseIntact      = "damage is found, and named"
 	promiseLive        = "the farm goes on"
+	promiseLimits      = "limits of queues hold"
+	promiseUnique      = "a unique key has one task"
+	promiseTimes       = "times and dependencies hold"
+	promiseTicks       = "a schedule submits once for each of its times"
 )
 
 // Violation is a promise that does not hold.
@@ -58,6 +62,7 @@ type Report struct {
 	Seed         uint64                     `json:"seed"`
 	Nodes        int                        `json:"nodes"`
 	LogStore     string                     `json:"log_store"`
+	Engine       string                     `json:"engine,omitempty"` // that was asked for
 	Took         time.Duration              `json:"took"`
 	Faults       []Injected                 `json:"faults"`
 	Acknowledged int                        `json:"acknowledged"` // calls
@@ -89,7 +94,7 @@ func FaultCount(reports []*Report) map[string]int {
 
 // WriteText writes a report for people.
 func (r *Report) WriteText(w io.Writer) {
-	fmt.Fprintf(w, "scenario %s, seed %d, %d nodes, log store %s, %v\n", r.Scenario, r.Seed, r.Nodes, r.LogStore, r.Took.Round(time.Second))
+	fmt.Fprintf(w, "scenario %s, seed %d, %d nodes, log store %s, engine %s, %v\n", r.Scenario, r.Seed, r.Nodes, r.LogStore, cmp.Or(r.Engine, "of the farm"), r.Took.Round(time.Second))
 	for _, f := range r.Faults {
 		fmt.Fprintf(w, "  %7.1fs %-20s %s (whole again after %v)\n", f.At.Seconds(), f.Fault, f.Evidence, f.Took.Round(10*time.Millisecond))
 	}

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"farm/tasks"
 )
 
 // Options of a run.
@@ -20,6 +23,7 @@ type Options struct {
 	Seed     uint64
 	Nodes    int           // 0: as the scenario says
 	LogStore string        // wal or boltdb; empty: wal
+	Engine   string        // of all cells: yaegi or ssa; empty: that of the farm
 	Duration time.Duration // faults are injected for at least as long, and each once
 	Keep     bool          // the folder, whatever is found
 	// Talk, when set, is told what is being done.
@@ -72,8 +76,8 @@ func (s Scenario) Run(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &run{s: s, o: o, dir: dir, report: &Report{Scenario: s.Name, Seed: o.Seed, Nodes: o.Nodes, LogStore: o.LogStore, Outages: map[string][]time.Duration{}}}
-	x.talk("seed %d, %d nodes, log store %s, in %s", o.Seed, o.Nodes, o.LogStore, dir)
+	x := &run{s: s, o: o, dir: dir, report: &Report{Scenario: s.Name, Seed: o.Seed, Nodes: o.Nodes, LogStore: o.LogStore, Engine: o.Engine, Outages: map[string][]time.Duration{}}}
+	x.talk("seed %d, %d nodes, log store %s, engine %s, in %s", o.Seed, o.Nodes, o.LogStore, cmp.Or(o.Engine, "of the farm"), dir)
 	if err := x.begin(ctx); err != nil {
 		return x.report, errors.Join(err, x.end())
 	}
@@ -129,7 +133,7 @@ func (x *run) begin(ctx context.Context) error {
 	if x.h, err = newHistory(filepath.Join(x.dir, "history.jsonl")); err != nil {
 		return err
 	}
-	o := clusterOptions{dir: x.dir, binary: x.o.Binary, logStore: x.o.LogStore, nodes: x.o.Nodes, args: x.s.args, smallDisk: x.s.smallDisk}
+	o := clusterOptions{workers: x.s.workers, dir: x.dir, binary: x.o.Binary, logStore: x.o.LogStore, nodes: x.o.Nodes, args: x.s.args, smallDisk: x.s.smallDisk}
 	if x.s.fixture != "" {
 		o.fixture = x.s.fixture + "-" + x.o.LogStore
 	}
@@ -137,7 +141,8 @@ func (x *run) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	x.load = &load{Traffic: x.s.Traffic, h: x.h, violate: x.violate, seed: x.o.Seed}
+	x.load = &load{Traffic: x.s.Traffic, h: x.h, violate: x.violate, seed: x.o.Seed, engine: x.o.Engine,
+		asked: asked{tasks: map[string]tasks.Task{}, first: map[string]time.Time{}}}
 	for range 4 {
 		cl, err := x.c.dial(ctx, patience)
 		if err != nil {
@@ -150,7 +155,7 @@ func (x *run) begin(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return x.load.openQueues(ctx)
 }
 
 // whole is traffic, faults and checks.

@@ -16,6 +16,7 @@ type Scenario struct {
 	Nodes   int // at least; 0: 3
 
 	args      []string // more arguments of the nodes
+	workers   int      // processes that serve handlers
 	smallDisk bool     // one node's disk can be filled
 	fixture   string   // archive with data to begin with
 	refusals  bool     // the run proves nothing unless late reports were refused
@@ -53,6 +54,8 @@ func Scenarios() []Scenario {
 		{Name: "snapshots", About: "a node needs what the log does not have any more", Faults: []string{"install-snapshot"}, Traffic: Traffic{Clients: 8, Mix: everyday, Pause: 20 * time.Millisecond},
 			args: []string{"--snapshot-entries", "400", "--snapshot-every", "500ms"}},
 		{Name: "big", About: "large values, and nodes that die", Faults: []string{"kill-leader", "lossy-links", "kill-all", "crash-parts", "crash-parts"}, Traffic: Traffic{Clients: 12, Mix: map[string]int{opBig: 10, opBigGet: 10, opAdd: 5, opRead: 5}, Pause: 20 * time.Millisecond}},
+		{Name: "queues", About: "what tasks ask of queues, times and handlers, while nodes and workers die", Faults: []string{"kill-handler-worker", "kill-leader", "kill-all", "pause-leader", "kill-handler-worker"},
+			Traffic: Traffic{Clients: 24, Mix: map[string]int{opHandler: 10, opQueued: 40, opUnique: 20, opAfter: 10, opAdd: 5, opRead: 10, opAgain: 10}, Pause: 20 * time.Millisecond}, workers: 2},
 		{Name: "oldest", About: "data of the oldest format that is supported", Faults: []string{"leave-oldest-format"}, Traffic: busy, Nodes: 1, fixture: "format-1"},
 		{Name: "failover", About: "leaders die and are stopped: how long nothing is acknowledged", Faults: []string{"kill-leader", "stop-leader"},
 			Traffic: Traffic{Clients: 16, Mix: map[string]int{opAdd: 10, opRead: 10, opSet: 10}, Pause: 10 * time.Millisecond}},

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -87,6 +89,8 @@ type load struct {
 	stop   chan struct{}
 	done   sync.WaitGroup
 	queues atomic.Int64
+	engine string // of cells; empty: that of the farm
+	asked  asked
 }
 
 // generation is the namespace that stands for a slot at present.
@@ -99,8 +103,12 @@ type generation struct {
 
 func (l *load) start(ctx context.Context) {
 	l.spaces, l.stop = map[string]*generation{}, make(chan struct{})
+	if l.wantsQueues() {
+		l.done.Go(func() { l.halt(ctx, rand.New(rand.NewPCG(l.seed, 0))) })
+	}
 	var kinds []string
-	for _, k := range []string{opAdd, opLong, opDelayed, opTwice, opRead, opMove, opPay, opBounce, opSet, opGet, opSwap, opAppend, opFail, opTimeout, opKill, opBig, opBigGet, opAgain} {
+	for _, k := range []string{opAdd, opLong, opDelayed, opTwice, opRead, opMove, opPay, opBounce, opSet, opGet, opSwap, opAppend, opFail, opTimeout, opKill, opBig, opBigGet, opAgain,
+		opHandler, opQueued, opUnique, opAfter} {
 		for range l.Mix[k] {
 			kinds = append(kinds, k)
 		}
@@ -150,14 +158,33 @@ func (l *load) space(ctx context.Context, c *tasks.Client, slot string, values m
 	}
 	g.used++
 	l.mu.Unlock()
-	g.ready.Do(func() {
-		for k, v := range values {
-			if g.err = c.Namespace(g.name).Set(ctx, k, v); g.err != nil {
-				return
-			}
-		}
-	})
+	g.ready.Do(func() { g.err = l.fill(ctx, c, g.name, values) })
 	return g.name, g.err
+}
+
+// fill makes a namespace. It keeps the engine of its first cell, so where one is asked
+// for the variables are made by a cell.
+func (l *load) fill(ctx context.Context, c *tasks.Client, name string, values map[string]any) error {
+	if l.engine != "" {
+		source := ""
+		for _, k := range slices.Sorted(maps.Keys(values)) {
+			source += fmt.Sprintf("%s := %#v\n", k, values[k])
+		}
+		_, err := c.Run(ctx, l.cell(tasks.Task{Namespace: name, Source: source}))
+		return err
+	}
+	for k, v := range values {
+		if err := c.Namespace(name).Set(ctx, k, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cell is a task that is a cell, with the engine of the traffic.
+func (l *load) cell(t tasks.Task) tasks.Task {
+	t.Engine = l.engine
+	return t
 }
 
 // one makes one call.
@@ -195,6 +222,8 @@ func (l *load) one(ctx context.Context, id int, r *rand.Rand, kind string) {
 		l.again(call, r)
 	case opPay, opBounce:
 		l.pay(prepare, call, c, o, r)
+	case opHandler, opQueued, opUnique, opAfter:
+		l.more(call, c, o, r)
 	default:
 		l.task(call, c, o)
 	}
@@ -211,8 +240,10 @@ func slotOf(kind string, r *rand.Rand) (string, map[string]any) {
 		return fmt.Sprintf("word-%d", r.IntN(wordSpaces)), map[string]any{"r": 0}
 	case opBig, opBigGet:
 		return "big-0", map[string]any{"s": ""}
-	case opAppend, opAgain:
+	case opAppend, opAgain, opHandler, opQueued, opUnique:
 		return "", nil
+	case opAfter:
+		return fmt.Sprintf("after-%d", r.IntN(childSpaces)), map[string]any{"n": 0}
 	case opTimeout, opKill:
 		return fmt.Sprintf("bad-%d", r.IntN(badSpaces)), map[string]any{"n": 0}
 	}
@@ -245,11 +276,11 @@ func source(o *Op) string {
 func letter(n int) string { return string(rune('a' + n)) }
 
 // expectedFailure is the kind of failure that a kind of call must end with.
-var expectedFailure = map[string]string{opFail: "panic", opTimeout: "timeout", opKill: "panic", opBounce: "panic"}
+var expectedFailure = map[string]string{opFail: "panic", opTimeout: "timeout", opKill: "panic", opBounce: "panic", opRefuse: "error"}
 
 func (l *load) task(ctx context.Context, c *tasks.Client, o *Op) {
 	o.Task = tasks.NewID()
-	t := tasks.Task{ID: o.Task, Namespace: o.Namespace, Source: source(o)}
+	t := l.cell(tasks.Task{ID: o.Task, Namespace: o.Namespace, Source: source(o)})
 	switch o.Kind {
 	case opTimeout:
 		t.Timeout = 300 * time.Millisecond
@@ -348,7 +379,7 @@ func number(b []byte) (n int, err error) {
 func (l *load) deepQueue(ctx context.Context, id int, c *tasks.Client) {
 	name := fmt.Sprintf("queue-%d", l.queues.Add(1))
 	o := l.h.call(&Op{Client: id, Kind: opSet, Namespace: name})
-	err := c.Namespace(name).Set(ctx, "list", []int{})
+	err := l.fill(ctx, c, name, map[string]any{"list": []int{}})
 	l.answer(o, err, nil)
 	if err != nil {
 		return
@@ -358,7 +389,7 @@ func (l *load) deepQueue(ctx context.Context, id int, c *tasks.Client) {
 			return
 		}
 		o := l.h.call(&Op{Client: id, Kind: opAppend, Namespace: name, Task: tasks.NewID(), Arg: i + 1})
-		_, err := c.Submit(ctx, tasks.Task{ID: o.Task, Namespace: name, Source: fmt.Sprintf("list = append(list, %d)", i+1)})
+		_, err := c.Submit(ctx, l.cell(tasks.Task{ID: o.Task, Namespace: name, Source: fmt.Sprintf("list = append(list, %d)", i+1)}))
 		l.h.answer(o, func(o *Op) {
 			if o.Outcome = answered; err != nil {
 				o.Outcome, o.Error = unknown, err.Error()

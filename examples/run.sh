@@ -56,6 +56,9 @@ echo "== loganalysis"
 sh "$here/loganalysis/run.sh"
 echo "== etl"
 sh "$here/etl/run.sh"
+echo "== regression"
+# Farms of its own, one after the other, in a folder that has none.
+(mkdir regression.farm && cd regression.farm && sh "$here/regression/run.sh")
 echo "== sweep"
 # A module of its own, which brings its own farm.
 (cd "$here/sweep" && go vet . && go build -o "$dir/sweep" .)

@@ -81,7 +81,8 @@ func (m *Machine) applyCommands(l *raft.Log) *Response {
 	results := m.step(l.Index, now, cmds)
 	effects := m.state.Effects()
 	before := m.pos.ChainIndex
-	m.pos.link(l.Index, l.Data, results, effects)
+	m.decided = decisions(m.decided[:0], results, effects)
+	m.pos.link(l.Index, l.Data, m.decided)
 	m.marks.add(&m.pos, before)
 	m.advance(l)
 	if m.opts.OnApply != nil {

@@ -12,13 +12,14 @@ import (
 )
 
 // BenchmarkApply is the cost of a task, submitted and completed, by the number
-// of commands in an entry; the disk is written in the background.
+// of commands in an entry and of tasks in flight; the disk is written in the
+// background.
 func BenchmarkApply(b *testing.B) {
-	for _, n := range []int{1, 16, 128, 1024} {
-		b.Run(fmt.Sprint(n, "_commands"), func(b *testing.B) {
+	for _, c := range []struct{ commands, inFlight int }{{1, 1}, {16, 1}, {128, 1}, {1024, 1}, {1024, 4096}} {
+		b.Run(fmt.Sprint(c.commands, "_commands_", c.inFlight, "_in_flight"), func(b *testing.B) {
 			m := mustOpen(b, Options{Dir: b.TempDir()})
 			m.ApplyBatch(command(1, &scheduler.WorkerUp{Worker: "w", Incarnation: 1, Slots: scheduler.MaxSlots}))
-			logs := pairs(2, b.N, n)
+			logs := pairs(2, b.N, c.commands, c.inFlight)
 			b.ReportAllocs()
 			b.ResetTimer()
 			cpu := processTime(b)
@@ -47,8 +48,9 @@ func processTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// pairs are entries of size commands that submit and complete private tasks.
-func pairs(index uint64, tasks, size int) (logs []*raft.Log) {
+// pairs are entries of size commands that submit and complete private tasks, each
+// completed when inFlight tasks have been submitted from it on.
+func pairs(index uint64, tasks, size, inFlight int) (logs []*raft.Log) {
 	body, outcome := make([]byte, 100), make([]byte, 50)
 	var cmds []scheduler.Command
 	add := func(c scheduler.Command) {
@@ -58,10 +60,14 @@ func pairs(index uint64, tasks, size int) (logs []*raft.Log) {
 			cmds = cmds[:0]
 		}
 	}
-	for i := range tasks {
-		id := fmt.Sprintf("01k9q2x7-task-%013d", i) // as long as those that clients make, and growing as they do
-		add(&scheduler.Submit{ID: id, Kind: scheduler.Run, Body: body})
-		add(&scheduler.Complete{Task: id, Attempt: 1, Worker: "w", Incarnation: 1, Status: scheduler.Success, Outcome: outcome, Took: 1e6})
+	name := func(i int) string { return fmt.Sprintf("01k9q2x7-task-%013d", i) } // as long as ids that clients make, and growing as they do
+	for i := range tasks + inFlight - 1 {
+		if i < tasks {
+			add(&scheduler.Submit{ID: name(i), Kind: scheduler.Run, Body: body})
+		}
+		if done := i - inFlight + 1; done >= 0 {
+			add(&scheduler.Complete{Task: name(done), Attempt: 1, Worker: "w", Incarnation: 1, Status: scheduler.Success, Outcome: outcome, Took: 1e6})
+		}
 	}
 	if len(cmds) > 0 {
 		logs = append(logs, command(index, cmds...)...)

@@ -51,7 +51,7 @@ func (m *Machine) writeGeneration() error {
 	}
 	stop := m.watch(len(m.overlay.frozen.records), m.overlay.frozen.bytes)
 	m.hook("flush: writing")
-	err := m.store.commit(p, m.overlay.frozen.records)
+	err := m.store.commit(p, m.overlay.frozen)
 	stop()
 	if err != nil {
 		return err
@@ -74,7 +74,7 @@ func (m *Machine) freeze() (uint64, position) {
 		return 0, position{}
 	}
 	m.state.Settle()
-	m.overlay.frozen, m.overlay.current = m.overlay.current, newGeneration()
+	m.overlay.frozen, m.overlay.current = m.overlay.current, newGeneration(m.overlay.current)
 	m.dirty = false
 	m.generation++
 	return m.generation - 1, m.pos

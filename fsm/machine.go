@@ -102,6 +102,7 @@ type Machine struct {
 	state      *scheduler.State
 	pos        position
 	marks      marks
+	decided    []byte // room for what is hashed of an entry's results
 	generation uint64 // number of the current generation
 	dirty      bool   // the position or a record changed in it
 	closed     bool
@@ -145,7 +146,7 @@ func loadState(st *store) (*overlay, *scheduler.State, error) {
 	if err := checkPolicy(st.durable.Load().Policy); err != nil {
 		return nil, nil, err
 	}
-	ov := &overlay{store: st, current: newGeneration()}
+	ov := &overlay{store: st, current: newGeneration(nil)}
 	var state *scheduler.State
 	err := guard(st.path, func() (err error) {
 		state, err = scheduler.Load(ov)

@@ -38,11 +38,11 @@ func (p *position) reached() (index, term uint64) {
 }
 
 // link adds an entry to the rolling hash over all command entries, and to that
-// over what the scheduler made of them.
-func (p *position) link(index uint64, data []byte, results []scheduler.Result, effects []scheduler.Effect) {
+// over what the scheduler made of them, as decisions tells it.
+func (p *position) link(index uint64, data, decided []byte) {
 	at := wire.AppendUint(nil, index)
 	p.Chain = chained(p.Chain, at, data)
-	p.Decided = chained(p.Decided, at, decisions(results, effects))
+	p.Decided = chained(p.Decided, at, decided)
 	p.ChainIndex = index
 }
 
@@ -55,10 +55,9 @@ func chained(last [sha256.Size]byte, at, data []byte) (next [sha256.Size]byte) {
 	return next
 }
 
-// decisions is what the scheduler answered and decided, as bytes: replicas that
-// would drift apart differ here first.
-func decisions(results []scheduler.Result, effects []scheduler.Effect) []byte {
-	b := make([]byte, 0, 16*len(results)+64*len(effects))
+// decisions appends what the scheduler answered and decided: replicas that would
+// drift apart differ here first.
+func decisions(b []byte, results []scheduler.Result, effects []scheduler.Effect) []byte {
 	for _, r := range results {
 		b = wire.AppendUint(append(b, byte(r.Code)), r.Order)
 	}

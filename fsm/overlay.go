@@ -17,12 +17,47 @@ type overlay struct {
 // generation is a set of changed records; a nil value is a deletion.
 type generation struct {
 	records map[string][]byte
+	order   []string            // its keys, as they came
 	groups  map[string][]string // keys by group, so that a scan of one group is short
 	bytes   int                 // of keys and values put, an upper bound of what they hold
 }
 
-func newGeneration() *generation {
-	return &generation{records: map[string][]byte{}, groups: map[string][]string{}}
+// mostRoom is for how many records a generation is made beforehand.
+const mostRoom = 1 << 15
+
+// newGeneration makes one with room for as many records as another has, or a little
+// when that is nil.
+func newGeneration(like *generation) *generation {
+	room := 0
+	if like != nil {
+		room = min(len(like.records), mostRoom)
+	}
+	return &generation{records: make(map[string][]byte, room), order: make([]string, 0, room), groups: map[string][]string{}}
+}
+
+// sorted are the keys in ascending order. Most of each kind, which is their first
+// byte, came in about that order: sorting them by themselves is cheap.
+func (g *generation) sorted() []string {
+	var ends [1 << 8]int
+	for _, k := range g.order {
+		ends[k[0]]++
+	}
+	for i := 1; i < len(ends); i++ {
+		ends[i] += ends[i-1]
+	}
+	out := make([]string, len(g.order))
+	at := [1 << 8]int{}
+	copy(at[1:], ends[:])
+	for _, k := range g.order {
+		out[at[k[0]]] = k
+		at[k[0]]++
+	}
+	from := 0
+	for _, end := range ends {
+		slices.Sort(out[from:end])
+		from = end
+	}
+	return out
 }
 
 // groupOf is a key up to its second slash: the items of one namespace are one
@@ -40,12 +75,14 @@ func groupOf(key string) string {
 }
 
 func (g *generation) put(key string, value []byte) {
-	if _, known := g.records[key]; !known {
+	known := len(g.records)
+	g.records[key] = value
+	if len(g.records) > known {
+		g.order = append(g.order, key)
 		if group := groupOf(key); group != "" {
 			g.groups[group] = append(g.groups[group], key)
 		}
 	}
-	g.records[key] = value
 	g.bytes += len(key) + len(value)
 }
 

@@ -2,7 +2,6 @@ package fsm
 
 import (
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,7 +24,7 @@ func TestOverlayIsAMap(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer st.close()
-		o := &overlay{store: st, current: newGeneration()}
+		o := &overlay{store: st, current: newGeneration(nil)}
 		want := &plainRecords{m: map[string][]byte{}}
 		t.Repeat(map[string]func(*rapid.T){
 			"put": func(t *rapid.T) {
@@ -40,14 +39,14 @@ func TestOverlayIsAMap(t *testing.T) {
 			},
 			"freeze": func(*rapid.T) {
 				if o.frozen == nil {
-					o.frozen, o.current = o.current, newGeneration()
+					o.frozen, o.current = o.current, newGeneration(o.current)
 				}
 			},
 			"commit": func(t *rapid.T) {
 				if o.frozen == nil {
 					return
 				}
-				if err := st.commit(position{}, o.frozen.records); err != nil {
+				if err := st.commit(position{}, o.frozen); err != nil {
 					t.Fatal(err)
 				}
 				if rapid.Bool().Draw(t, "forgotten") {
@@ -74,13 +73,12 @@ func TestOverlayIsAMap(t *testing.T) {
 		for k, v := range want.m {
 			total.add(k, v)
 		}
-		all := maps.Clone(o.current.records)
 		if o.frozen != nil {
-			if err := st.commit(position{}, o.frozen.records); err != nil {
+			if err := st.commit(position{}, o.frozen); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := st.commit(position{}, all); err != nil {
+		if err := st.commit(position{}, o.current); err != nil {
 			t.Fatal(err)
 		}
 		if got := st.durable.Load().totals; got != total {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -365,14 +364,10 @@ func (s *store) scan(prefix, from string, fn func(key string, value func() []byt
 // ---- writing ----
 
 // commit writes changed records and the position they reach in one synced
-// transaction. A nil value is a deletion. After an error what the file shows is
+// transaction. After an error what the file shows is
 // not known: nobody may go on.
-func (s *store) commit(p position, changed map[string][]byte) error {
-	keys := make([]string, 0, len(changed))
-	for k := range changed { // sorted below
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
+func (s *store) commit(p position, changed *generation) error {
+	keys := changed.sorted()
 	m := &meta{p, s.durable.Load().totals}
 	if err := crash.Err("state.before-commit"); err != nil {
 		return fmt.Errorf("fsm: write state: %w", err)
@@ -380,7 +375,7 @@ func (s *store) commit(p position, changed map[string][]byte) error {
 	err := s.db.Update(func(tx *bbolt.Tx) error {
 		w := newWriter(tx.Bucket(recordsBucket), &m.totals)
 		for _, k := range keys {
-			if err := w.write(k, changed[k]); err != nil {
+			if err := w.write(k, changed.records[k]); err != nil {
 				return err
 			}
 		}

@@ -10,7 +10,7 @@ import (
 
 	"farm/api"
 	"farm/replica/consensus"
-	"farm/replica/roster"
+	"farm/replica/form"
 	"farm/scheduler"
 )
 
@@ -80,7 +80,7 @@ func (n *Node) write(c *call) {
 	case *api.Call_Delete:
 		n.remove(c, op.Delete, 0)
 	case *api.Call_Drop:
-		n.run(c, &scheduler.Submit{ID: op.Drop.GetId(), Namespace: op.Drop.GetNamespace(), Kind: scheduler.Drop}, func(t *scheduler.Task) { c.task(taskView(t)) })
+		n.run(c, &scheduler.Submit{ID: op.Drop.GetId(), Namespace: op.Drop.GetNamespace(), Kind: scheduler.Drop}, func(t *scheduler.Task) { c.task(form.Task(t)) })
 	case *api.Call_Restore:
 		n.transform(c, op.Restore, scheduler.Restore, scheduler.RestoreBody(op.Restore.GetVersion()))
 	case *api.Call_Fork:
@@ -144,16 +144,7 @@ func (n *Node) again(c *call, err error) {
 
 // refused answers a call whose command was refused.
 func (c *call) refused(r scheduler.Result) {
-	code := api.Code_INVALID
-	switch r.Code {
-	case scheduler.NotFound:
-		code = api.Code_NOT_FOUND
-	case scheduler.Conflict, scheduler.Stale:
-		code = api.Code_CONFLICT
-	case scheduler.Limit:
-		code = api.Code_LIMIT
-	}
-	c.fail(code, "%s", r.Detail)
+	c.fail(form.Code(r.Code), "%s", r.Detail)
 }
 
 // simple proposes a command and calls show when it was accepted, now or before.
@@ -170,34 +161,14 @@ func (n *Node) simple(c *call, cmd scheduler.Command, show func()) {
 	})
 }
 
-// submission is the command that submits what a request asks for, or why it cannot be
-// meant.
-func submission(s *api.Submit) (cmd *scheduler.Submit, why string) {
-	cmd, err := roster.Submission(s)
-	if err != nil {
-		return nil, err.Error()
-	}
-	cmd.Options = optionsOf(s)
-	if s.Work.Handler != "" {
-		if why := handlerRefused(s); why != "" {
-			return nil, why
-		}
-		needHandler(cmd, s.Work.Handler)
-	}
-	if s.Job != "" {
-		cmd.Inputs = uint64(max(len(s.Work.Inputs), 1))
-	}
-	return cmd, ""
-}
-
 func (n *Node) submit(c *call, s *api.Submit) {
-	cmd, why := submission(s)
-	if why != "" {
-		c.fail(api.Code_INVALID, "%s", why)
+	cmd, err := form.Submit(s)
+	if err != nil {
+		c.fail(api.Code_INVALID, "%v", err)
 		return
 	}
 	if s.Wait {
-		n.run(c, cmd, func(t *scheduler.Task) { c.task(taskView(t)) })
+		n.run(c, cmd, func(t *scheduler.Task) { c.task(form.Task(t)) })
 		return
 	}
 	n.propose(cmd, func(r scheduler.Result, err error) {
@@ -270,7 +241,7 @@ func (n *Node) showTask(c *call, id string) {
 	var t *api.Task
 	n.fsm.View(func(s *scheduler.State) {
 		if x := s.Task(id); x != nil {
-			t = taskView(x)
+			t = form.Task(x)
 			if x.State == scheduler.Running {
 				t.Progress = n.hub.lastProgress(id)
 			}
@@ -288,7 +259,7 @@ func (n *Node) showJob(c *call, id string) {
 	var j *api.Job
 	n.fsm.View(func(s *scheduler.State) {
 		if x := s.Job(id); x != nil {
-			j = jobView(x)
+			j = form.Job(x)
 		}
 	})
 	if j == nil {

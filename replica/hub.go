@@ -16,6 +16,8 @@ import (
 // hub passes on what running tasks print. It is beside the log: output that a
 // watcher misses is still kept with the task when it ends.
 type hub struct {
+	isLive func(task string) bool // whether it is not final; it takes the state's lock
+
 	mu       sync.Mutex
 	live     map[string]*liveTask
 	watchers int
@@ -40,7 +42,9 @@ const watcherBuffer = 256
 // maxProgressText is how many bytes of a progress's message are passed on.
 const maxProgressText = 256
 
-func newHub() *hub { return &hub{live: map[string]*liveTask{}} }
+func newHub(isLive func(task string) bool) *hub {
+	return &hub{isLive: isLive, live: map[string]*liveTask{}}
+}
 
 func (h *hub) task(id string) *liveTask {
 	t := h.live[id]
@@ -52,9 +56,17 @@ func (h *hub) task(id string) *liveTask {
 }
 
 func (h *hub) output(o *api.Output) {
+	if h.printed(o) {
+		h.notOver(o.Task)
+	}
+}
+
+// printed passes output on, and tells whether it is the first that is kept of the task.
+func (h *hub) printed(o *api.Output) (first bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.task(o.Task)
+	first = len(t.outputs) == 0
 	if o.Attempt > t.attempt {
 		t.attempt, t.outputs, t.size = o.Attempt, nil, 0
 	}
@@ -63,17 +75,50 @@ func (h *hub) output(o *api.Output) {
 		t.size += len(o.Data)
 	}
 	t.tell(&api.Event{Event: &api.Event_Output{Output: o}})
+	return first
+}
+
+// notOver makes sure that something is kept only of a task that is not final: what a
+// worker says of one may come after its end, when ended has been called or will never
+// be. It is called when there is something new to keep, without the lock: the apply path
+// holds the state's while it calls ended, which takes the hub's.
+func (h *hub) notOver(task string) {
+	if h.isLive(task) {
+		return // its end will be told
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if x := h.live[task]; x != nil {
+		h.over(task, x)
+	}
+}
+
+// over notes that a task is final: nothing is kept of it but for who watches it.
+func (h *hub) over(task string, x *liveTask) {
+	x.over = true
+	if len(x.watchers) == 0 {
+		delete(h.live, task)
+	}
 }
 
 func (h *hub) progress(p *api.Progress) {
+	if h.progressed(p) {
+		h.notOver(p.Task)
+	}
+}
+
+// progressed passes progress on, and tells whether it is the first of the task.
+func (h *hub) progressed(p *api.Progress) (first bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.task(p.Task)
+	first = t.progress == nil
 	if len(p.Message) > maxProgressText {
 		p.Message = strings.ToValidUTF8(p.Message[:maxProgressText], "")
 	}
 	t.progress = p
 	t.tell(&api.Event{Event: &api.Event_Progress{Progress: p}})
+	return first
 }
 
 // lastProgress is what a running task last said, nil when nothing is known.
@@ -99,13 +144,8 @@ func (t *liveTask) tell(e *api.Event) {
 func (h *hub) ended(t *scheduler.Task) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	x := h.live[t.ID]
-	if x == nil {
-		return
-	}
-	x.over = true
-	if len(x.watchers) == 0 {
-		delete(h.live, t.ID)
+	if x := h.live[t.ID]; x != nil {
+		h.over(t.ID, x)
 	}
 }
 
@@ -136,7 +176,7 @@ func (h *hub) leave(id string, w *watcher) {
 	h.watchers--
 	if t := h.live[id]; t != nil {
 		delete(t.watchers, w)
-		if len(t.watchers) == 0 && (t.over || len(t.outputs) == 0) {
+		if len(t.watchers) == 0 && (t.over || len(t.outputs) == 0 && t.progress == nil) {
 			delete(h.live, id)
 		}
 	}

@@ -89,7 +89,11 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, hub: newHub(), window: semaphore.NewWeighted(UploadWindow), large: semaphore.NewWeighted(BulkBytes), done: make(chan struct{}), workerDone: make(chan struct{})}
+	n := &Node{cfg: cfg, window: semaphore.NewWeighted(UploadWindow), large: semaphore.NewWeighted(BulkBytes), done: make(chan struct{}), workerDone: make(chan struct{})}
+	n.hub = newHub(func(id string) (live bool) {
+		n.fsm.View(func(s *scheduler.State) { live = s.IsLive(id) })
+		return live
+	})
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.peers.cluster = n.cluster
 	n.held = &held{n: n, wake: make(chan struct{}, 1), back: make(chan struct{}, 1)}
@@ -271,7 +275,7 @@ func (n *Node) followLeadership() {
 			n.log.Info("leadership", "leads", c.Leader, "term", c.Term)
 			n.dispatch.lead(c.Leader)
 			if c.Leader && n.cluster() == "" {
-				n.propose(&scheduler.Found{Cluster: "c-" + randomHex(8)}, func(scheduler.Result, error) {})
+				n.propose(&scheduler.Found{Cluster: "c-" + randomHex(8), Parked: true}, func(scheduler.Result, error) {})
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"farm/internal/crash"
 	"farm/internal/part"
 	"farm/namespace"
+	"farm/replica/form"
 	"farm/scheduler"
 )
 
@@ -189,7 +190,7 @@ func (n *Node) carried(c *call, change *scheduler.Change, whole uint64) bool {
 func (n *Node) patched(c *call, id string, t *scheduler.Task, try int, again func(try int)) {
 	switch {
 	case t.State != scheduler.Failed || !conflicted(t):
-		v := taskView(t)
+		v := form.Task(t)
 		v.Id = id
 		c.task(v)
 	case try+1 == maxPatchTries:

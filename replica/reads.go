@@ -8,6 +8,7 @@ import (
 	"farm/api"
 	"farm/internal/carry"
 	"farm/namespace"
+	"farm/replica/form"
 	"farm/scheduler"
 )
 
@@ -58,7 +59,7 @@ func (n *Node) answer(c *call) {
 }
 
 func (n *Node) wait(c *call, q *api.Wait) {
-	done := func(t *scheduler.Task) { c.task(taskView(t)) }
+	done := func(t *scheduler.Task) { c.task(form.Task(t)) }
 	w := n.waiters.add(q.Id, c.stream, func(e ending) { done(e.task) })
 	known := false
 	n.fsm.View(func(s *scheduler.State) { known = s.Task(q.Id) != nil })
@@ -81,7 +82,7 @@ func (n *Node) getJob(c *call, q *api.GetJob) {
 		n.showJob(c, q.Id)
 		return
 	}
-	w := n.waiters.add(jobKey(q.Id), c.stream, func(e ending) { c.job(jobView(e.job)) })
+	w := n.waiters.add(jobKey(q.Id), c.stream, func(e ending) { c.job(form.Job(e.job)) })
 	open := false
 	n.fsm.View(func(s *scheduler.State) {
 		j := s.Job(q.Id)

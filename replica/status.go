@@ -6,6 +6,7 @@ import (
 
 	"farm/api"
 	"farm/replica/consensus"
+	"farm/replica/form"
 	"farm/replica/roster"
 	"farm/scheduler"
 )
@@ -36,6 +37,7 @@ func (n *Node) status(ctx context.Context, ask bool) *api.Status {
 	n.fsm.View(func(s *scheduler.State) {
 		c := s.Counts()
 		v.Queued, v.Running, v.Succeeded, v.Failed, v.Cancelled = c.Queued, c.Running, c.Succeeded, c.Failed, c.Cancelled
+		v.Queues = form.Queues(s, "")
 		for _, w := range s.Workers() {
 			v.Workers = append(v.Workers, workerView(w, attached[w.ID]))
 		}

@@ -4,6 +4,7 @@ import (
 	"farm/api"
 	"farm/internal/carry"
 	"farm/namespace"
+	"farm/replica/form"
 	"farm/scheduler"
 )
 
@@ -13,7 +14,7 @@ func (n *Node) transform(c *call, q interface {
 	GetId() string
 	GetNamespace() string
 }, kind scheduler.Kind, body []byte) {
-	n.run(c, &scheduler.Submit{ID: q.GetId(), Namespace: q.GetNamespace(), Kind: kind, Body: body}, func(t *scheduler.Task) { c.task(taskView(t)) })
+	n.run(c, &scheduler.Submit{ID: q.GetId(), Namespace: q.GetNamespace(), Kind: kind, Body: body}, func(t *scheduler.Task) { c.task(form.Task(t)) })
 }
 
 // importItems makes a namespace of items: a patch that fits nothing but a
@@ -76,6 +77,6 @@ func (n *Node) repeated(c *call, id string) bool {
 	if t == nil || !t.State.Final() {
 		return false
 	}
-	c.task(taskView(t))
+	c.task(form.Task(t))
 	return true
 }

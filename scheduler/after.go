@@ -69,16 +69,17 @@ func (o *Timing) afterForm() Result {
 	return Result{Code: OK}
 }
 
-// afterAllowed says whether the tasks that task id is to wait for are known. As they
-// are there before it, they cannot wait for it.
-func (s *State) afterAllowed(id string, o *Timing) Result {
+// afterAllowed says whether the tasks that task id is to wait for are known, perhaps as
+// submitted before it with the same report. As they are there before it, they cannot
+// wait for it.
+func (s *State) afterAllowed(id string, o *Timing, b *batch) Result {
 	for _, x := range o.After {
 		switch {
 		case x == id:
 			return refuse(Invalid, "task %s would wait for itself: a cycle", id)
-		case s.tasks[x] == nil && s.rec.Get("t/"+x) == nil:
+		case s.tasks[x] == nil && s.rec.Get("t/"+x) == nil && !b.has(x):
 			return refuse(NotFound, "there is no task %s to wait for", x)
-		case len(s.dependents[x]) >= MaxDependents:
+		case len(s.dependents[x])+b.waitingFor(x) >= MaxDependents:
 			return refuse(Limit, "%d tasks wait for task %s, which is the limit", MaxDependents, x)
 		}
 	}
@@ -200,6 +201,9 @@ func (s *State) mustWait(t *Task) bool {
 // holdBack has a task told of the end of those it waits for.
 func (s *State) holdBack(t *Task) {
 	t.held = true
+	if t.line != nil {
+		t.line.lane.queue.held++
+	}
 	if n := s.namespaces[t.Namespace]; n != nil {
 		n.delayed++
 	}
@@ -211,6 +215,9 @@ func (s *State) holdBack(t *Task) {
 // letGo is the opposite of holdBack.
 func (s *State) letGo(t *Task) {
 	t.held = false
+	if t.line != nil {
+		t.line.lane.queue.held--
+	}
 	if n := s.namespaces[t.Namespace]; n != nil {
 		n.delayed--
 	}

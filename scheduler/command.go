@@ -42,6 +42,7 @@ const (
 	cmdSlots          = 31
 
 	cmdCompleteSubmits = 35 // Complete with submissions
+	cmdFoundCounting   = 36 // Found, of a farm that counts parked tasks
 	cmdCounted         = 37 // a number of inputs, then the Submit or Complete it belongs to
 	cmdReplace         = 38
 	cmdNewest          = cmdReplace
@@ -208,10 +209,21 @@ func (c *Upload) AppendTo(b []byte) []byte {
 }
 
 // Found gives the cluster its id, once.
-type Found struct{ Cluster string }
+type Found struct {
+	Cluster string
+	// Parked says that the tasks that fail are counted by queue, see parked.go. Only
+	// farms that are older than that are founded without it.
+	Parked bool
+}
 
 // AppendTo implements Command.
-func (c *Found) AppendTo(b []byte) []byte { return wire.AppendString(append(b, cmdFound), c.Cluster) }
+func (c *Found) AppendTo(b []byte) []byte {
+	kind := byte(cmdFound)
+	if c.Parked {
+		kind = cmdFoundCounting
+	}
+	return wire.AppendString(append(b, kind), c.Cluster)
+}
 
 // AppendTo implements Command.
 func (c *Submit) AppendTo(b []byte) []byte {
@@ -459,8 +471,8 @@ func readPlain(t byte, r *wire.Reader) Command {
 		return &Tick{}
 	case cmdUpload:
 		return &Upload{Owner: r.String(), Hash: part.Hash(r.Fixed(part.HashBytes)), Bytes: r.Bytes()}
-	case cmdFound:
-		return &Found{Cluster: r.String()}
+	case cmdFound, cmdFoundCounting:
+		return &Found{Cluster: r.String(), Parked: t == cmdFoundCounting}
 	case cmdSetQueue:
 		return readSetQueue(r)
 	case cmdRetry:

@@ -262,7 +262,7 @@ func (s *State) scheduleAllowed(c *PutSchedule, old *Schedule) Result {
 	}
 	try := *t
 	try.ID = c.Name
-	return s.submitAllowed(&try, nil)
+	return s.submitAllowed(&try, nil, nil)
 }
 
 // same tells whether a command asks for the schedule that is there.

@@ -187,7 +187,7 @@ func (f *flow) through(s *State, b Bounds, id, name, key string) error {
 
 // check recounts what queues, gates and keys keep, and who has unique keys.
 func (f *flow) check(s *State) error {
-	type numbers struct{ live, running, delayed, units int }
+	type numbers struct{ live, running, delayed, held, units int }
 	is := map[string]*numbers{}
 	of := func(name string) *numbers {
 		if is[name] == nil {
@@ -208,6 +208,9 @@ func (f *flow) check(s *State) error {
 			}
 			if slices.Contains(s.delayed.items, t) {
 				n.delayed++
+			}
+			if t.held {
+				n.held++
 			}
 		}
 	}
@@ -235,7 +238,7 @@ func (f *flow) check(s *State) error {
 	keys := 0
 	for _, q := range s.queues {
 		n := of(q.name)
-		if q.refs != n.live || q.delayed != n.delayed || q.refs == 0 && q.plain() && len(q.keys) == 0 && q.name != DefaultQueue {
+		if q.refs != n.live || q.delayed != n.delayed || q.held != n.held || q.refs == 0 && q.plain() && len(q.keys) == 0 && q.name != DefaultQueue {
 			return fmt.Errorf("queue %s has %+v, counted %d and %d", q.name, *n, q.refs, q.delayed)
 		}
 		if err := gate(&q.gate, q.name); err != nil {

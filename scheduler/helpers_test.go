@@ -204,7 +204,7 @@ func (g *traffic) command() Command {
 		return g.setQueue()
 	}
 	if g.one(4) {
-		return &Found{Cluster: fmt.Sprint("c", g.ids)}
+		return &Found{Cluster: fmt.Sprint("c", g.ids), Parked: g.ids%4 > 0}
 	}
 	return &Tick{}
 }
@@ -327,7 +327,11 @@ func (g *traffic) complete() Command {
 		c.Change = Change{}
 	}
 	for range g.rnd.IntN(8) - 4 {
-		c.Submits = append(c.Submits, g.child(t, len(c.Submits)+1))
+		child := g.child(t, len(c.Submits)+1)
+		if g.one(3) {
+			g.chain(child, t, c.Submits)
+		}
+		c.Submits = append(c.Submits, child)
 	}
 	if j := g.s.jobs[t.Job]; j != nil && j.counted() && g.one(2) {
 		c.Done = 1
@@ -367,6 +371,34 @@ func (g *traffic) child(t *Task, n int) *Submit {
 		c.ID = t.ID + "/"
 	}
 	return c
+}
+
+// chain has a child ask for times, and run after its parent, after others of the same
+// report, and now and then after one that there is not.
+func (g *traffic) chain(c *Submit, parent *Task, before []*Submit) {
+	if c.Options == nil {
+		c.Options = &Options{}
+	}
+	o := &c.Options.Timing
+	if *o = g.timing(); g.one(2) {
+		o.After, o.AfterWhen = nil, 0
+	}
+	add := func(id string) {
+		if !slices.Contains(o.After, id) {
+			o.After, o.AfterWhen = append(o.After, id), max(o.AfterWhen, 1)
+		}
+	}
+	for _, b := range before {
+		if g.one(2) {
+			add(b.ID)
+		}
+	}
+	if g.one(4) {
+		add(parent.ID)
+	}
+	if g.one(20) {
+		add("nobody")
+	}
 }
 
 func (g *traffic) spoil(c *Complete) {

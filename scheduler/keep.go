@@ -43,9 +43,13 @@ func (k *kept) at() int     { return k.place }
 
 // retainTask keeps a task that has just become final, whose record has size bytes.
 func (s *State) retainTask(t *Task, size int) {
-	keep := t.timing().Keep
+	kind, keep := byte('t'), t.timing().Keep
+	if s.parks(t) {
+		s.park(t, 1)
+		kind = listedParked
+	}
 	if keep == 0 {
-		s.retain('t', t.ID, size)
+		s.retain(kind, t.ID, size)
 		return
 	}
 	k := &kept{id: t.ID, ended: s.Clock, until: s.Clock + keep, size: uint64(size)}
@@ -73,6 +77,9 @@ func (s *State) dropKept(k *kept) {
 	s.keptTill.remove(k)
 	delete(s.kept, k.id)
 	s.keptBytes -= k.size
+	if s.parked != nil {
+		s.unpark(mustTask(s.rec.Get("t/" + k.id)))
+	}
 	s.rec.Delete("k/" + k.id)
 	s.rec.Delete("t/" + k.id)
 }
@@ -175,7 +182,7 @@ func (s *State) FinishedFrom(from string, look int, fn func(*Task) bool) (next s
 		} else {
 			p.below--
 		}
-		if l.kind == 't' && !fn(mustTask(s.rec.Get("t/"+l.id))) {
+		if l.isTask() && !fn(mustTask(s.rec.Get("t/"+l.id))) {
 			break
 		}
 	}

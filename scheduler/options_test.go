@@ -43,7 +43,7 @@ func TestOptionsInCommandAndRecord(t *testing.T) {
 		}
 	}
 	task := &Task{ID: "t", Kind: Run, State: Queued, Options: o, inQueue: -1}
-	if got, err := decodeTask(task.record()); err != nil || !reflect.DeepEqual(got.Options, o) {
+	if got, err := decodeTask(task.append(nil)); err != nil || !reflect.DeepEqual(got.Options, o) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	for _, bad := range [][]string{{""}, {"b", "a"}, {"a", "a"}, {string(make([]byte, MaxNeedsBytes+1))}, make([]string, MaxNeeds+1)} {

@@ -142,7 +142,7 @@ func (h *history) follow(t *Task, c Command) error {
 
 // check recounts everything the state keeps twice.
 func (h *history) check(s *State) error {
-	for _, fn := range []func(*State) error{checkTasks, checkWorkers, checkReady, checkLines, h.flow.check, checkDue, checkSchedules, h.checkDependents, h.checkSpaces, checkParts, checkJobs, checkRetained} {
+	for _, fn := range []func(*State) error{checkTasks, checkWorkers, checkReady, checkLines, h.flow.check, checkDue, checkSchedules, h.checkDependents, h.checkSpaces, checkParts, checkJobs, checkRetained, checkParked} {
 		if err := fn(s); err != nil {
 			return err
 		}
@@ -525,6 +525,9 @@ func checkRetained(s *State) error {
 	s.rec.Scan("f/", "", func(_ string, rec []byte) bool {
 		if l := readListed(rec); l.kind != listedNothing {
 			listed++
+			if l.isTask() {
+				l.kind = 't'
+			}
 			size += uint64(len(s.rec.Get(string([]byte{l.kind, '/'}) + l.id)))
 		} else {
 			gone++
@@ -540,6 +543,30 @@ func checkRetained(s *State) error {
 	}
 	if listed+own != stored || uint64(listed+gone) != s.FinHi-s.FinLo || size != s.FinBytes {
 		return fmt.Errorf("%d finished are stored, %d listed, %d counted, of %d bytes, counted %d", stored, listed, s.FinHi-s.FinLo, size, s.FinBytes)
+	}
+	return nil
+}
+
+// checkParked: where parked tasks are counted, the numbers are those there are, in
+// memory and in the records.
+func checkParked(s *State) error {
+	if s.parked == nil {
+		return nil
+	}
+	are := map[string]uint64{}
+	s.rec.Scan("t/", "", func(_ string, rec []byte) bool {
+		if t := mustTask(rec); t.State == Failed && t.Kind == Run {
+			name, _ := namesOf(t)
+			are[name]++
+		}
+		return true
+	})
+	if !maps.Equal(are, s.parked) {
+		return fmt.Errorf("parked are %v, counted %v", are, s.parked)
+	}
+	again := mustLoad(s.settled())
+	if !maps.Equal(again.parked, s.parked) {
+		return fmt.Errorf("parked are %v, loaded %v", s.parked, again.parked)
 	}
 	return nil
 }

@@ -102,6 +102,33 @@ func (s *State) Live(ns, job string, limit int) []*Task {
 	return out[:min(limit, len(out))]
 }
 
+// LiveFrom returns up to limit tasks that are not final and that keep keeps, by
+// submission, of those behind a place, which is the Order of a task.
+func (s *State) LiveFrom(behind uint64, limit int, keep func(*Task) bool) []*Task {
+	var out []*Task
+	last := uint64(math.MaxUint64) // no task behind it is among the first
+	cut := func() {
+		slices.SortFunc(out, func(a, b *Task) int { return compare(a.Order, b.Order) })
+		if len(out) > limit {
+			out = out[:limit]
+			last = out[limit-1].Order
+		}
+	}
+	for _, t := range s.tasks { // sorted below, by cut
+		if t.Order <= behind || t.Order > last || !keep(t) {
+			continue
+		}
+		if out = append(out, t); len(out) >= 4*limit {
+			cut()
+		}
+	}
+	cut()
+	return out
+}
+
+// IsLive tells whether there is a task with the id that is not final.
+func (s *State) IsLive(id string) bool { return s.tasks[id] != nil }
+
 // Finished returns up to limit finished tasks, the newest first.
 func (s *State) Finished(ns, job string, limit int) []*Task {
 	var out []*Task

@@ -28,6 +28,7 @@ type queue struct {
 	gate      gate
 	refs      int // live tasks
 	delayed   int // of them, those that wait for their time
+	held      int // and for other tasks
 	lanes     []*lane
 	keys      map[string]*key
 
@@ -43,8 +44,9 @@ type QueueInfo struct {
 	KeyBounds Bounds
 	Waiting   int // for a worker, for their turn or for a limit
 	Running   int
-	Delayed   int // for their time
+	Delayed   int // for their time, or for other tasks
 	Limited   int // of those waiting, that would be next but for a limit or the pause
+	Parked    int // failed, and kept; -1 where the farm does not count them, see parked.go
 	Keys      int // known
 	Busiest   []KeyInfo
 }
@@ -323,12 +325,20 @@ func (s *State) loadGates() {
 
 // ---- looking ----
 
-// Queues returns all queues that are known, by name.
+// Queues returns all queues that are known, by name: those with tasks that are not
+// finished, or settings, or parked tasks; of those that have only such, at most
+// MaxQueues.
 func (s *State) Queues() []QueueInfo {
-	out := make([]QueueInfo, len(s.queues))
-	for i, q := range s.queues {
-		out[i] = q.info()
+	out := make([]QueueInfo, 0, len(s.queues))
+	for _, q := range s.queues {
+		out = append(out, s.infoOf(q))
 	}
+	for i, name := range s.parkedQueues() {
+		if _, there := s.queueIndex(name); !there && i < MaxQueues {
+			out = append(out, s.Queue(name))
+		}
+	}
+	slices.SortFunc(out, func(a, b QueueInfo) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
@@ -337,10 +347,10 @@ func (s *State) Queues() []QueueInfo {
 func (s *State) Queue(name string) QueueInfo {
 	i, there := s.queueIndex(name)
 	if !there {
-		return QueueInfo{Name: name}
+		return QueueInfo{Name: name, Parked: s.parkedIn(name)}
 	}
 	q := s.queues[i]
-	info := q.info()
+	info := s.infoOf(q)
 	keys := q.keysByName()
 	slices.SortStableFunc(keys, func(a, b *key) int { return cmp.Compare(b.gate.running+b.gate.waiting, a.gate.running+a.gate.waiting) })
 	for _, k := range keys[:min(len(keys), MaxBusiest)] {
@@ -349,9 +359,9 @@ func (s *State) Queue(name string) QueueInfo {
 	return info
 }
 
-func (q *queue) info() QueueInfo {
-	i := QueueInfo{Name: q.name, Paused: q.paused, Bounds: q.bounds, KeyBounds: q.keyBounds, Waiting: q.refs - q.gate.running - q.delayed,
-		Running: q.gate.running, Delayed: q.delayed, Keys: len(q.keys)}
+func (s *State) infoOf(q *queue) QueueInfo {
+	i := QueueInfo{Name: q.name, Parked: s.parkedIn(q.name), Paused: q.paused, Bounds: q.bounds, KeyBounds: q.keyBounds, Waiting: q.refs - q.gate.running - q.delayed - q.held,
+		Running: q.gate.running, Delayed: q.delayed + q.held, Keys: len(q.keys)}
 	if q.gate.shut {
 		i.Limited = q.gate.waiting
 		return i

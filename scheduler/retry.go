@@ -148,6 +148,7 @@ func (s *State) unkeep(t *Task) {
 		s.dropKept(k)
 		return
 	}
+	s.unpark(t)
 	s.unlist('t', t.ID, t.Finished)
 	s.rec.Delete("t/" + t.ID)
 }
@@ -168,7 +169,7 @@ func (s *State) unlist(kind byte, id string, at int64) {
 		}
 	}
 	for ; lo < s.FinHi; lo++ {
-		if l := readListed(s.rec.Get(finKey(lo))); l.kind == kind && l.id == id {
+		if l := readListed(s.rec.Get(finKey(lo))); (l.kind == kind || kind == 't' && l.isTask()) && l.id == id {
 			s.rec.Put(finKey(lo), wire.AppendUint(wire.AppendInt([]byte{recordVersion, listedNothing}, l.at), 0))
 			s.oldest = nil // it may be that one
 			s.FinBytes -= l.size
@@ -185,6 +186,8 @@ type listed struct {
 	size uint64
 	id   string
 }
+
+func (l *listed) isTask() bool { return l.kind == 't' || l.kind == listedParked }
 
 func readListed(rec []byte) (l listed) {
 	r := wire.NewReader(rec)

@@ -195,12 +195,14 @@ type State struct {
 	kept       map[string]*kept   // finished tasks that say how long they are kept
 	keptTill   heap[*kept]
 	keptBytes  uint64
-	oldest     *listed // of the list of the finished, nil: to be read
+	oldest     *listed           // of the list of the finished, nil: to be read
+	parked     map[string]uint64 // failed tasks that are kept, by queue; nil: they are not counted
 	schedules  map[string]*Schedule
 	clockwork  heap[*Schedule] // those that are not paused
 	running    int
 
 	effects []Effect
+	room    []byte // in which records are encoded
 
 	dirtyTasks []*Task
 	dirtySpace []*Namespace
@@ -260,6 +262,9 @@ func Load(rec Records) (*State, error) {
 		}
 	}
 	s.loadGates()
+	if err := s.loadParked(); err != nil {
+		return nil, fmt.Errorf("record \"P\": %w", err)
+	}
 	if err := s.loadUniques(); err != nil {
 		return nil, fmt.Errorf("record \"U\": %w", err)
 	}
@@ -491,7 +496,7 @@ func (s *State) decodeCounters(b []byte) error {
 func (s *State) Settle() {
 	for _, t := range s.dirtyTasks {
 		if t.dirty = false; !t.State.Final() {
-			s.rec.Put("q/"+t.ID, t.record())
+			s.rec.Put("q/"+t.ID, s.record(t))
 			t.stored = true
 		}
 	}

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -205,7 +206,7 @@ func (s *State) submit(c *Submit) Result {
 	if t := s.Task(c.ID); t != nil {
 		return Result{Code: Duplicate, Order: t.Order}
 	}
-	if r := s.submitAllowed(c, nil); r.Code != OK {
+	if r := s.submitAllowed(c, nil, nil); r.Code != OK {
 		return r
 	}
 	if u := c.Options.unique(); u != nil {
@@ -249,9 +250,9 @@ func (s *State) accept(c *Submit, parent *Task) *Task {
 	return t
 }
 
-// submitAllowed says whether a submission by a client or by the parent may be
-// taken.
-func (s *State) submitAllowed(c *Submit, parent *Task) Result {
+// submitAllowed says whether a submission by a client, or by the parent together with
+// a batch of others, may be taken.
+func (s *State) submitAllowed(c *Submit, parent *Task, b *batch) Result {
 	switch {
 	case !ValidName(c.ID) && !derivedFrom(parent, c.ID) || (c.Namespace != "" && !ValidName(c.Namespace)):
 		return refuse(Invalid, "a task id or namespace is not a name: %q, %q", c.ID, c.Namespace)
@@ -278,7 +279,7 @@ func (s *State) submitAllowed(c *Submit, parent *Task) Result {
 	if r := s.optionsAllowed(c); r.Code != OK {
 		return r
 	}
-	if r := s.timesAllowed(c); r.Code != OK {
+	if r := s.timesAllowed(c, b); r.Code != OK {
 		return r
 	}
 	if c.Kind == PatchParts {
@@ -413,8 +414,9 @@ func (s *State) complete(c *Complete) Result {
 	}
 	r := s.completeAllowed(c, n)
 	cause := r.Detail
+	var children []*Submit
 	if r.Code == OK && c.Status == Success {
-		r = s.submitsAllowed(t, c.Submits)
+		children, r = s.submitsAllowed(t, c.Submits)
 		cause = r.Code.String() + refusalMark + r.Detail
 	}
 	if r.Code == Missing {
@@ -435,7 +437,9 @@ func (s *State) complete(c *Complete) Result {
 	t.done = c.Done
 	switch c.Status {
 	case Success:
-		s.spawn(t, c.Submits) // before it ends, and perhaps its job with it
+		for _, child := range children { // before it ends, and perhaps its job with it
+			s.accept(child, t)
+		}
 		s.finish(t, Succeeded, c.Outcome)
 	case Stopped:
 		s.finish(t, Cancelled, c.Outcome)
@@ -678,7 +682,7 @@ func (s *State) finish(t *Task, st TaskState, outcome []byte) {
 	if t.stored {
 		s.rec.Delete("q/" + t.ID)
 	}
-	rec := t.record()
+	rec := s.record(t)
 	s.rec.Put("t/"+t.ID, rec)
 	s.retainTask(t, len(rec))
 	s.emit(Effect{Kind: Ended, Task: t})
@@ -749,10 +753,11 @@ func (s *State) removeSpace(n *Namespace) {
 	s.emit(Effect{Kind: Forgotten, Space: n.Name})
 }
 
-// retain notes a finished task ('t') or job ('h') and drops the oldest ones
+// retain notes a finished task ('t', listedParked) or job ('h') and drops the oldest ones
 // over the limits, at most two a call so that an entry's work is bounded.
 func (s *State) retain(kind byte, id string, size int) {
-	b := append([]byte{recordVersion, kind}, wire.AppendUint(wire.AppendInt(nil, s.Clock), uint64(size))...)
+	b := append(make([]byte, 0, 2+2*binary.MaxVarintLen64+len(id)), recordVersion, kind)
+	b = wire.AppendUint(wire.AppendInt(b, s.Clock), uint64(size))
 	s.rec.Put(finKey(s.FinHi), append(b, id...))
 	s.FinHi++
 	s.FinBytes += uint64(size)
@@ -774,8 +779,13 @@ func (s *State) expire() bool {
 	if l.kind == 'h' && !s.dropFailures(l.id) {
 		return false // the rest of them are for the next call
 	}
-	if l.kind != listedNothing {
-		s.rec.Delete(string([]byte{l.kind, '/'}) + l.id)
+	kind := l.kind
+	if kind == listedParked {
+		s.unpark(mustTask(s.rec.Get("t/" + l.id)))
+		kind = 't'
+	}
+	if kind != listedNothing {
+		s.rec.Delete(string([]byte{kind, '/'}) + l.id)
 	}
 	s.rec.Delete(finKey(s.FinLo))
 	s.FinLo++
@@ -850,6 +860,9 @@ func (s *State) found(c *Found) Result {
 		return Result{Code: Duplicate, Detail: s.cluster}
 	}
 	s.cluster = c.Cluster
+	if c.Parked {
+		s.countParked()
+	}
 	return Result{Code: OK}
 }
 

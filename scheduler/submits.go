@@ -3,6 +3,7 @@ package scheduler
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"farm/internal/wire"
@@ -46,79 +47,127 @@ func derivedFrom(parent *Task, id string) bool {
 	return foldID(root) != root+"/"+last
 }
 
-// submitsAllowed says whether all that a task submits may be taken.
-func (s *State) submitsAllowed(t *Task, submits []*Submit) Result {
+// submitsAllowed says whether all that a task submits may be taken, and returns what is
+// to be taken of it: not what is there already, by its id or with its unique key.
+func (s *State) submitsAllowed(t *Task, submits []*Submit) (take []*Submit, r Result) {
 	switch {
 	case len(submits) == 0:
-		return Result{Code: OK}
+		return nil, Result{Code: OK}
 	case len(submits) > MaxSubmits:
-		return refuse(Limit, "the task submits %d tasks, the limit is %d", len(submits), MaxSubmits)
+		return nil, refuse(Limit, "the task submits %d tasks, the limit is %d", len(submits), MaxSubmits)
 	case t.Depth >= MaxDepth:
-		return refuse(Limit, "the task has %d parents, one above the other, which is the limit: it cannot submit tasks", t.Depth)
+		return nil, refuse(Limit, "the task has %d parents, one above the other, which is the limit: it cannot submit tasks", t.Depth)
 	}
-	together := batch{s: s, live: len(s.tasks), spaces: len(s.namespaces), queued: map[string]int{}, derived: map[string]bool{}, needs: map[string]bool{},
-		queues: map[string]bool{}, keys: map[string]bool{}}
+	b := newBatch(s)
 	size := 0
 	for i, c := range submits {
 		if size += len(c.ID) + len(c.Namespace) + len(c.Job) + len(c.Body); size > MaxSubmitBytes {
-			return refuse(Limit, "the tasks that the task submits have %d bytes, the limit is %d", size, MaxSubmitBytes)
+			return nil, refuse(Limit, "the tasks that the task submits have %d bytes, the limit is %d", size, MaxSubmitBytes)
 		}
-		r := s.childAllowed(t, c)
+		c = b.meaning(c)
+		r := s.childAllowed(t, c, b)
 		if r.Code == OK {
-			r = together.add(c)
+			r = b.add(c)
 		}
-		if r.Code != OK && r.Code != Duplicate {
-			return refuse(r.Code, "submission %d: %s", i+1, r.Detail)
+		switch r.Code {
+		case OK:
+			take = append(take, c)
+		case Duplicate:
+			b.meant[c.ID] = r.Detail
+		default:
+			return nil, refuse(r.Code, "%s: %s", which(i, c), r.Detail)
 		}
 	}
-	return Result{Code: OK}
+	return take, Result{Code: OK}
 }
 
-// childAllowed looks at one submission by itself.
-func (s *State) childAllowed(t *Task, c *Submit) Result {
+// which names a submission. What failed a task is kept with it, so those of logs that
+// are older than options of submissions are named as they were.
+func which(i int, c *Submit) string {
+	if c.Options.None() {
+		return fmt.Sprintf("submission %d", i+1)
+	}
+	return fmt.Sprintf("submission %d, task %s", i+1, c.ID)
+}
+
+// childAllowed looks at one submission, after the others of its batch so far. That of a
+// task that is there is a Duplicate, with the id of another one that has its unique key.
+func (s *State) childAllowed(t *Task, c *Submit, b *batch) Result {
 	switch there := s.Task(c.ID) != nil; {
 	case c.Kind != Run:
 		return refuse(Invalid, "a task can submit cells and calls only")
-	case there && ValidName(c.ID):
+	case b.has(c.ID) && !ValidName(c.ID):
+		return refuse(Invalid, "the id %s is derived twice", c.ID)
+	case (there || b.has(c.ID)) && ValidName(c.ID):
 		return Result{Code: Duplicate}
 	case there: // nobody chose that name: it would be lost
 		return refuse(Conflict, "there is a task %s, of an earlier task %s", c.ID, t.ID)
 	}
-	r := s.submitAllowed(c, t)
-	if u := c.Options.unique(); u != nil && r.Code == OK {
-		return s.uniqueAllowed(u)
+	r := s.submitAllowed(c, t, b)
+	u := c.Options.unique()
+	switch {
+	case u == nil || r.Code != OK:
+		return r
+	case b.holders[u.Key] != "":
+		return Result{Code: Duplicate, Detail: b.holders[u.Key]}
 	}
-	return r
+	return s.uniqueAllowed(u)
 }
 
-// batch counts what several submissions take together.
+// batch is what several submissions take together.
 type batch struct {
 	s            *State
 	live, spaces int
-	queued       map[string]int // new tasks by namespace
-	derived      map[string]bool
-	needs        map[string]bool // sets of needs that no other task has
-	queues, keys map[string]bool // that are not known yet
-	uniques      int
+	queued       map[string]int    // new tasks by namespace
+	taken        map[string]bool   // ids of new tasks
+	needs        map[string]bool   // sets of needs that no other task has
+	queues, keys map[string]bool   // that are not known yet
+	holders      map[string]string // new tasks by the unique key they have
+	waiting      map[string]int    // new tasks that wait for a task
+	meant        map[string]string // by the id of one that was not taken, the one that has its unique key
 }
 
-func (b *batch) add(c *Submit) Result {
-	if b.derived[c.ID] {
-		return refuse(Invalid, "the id %s is derived twice", c.ID)
+func newBatch(s *State) *batch {
+	return &batch{s: s, live: len(s.tasks), spaces: len(s.namespaces), queued: map[string]int{}, taken: map[string]bool{}, needs: map[string]bool{},
+		queues: map[string]bool{}, keys: map[string]bool{}, holders: map[string]string{}, waiting: map[string]int{}, meant: map[string]string{}}
+}
+
+// has tells whether a task was taken before in the batch; there may be no batch.
+func (b *batch) has(id string) bool { return b != nil && b.taken[id] }
+
+func (b *batch) waitingFor(id string) int {
+	if b == nil {
+		return 0
 	}
-	b.derived[c.ID] = !ValidName(c.ID)
+	return b.waiting[id]
+}
+
+// meaning is a submission in which those it waits for are the tasks that there are or
+// will be: instead of one that was not taken, who has its unique key.
+func (b *batch) meaning(c *Submit) *Submit {
+	if c.Options == nil || !slices.ContainsFunc(c.Options.After, func(id string) bool { return b.meant[id] != "" }) {
+		return c
+	}
+	x := *c
+	x.Options = c.Options.clone()
+	x.Options.After = nil
+	for _, id := range c.Options.After {
+		if id = cmp.Or(b.meant[id], id); !slices.Contains(x.Options.After, id) {
+			x.Options.After = append(x.Options.After, id)
+		}
+	}
+	return &x
+}
+
+// add counts one that is to be taken.
+func (b *batch) add(c *Submit) Result {
 	if b.live++; b.live > MaxLive {
 		return refuse(Limit, "%d tasks are waiting or running, which is the limit", MaxLive)
 	}
-	if o := c.Options; o != nil && b.s.classes[needsKey(o.Needs)] == nil {
-		b.needs[needsKey(o.Needs)] = true
-		if len(b.s.classes)+len(b.needs) > MaxNeedsSets {
-			return refuse(Limit, "waiting and running tasks have %d different sets of needs, which is the limit", MaxNeedsSets)
-		}
-	}
-	if r := b.addOptions(c.Options); r.Code != OK {
+	if r := b.addOptions(c); r.Code != OK {
 		return r
 	}
+	b.taken[c.ID] = true
 	if c.Namespace == "" {
 		return Result{Code: OK}
 	}
@@ -137,12 +186,18 @@ func (b *batch) add(c *Submit) Result {
 	return Result{Code: OK}
 }
 
-// addOptions counts queues, keys and unique keys.
-func (b *batch) addOptions(o *Options) Result {
+// addOptions counts needs, queues, keys, unique keys and those that are waited for.
+func (b *batch) addOptions(c *Submit) Result {
+	o := c.Options
 	if o == nil {
 		return Result{Code: OK}
 	}
 	s, name := b.s, cmp.Or(o.Queue, DefaultQueue)
+	if s.classes[needsKey(o.Needs)] == nil {
+		if b.needs[needsKey(o.Needs)] = true; len(s.classes)+len(b.needs) > MaxNeedsSets {
+			return refuse(Limit, "waiting and running tasks have %d different sets of needs, which is the limit", MaxNeedsSets)
+		}
+	}
 	i, there := s.queueIndex(name)
 	if !there {
 		if b.queues[name] = true; len(s.queues)+len(b.queues) > MaxQueues {
@@ -155,22 +210,14 @@ func (b *batch) addOptions(o *Options) Result {
 		}
 	}
 	if o.Unique != nil {
-		if b.uniques++; s.uniques+b.uniques > MaxUniques {
+		if b.holders[o.Unique.Key] = c.ID; s.uniques+len(b.holders) > MaxUniques {
 			return refuse(Limit, "more than %d unique keys would be held, which is the limit", MaxUniques)
 		}
 	}
-	return Result{Code: OK}
-}
-
-// spawn takes what a task submits, all of it allowed. A task that is there
-// already, by its id or with the unique key, is the one asked for.
-func (s *State) spawn(t *Task, submits []*Submit) {
-	for _, c := range submits {
-		if u := c.Options.unique(); s.Task(c.ID) != nil || u != nil && s.UniqueHolder(u.Key) != "" {
-			continue
-		}
-		s.accept(c, t)
+	for _, id := range o.After {
+		b.waiting[id]++
 	}
+	return Result{Code: OK}
 }
 
 // appendSubmits appends submissions, each as the command it could have been.

@@ -208,7 +208,7 @@ func TestSubmitsAsBytes(t *testing.T) {
 // TestOldRecords: a task and a job that no task has added to are stored as ever, so that
 // an older farm reads them.
 func TestOldRecords(t *testing.T) {
-	if v := (&Task{ID: "a", Kind: Run}).record()[0]; v != recordVersion {
+	if v := (&Task{ID: "a", Kind: Run}).append(nil)[0]; v != recordVersion {
 		t.Errorf("the record of a client's task has version %d", v)
 	}
 	if v := (&Job{ID: "j"}).append(nil)[0]; v != recordVersion {
@@ -236,5 +236,61 @@ func TestSpawnUnique(t *testing.T) {
 	s.Step(report)
 	if s.Task("third") == nil || s.Task("fourth") != nil || s.UniqueHolder("k") != "third" {
 		t.Errorf("the key is held by %s, the fourth is %+v", s.UniqueHolder("k"), s.Task("fourth"))
+	}
+}
+
+// TestChildrenInARow: what a task submits can run after others that it submits, after
+// itself, and after who has the unique key of one that was not taken.
+func TestChildrenInARow(t *testing.T) {
+	s, report := spawning(t)
+	submitted(t, s, Submit{ID: "holder", Options: &Options{Needs: []string{"label:a=1"}, Unique: &Unique{Key: "k", While: WhileRunning}}}, OK, "")
+	after := func(id string, ids ...string) *Submit {
+		return &Submit{ID: id, Kind: Run, Options: &Options{Timing: Timing{After: ids, AfterWhen: AllSucceeded}}}
+	}
+	report.Submits = []*Submit{{ID: "a/1", Kind: Run}, after("a/2", "a/1", "a"), {ID: "a/3", Kind: Run, Options: &Options{Unique: &Unique{Key: "k", While: WhileRunning}}},
+		after("a/4", "a/3", "holder", "a/2")}
+	was := slices.Clone(report.Submits[3].Options.After)
+	s.Step(report)
+	if a := s.Task("a"); a.State != Succeeded || s.Task("a/3") != nil {
+		t.Fatalf("%s %q", a.State, a.Causes)
+	}
+	if got := s.Task("a/2").Awaits(); !slices.Equal(got, []string{"a/1"}) {
+		t.Errorf("a/2 waits for %q", got)
+	}
+	if got := s.Task("a/4").Options.After; !slices.Equal(got, []string{"holder", "a/2"}) || !slices.Equal(report.Submits[3].Options.After, was) {
+		t.Errorf("a/4 runs after %q", got)
+	}
+	if i := s.Queue(DefaultQueue); i.Delayed != 2 || i.Waiting != 1 {
+		t.Errorf("of the queue %+v", i)
+	}
+	s.Step(&Complete{Task: "a/1", Attempt: 1, Worker: "w", Incarnation: 1, Status: Success})
+	if x := s.Task("a/2"); x.State != Running {
+		t.Errorf("a/2 is %s", x.State)
+	}
+}
+
+// TestChildRefusedByOption: an option of a child that cannot be fails the task, which
+// says of which child, and why; none of the others is taken.
+func TestChildRefusedByOption(t *testing.T) {
+	for want, o := range map[string]*Options{
+		"there is no task nobody to wait for":        {Timing: Timing{After: []string{"nobody"}, AfterWhen: AllSucceeded}},
+		"there is no task a/3 to wait for":           {Timing: Timing{After: []string{"a/3"}, AfterWhen: AllSucceeded}},
+		"task a/2 would wait for itself: a cycle":    {Timing: Timing{After: []string{"a/2"}, AfterWhen: AllSucceeded}},
+		"a queue's name is not a name":               {Queue: "no name"},
+		"the task's key has 257 bytes":               {Key: strings.Repeat("k", MaxKeyBytes+1)},
+		"a unique key is held":                       {Unique: &Unique{Key: "k"}},
+		"the backoff of a task is out of range":      {Timing: Timing{Backoff: 2, BackoffMax: 1}},
+		"the deadline of a task is out of range":     {Timing: Timing{Within: MaxAhead + 1}},
+		"the deadline of the task is more than":      {Timing: Timing{Deadline: MaxAhead * 2}},
+		"the time at which the task is to start is ": {Timing: Timing{At: MaxAhead * 2}},
+		"a finished task is kept for":                {Timing: Timing{Keep: 1}},
+		"the task needs 17 things":                   {Needs: make([]string, MaxNeeds+1)},
+	} {
+		s, report := spawning(t)
+		report.Submits = []*Submit{{ID: "a/1", Kind: Run}, {ID: "a/2", Kind: Run, Options: o}, {ID: "a/3", Kind: Run}}
+		s.Step(report)
+		if a := s.Task("a"); a.State != Failed || !strings.Contains(a.Causes[0], "submission 2, task a/2: ") || !strings.Contains(a.Causes[0], want) || s.Task("a/1") != nil {
+			t.Errorf("%s: %s %q", want, a.State, a.Causes)
+		}
 	}
 }

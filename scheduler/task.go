@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -101,9 +102,17 @@ const (
 	MaxLosses     = 5 // workers a task may be running on when they are lost, before it is parked as failed
 )
 
-// record encodes the task in one allocation, for all but long causes.
-func (t *Task) record() []byte {
-	return t.append(make([]byte, 0, 256+len(t.Body)+len(t.Outcome)))
+// keptRoom is the most bytes of room for records that are kept for the next one.
+const keptRoom = 64 << 10
+
+// record encodes a task, in as many bytes as it takes: records are held in memory
+// until they are written down.
+func (s *State) record(t *Task) []byte {
+	b := t.append(s.room[:0])
+	if cap(b) <= keptRoom {
+		s.room = b
+	}
+	return bytes.Clone(b)
 }
 
 // optionsVersion is the format of the record of a task with options, and of a

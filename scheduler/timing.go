@@ -112,9 +112,11 @@ func (o *Timing) clone() Timing {
 func (o *Timing) allowed() Result {
 	switch {
 	case o.Backoff < 0 || o.BackoffMax < o.Backoff || o.BackoffMax > MaxBackoff:
-		return refuse(Invalid, "the backoff of a task is out of range")
-	case o.Deadline < 0 || o.Within < 0 || o.Within > MaxAhead || o.At < 0:
-		return refuse(Invalid, "the deadline of a task, or its time, is out of range")
+		return refuse(Invalid, "the backoff of a task is out of range: at most %d hours, the longest wait no shorter than the first", MaxBackoff/second/3600)
+	case o.Deadline < 0 || o.Within < 0 || o.Within > MaxAhead:
+		return refuse(Invalid, "the deadline of a task is out of range: at most %d days ahead", MaxAhead/second/24/3600)
+	case o.At < 0:
+		return refuse(Invalid, "the time at which a task is to start is out of range")
 	case o.Keep != 0 && (o.Keep < MinKeep || o.Keep > MaxKeep):
 		return refuse(Invalid, "a finished task is kept for %d seconds to %d days", MinKeep/second, MaxKeep/second/24/3600)
 	case o.ended != nil || o.request != "":
@@ -125,15 +127,18 @@ func (o *Timing) allowed() Result {
 
 // timesAllowed says whether the times of a submission, and the tasks it waits for,
 // are possible now.
-func (s *State) timesAllowed(c *Submit) Result {
+func (s *State) timesAllowed(c *Submit, b *batch) Result {
 	if c.Options == nil {
 		return Result{Code: OK}
 	}
 	o := &c.Options.Timing
-	if most := s.Clock + MaxAhead; o.Deadline > most || o.At > most {
-		return refuse(Invalid, "the deadline of a task, or its time, is more than %d days ahead", MaxAhead/second/24/3600)
+	switch most := s.Clock + MaxAhead; {
+	case o.Deadline > most:
+		return refuse(Invalid, "the deadline of the task is more than %d days ahead", MaxAhead/second/24/3600)
+	case o.At > most:
+		return refuse(Invalid, "the time at which the task is to start is more than %d days ahead", MaxAhead/second/24/3600)
 	}
-	return s.afterAllowed(c.ID, o)
+	return s.afterAllowed(c.ID, o, b)
 }
 
 // setTimes gives a task that is submitted the times it asks for.

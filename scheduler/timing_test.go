@@ -61,15 +61,11 @@ type awaited struct {
 func (h *history) admitted(s *State, c Command, effects []Effect) {
 	switch c := c.(type) {
 	case *Submit:
-		t := s.Task(c.ID)
-		if t == nil || len(t.timing().After) == 0 || h.after[c.ID] != nil || h.ended[c.ID] {
-			return
+		h.awaits(s, c.ID)
+	case *Complete:
+		for _, child := range c.Submits {
+			h.awaits(s, child.ID)
 		}
-		a := &awaited{t.Options.AfterWhen, map[string]TaskState{}}
-		for _, id := range t.Options.After {
-			a.came[id] = finalState(s, id)
-		}
-		h.after[c.ID] = a
 	case *Replace:
 		old := h.after[c.Task]
 		if old == nil {
@@ -101,6 +97,19 @@ func (h *history) admitted(s *State, c Command, effects []Effect) {
 			}
 		}
 	}
+}
+
+// awaits notes what a task that was submitted waits for, unless it did before.
+func (h *history) awaits(s *State, task string) {
+	t := s.Task(task)
+	if t == nil || len(t.timing().After) == 0 || h.after[task] != nil || h.ended[task] {
+		return
+	}
+	a := &awaited{t.Options.AfterWhen, map[string]TaskState{}}
+	for _, id := range t.Options.After {
+		a.came[id] = finalState(s, id)
+	}
+	h.after[task] = a
 }
 
 func finalState(s *State, id string) TaskState {

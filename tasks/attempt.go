@@ -8,7 +8,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"farm/api"
+	"farm/internal/ask"
 )
 
 // Attempt is what a handler knows of the attempt it runs for. It is safe for
@@ -52,6 +55,62 @@ type liveAttempt struct {
 	kept     bytes.Buffer // what it printed, up to maxKeptOutput
 	cut      bool
 	progress *api.Progress // not told yet; nil: none
+	submits  []*api.Submit // what it asks for
+	size     int           // bytes of them
+	over     bool          // it is reported
+}
+
+// Submit asks for a task and returns its id. It is submitted when the handler returns
+// without an error and the farm takes that in, in the same step as its result, and not
+// at all otherwise: once, however often the handler had to be called. A task without an
+// ID gets one of its own, this task's, a '/' and a number, which is the same in every
+// attempt that submits in the same order. It may run After others that the same attempt
+// has submitted. Of a job, it is of that which this task belongs to.
+//
+// What only the farm can tell, as that there is no task to run after, or that a queue is
+// full, fails this task then, with the reason. Up to 500 tasks of 1 MiB together can be
+// submitted. Errors: ErrInvalid, ErrLimit, and ErrClosed when the attempt is over, or
+// the attempt is none of a worker.
+func (a *Attempt) Submit(t Task) (id string, err error) {
+	l := a.live
+	if l == nil {
+		return "", fmt.Errorf("submit: %w: this is no attempt of a worker", ErrClosed)
+	}
+	a.Beat()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	derived := t.ID == ""
+	if derived {
+		t.ID = ask.ID(a.Task, len(l.submits)+1)
+	}
+	m, err := t.submit(false)
+	if err != nil {
+		return "", fmt.Errorf("submit %s: %w", t.ID, err)
+	}
+	size := proto.Size(m)
+	switch {
+	case l.over:
+		return "", fmt.Errorf("submit %s: %w: the attempt is over", t.ID, ErrClosed)
+	case !derived && !validName(t.ID):
+		return "", fmt.Errorf("submit: %w: %q cannot be the id of a task", ErrInvalid, t.ID)
+	case t.Job != "" && t.Job != a.Job:
+		return "", fmt.Errorf("submit %s: %w: its job %s is not that of the task that submits it", t.ID, ErrInvalid, t.Job)
+	case len(l.submits) == ask.MaxSubmissions:
+		return "", fmt.Errorf("submit %s: %w: a task can submit %d", t.ID, ErrLimit, ask.MaxSubmissions)
+	case l.size+size > ask.MaxSubmissionBytes:
+		return "", fmt.Errorf("submit %s: %w: what a task submits can have %d bytes", t.ID, ErrLimit, ask.MaxSubmissionBytes)
+	}
+	l.submits = append(l.submits, m)
+	l.size += size
+	return t.ID, nil
+}
+
+// takeSubmits is what was submitted; nothing can be from then on.
+func (l *liveAttempt) takeSubmits() []*api.Submit {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true
+	return l.submits
 }
 
 // Log prints a line to the output of the task, which whoever watches it sees at

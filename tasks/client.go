@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"farm/api"
+	"farm/internal/ask"
+	"farm/internal/label"
 )
 
 // waitRound is how long one Wait request may be held by a node; a longer wait
@@ -212,7 +214,23 @@ func (c *Client) Cancel(ctx context.Context, id string) (*Info, error) {
 type Filter struct {
 	Namespace, Job string
 	State          State
-	Limit          int // 0: 100
+	Queue, Key     string            // tasks that no worker carries out are in no queue
+	Handler        string            // that they call
+	Labels         map[string]string // that they ask of a worker, these and perhaps others
+	Limit          int               // 0: 100
+}
+
+// wire is the filter as a request, without its limit.
+func (f *Filter) wire() (*api.ListTasks, error) {
+	o := ask.Options{Labels: f.Labels}
+	if err := o.Check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	q := &api.ListTasks{Namespace: f.Namespace, Job: f.Job, State: string(f.State), Queue: f.Queue, Key: f.Key, Needs: label.Things(f.Labels)}
+	if f.Handler != "" {
+		q.Needs = append(q.Needs, label.Handler+f.Handler)
+	}
+	return q, nil
 }
 
 // List returns tasks: those not finished by submission, then finished ones,

@@ -152,8 +152,8 @@ func ExampleSnooze() {
 		log.Fatal(err)
 	}
 	<-looked
-	for i, _ := h.Get(ctx); i.State == tasks.Running; i, _ = h.Get(ctx) { // its report is on its way
-		time.Sleep(time.Millisecond)
+	if _, err := farm.Settled(ctx, h.ID); err != nil { // its report is on its way
+		log.Fatal(err)
 	}
 	farm.Advance(24 * time.Hour)
 	fmt.Println(tasks.Result[string](ctx, c, h.ID))
@@ -260,4 +260,30 @@ func ExampleSubmitted_Cancel() {
 	_, err = h.Wait(ctx)
 	fmt.Println(errors.Is(err, tasks.ErrCancelled))
 	// Output: true
+}
+
+// What a handler submits is submitted with its success, in one step: once, or not at
+// all. What comes after others is submitted with them.
+func ExampleAttempt_Submit() {
+	mux := tasks.NewMux()
+	tasks.Handle(mux, "bake", func(_ context.Context, what string) (string, error) { return what + " is baked", nil })
+	tasks.Handle(mux, "menu", func(ctx context.Context, _ string) (string, error) {
+		a := tasks.FromContext(ctx)
+		bread, err := a.Submit(tasks.Task{Handler: "bake", Input: json.RawMessage(`"bread"`), Queue: "oven"})
+		if err != nil {
+			return "", err
+		}
+		return a.Submit(tasks.Task{Handler: "bake", Input: json.RawMessage(`"cake"`), Queue: "oven", After: []string{bread}})
+	})
+	farm, c := inMemory(mux)
+	defer farm.Close()
+
+	ctx := context.Background()
+	cake, err := tasks.Call[string](ctx, c, "menu", "", tasks.Task{ID: "sunday"})
+	fmt.Println(cake, err)
+	text, err := tasks.Result[string](ctx, c, cake)
+	fmt.Println(text, err)
+	// Output:
+	// sunday/2 <nil>
+	// cake is baked <nil>
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"farm/api"
+	"farm/internal/ask"
 	"farm/internal/label"
 )
 
@@ -137,9 +138,6 @@ func checkFiles(files map[string][]byte) error {
 }
 
 func (t *Task) submit(wait bool) (*api.Submit, error) {
-	if t.Timeout < 0 || t.Delay < 0 || t.Retries < 0 {
-		return nil, fmt.Errorf("%w: a task's timeout, delay and retries cannot be negative", ErrInvalid)
-	}
 	if t.ID == "" {
 		t.ID = NewID()
 	}
@@ -149,24 +147,36 @@ func (t *Task) submit(wait bool) (*api.Submit, error) {
 	if err := t.checkHandler(); err != nil {
 		return nil, err
 	}
-	needs, err := needsOf(t.Labels)
-	if err != nil {
-		return nil, err
-	}
-	unique, err := t.Unique.wire()
-	if err != nil {
-		return nil, err
-	}
 	inputs := make([][]byte, len(t.Inputs))
 	for i, in := range t.Inputs {
 		inputs[i] = in
 	}
-	s := &api.Submit{
-		Id: t.ID, Namespace: t.Namespace, Job: t.Job, Wait: wait,
-		Timeout: int64(t.Timeout), Retries: uint32(t.Retries), Priority: int32(t.Priority), Delay: int64(t.Delay), Needs: needs, Queue: t.Queue, Key: t.Key, Unique: unique,
-		Work: &api.Work{Source: t.Source, Call: t.Call, Inputs: inputs, Args: t.Args, Files: t.Files, First: t.First, Handler: t.Handler, Input: t.Input, Engine: t.Engine},
+	s := &api.Submit{Id: t.ID, Namespace: t.Namespace, Job: t.Job, Wait: wait,
+		Work: &api.Work{Source: t.Source, Call: t.Call, Inputs: inputs, Args: t.Args, Files: t.Files, First: t.First, Handler: t.Handler, Input: t.Input, Engine: t.Engine}}
+	o := t.options()
+	if err := o.Put(s); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	return s, t.setTimes(s)
+	return s, nil
+}
+
+// options are what the task asks for besides what it runs.
+func (t *Task) options() ask.Options {
+	return ask.Options{Timeout: t.Timeout, Delay: t.Delay, At: t.At, Deadline: t.Deadline, Within: t.Within, Retries: t.Retries,
+		Backoff: t.Backoff, BackoffMax: t.BackoffMax, Priority: t.Priority, Queue: t.Queue, Key: t.Key,
+		Unique: ask.Unique{Key: t.Unique.Key, While: string(t.Unique.While), For: t.Unique.For},
+		After:  t.After, AfterWhen: string(t.AfterWhen), Keep: t.Keep, Labels: t.Labels}
+}
+
+// setOptions is the opposite of options.
+func (t *Task) setOptions(o ask.Options) {
+	t.Timeout, t.Delay, t.At, t.Deadline, t.Within = o.Timeout, o.Delay, o.At, o.Deadline, o.Within
+	t.Retries, t.Backoff, t.BackoffMax, t.Priority = o.Retries, o.Backoff, o.BackoffMax, o.Priority
+	t.Queue, t.Key, t.Unique = o.Queue, o.Key, Unique{o.Unique.Key, While(o.Unique.While), o.Unique.For}
+	t.After, t.AfterWhen, t.Keep = o.After, When(o.AfterWhen), o.Keep
+	if len(o.Labels) > 0 {
+		t.Labels = o.Labels
+	}
 }
 
 // Info is what farm knows of a task. Fields not known yet are zero.
@@ -188,7 +198,7 @@ type Info struct {
 	StdoutCut bool // there was more than is kept
 	StderrCut bool
 	Error     *TaskError // why it failed; nil in other states
-	Causes    []string   // why earlier attempts ended
+	Causes    []string   // why attempts ended that did not succeed
 	Progress  *Progress  // what the attempt last said while it runs; nil: nothing
 	Waiting   string     // of a queued task, from Client.Get: what for, in words
 	Labels    map[string]string
@@ -309,6 +319,7 @@ type Status struct {
 	Nodes   []NodeStatus
 	Workers []WorkerStatus
 	Tasks   TaskCounts
+	Queues  []*Queue // those that Client.Queues lists
 }
 
 // NodeStatus is one node of the cluster.
@@ -352,6 +363,9 @@ func newStatus(s *api.Status) *Status {
 	for _, n := range s.GetNodes() {
 		out.Nodes = append(out.Nodes, NodeStatus{ID: n.Id, Raft: n.Raft, API: n.Api, PID: int(n.Pid), Role: n.Role, Voter: n.Voter,
 			Applied: n.Applied, Hash: n.Hash, Reachable: n.Reachable, Version: n.Version, Refused: n.Refused, Withdrawn: n.Withdrawn, Goroutines: int(n.Goroutines)})
+	}
+	for _, q := range s.GetQueues() {
+		out.Queues = append(out.Queues, newQueue(q))
 	}
 	for _, w := range s.GetWorkers() {
 		out.Workers = append(out.Workers, newWorker(w))

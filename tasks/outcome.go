@@ -85,9 +85,10 @@ func (o outcome) report(a *run) *api.Complete {
 	live.mu.Unlock()
 	c := &api.Complete{Task: a.task, Attempt: a.attemptKey.attempt, Took: int64(time.Since(a.began)), Outcome: out}
 	var later *snoozeError
+	submits := live.takeSubmits()
 	switch {
 	case o.err == nil:
-		c.Ending = api.Ending_SUCCESS
+		c.Ending, c.Submits = api.Ending_SUCCESS, submits
 		out.Value, out.Type = o.value, o.typ
 		if a.assign.GetJob() != "" {
 			c.Done = 1
@@ -95,7 +96,7 @@ func (o outcome) report(a *run) *api.Complete {
 		if n := attach.OutcomeSize(out); n > MaxResult {
 			out.Value, out.Type = nil, ""
 			o.err = fmt.Errorf("result and output: %d bytes is over the limit of %d", n, MaxResult)
-			c.Ending, c.Cause, c.Done = api.Ending_PERMANENT, "limit: "+o.err.Error(), 0
+			c.Ending, c.Cause, c.Done, c.Submits = api.Ending_PERMANENT, "limit: "+o.err.Error(), 0, nil
 			out.Error = &api.TaskError{Kind: "limit", Message: o.err.Error()}
 		}
 	case errors.As(o.err, &later) && !errors.Is(a.why, ErrCancelled):

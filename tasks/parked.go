@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 
+	"google.golang.org/protobuf/proto"
+
 	"farm/api"
 )
 
@@ -53,7 +55,53 @@ func (c *Client) DropAll(ctx context.Context, f Filter) iter.Seq2[string, error]
 	return c.bulk(ctx, f, c.Drop)
 }
 
-// bulkCalls is how many calls of a RetryAll or DropAll are on their way at a time.
+// CancelAll cancels, as Cancel does, every task that fits the filter and is not
+// finished when it is called: queued and running ones, or with a State those in it. It
+// yields as RetryAll does, and Filter.Limit does not count.
+func (c *Client) CancelAll(ctx context.Context, f Filter) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		ids, err := c.unfinished(ctx, f)
+		if err != nil {
+			yield("", err)
+			return
+		}
+		each(ctx, ids, bulkCalls, func(ctx context.Context, id string) error {
+			_, err := c.Cancel(ctx, id)
+			return err
+		}, yield)
+	}
+}
+
+// unfinished are the ids of tasks that fit a filter and are not finished. Those that
+// begin meanwhile are among them: queued ones are listed before running ones.
+func (c *Client) unfinished(ctx context.Context, f Filter) (ids []string, err error) {
+	states := []State{Queued, Running}
+	switch f.State {
+	case "":
+	case Queued, Running:
+		states = []State{f.State}
+	default:
+		return nil, fmt.Errorf("%w: only tasks that are queued or running can be cancelled, not %s ones", ErrInvalid, f.State)
+	}
+	seen := map[string]bool{}
+	f.Limit = 0
+	for _, f.State = range states {
+		err := c.list(ctx, f, true, func(t *api.Task) bool {
+			if !seen[t.GetId()] {
+				seen[t.GetId()] = true
+				ids = append(ids, t.GetId())
+			}
+			return true
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
+}
+
+// bulkCalls is how many calls of a RetryAll, DropAll or CancelAll are on their way at a
+// time.
 const bulkCalls = 64
 
 // bulk calls do for every parked task that fits a filter: first the tasks that run
@@ -124,7 +172,11 @@ const maxPage = 1000
 // list calls fn for the tasks that fit a filter until it returns false, however many
 // answers they take. Filter.Limit does not count.
 func (c *Client) list(ctx context.Context, f Filter, brief bool, fn func(*api.Task) bool) error {
-	q := &api.ListTasks{Namespace: f.Namespace, Job: f.Job, State: string(f.State), Limit: maxPage, Brief: brief}
+	q, err := f.wire()
+	if err != nil {
+		return fmt.Errorf("list tasks: %w", err)
+	}
+	q.Limit, q.Brief = maxPage, brief
 	if f.Limit > 0 {
 		q.Limit = uint32(min(f.Limit, maxPage))
 	}
@@ -142,6 +194,7 @@ func (c *Client) list(ctx context.Context, f Filter, brief bool, fn func(*api.Ta
 		if next == "" {
 			return nil
 		}
-		q = &api.ListTasks{Namespace: q.Namespace, Job: q.Job, State: q.State, Limit: q.Limit, Brief: brief, From: next}
+		q = proto.CloneOf(q) // the one before may still be on its way
+		q.From = next
 	}
 }

@@ -1,7 +1,6 @@
 package tasks
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -9,7 +8,6 @@ import (
 	"time"
 
 	"farm/api"
-	"farm/internal/label"
 )
 
 // DefaultQueue is the queue of tasks that name none.
@@ -36,33 +34,6 @@ const (
 	WhileQueued  While = "queued"  // until it is given to a worker for the first time
 	WhileRunning While = "running" // until it is final
 )
-
-func (u *Unique) wire() (*api.Unique, error) {
-	if u.Key == "" {
-		if *u != (Unique{}) {
-			return nil, fmt.Errorf("%w: a unique task needs a key", ErrInvalid)
-		}
-		return nil, nil
-	}
-	if u.For < 0 || u.For > 0 && u.While != "" || u.While != "" && u.While != WhileQueued && u.While != WhileRunning {
-		return nil, fmt.Errorf("%w: a unique key is held while a task is queued, while it is queued or running, or for a time", ErrInvalid)
-	}
-	v := &api.Unique{Key: u.Key, While: string(u.While), Period: int64(u.For)}
-	if u.For == 0 {
-		v.While = string(cmp.Or(u.While, WhileRunning))
-	}
-	return v, nil
-}
-
-// needsOf is labels as the wire has them.
-func needsOf(labels map[string]string) ([]string, error) {
-	for k, v := range labels {
-		if err := label.Check(k, v); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-		}
-	}
-	return label.Things(labels), nil
-}
 
 // Rate is how many attempts may begin: Count in each Per, evenly, and up to Burst
 // at once after a pause. The zero value is no limit. Rates are kept by the clock of
@@ -133,6 +104,7 @@ type Queue struct {
 	Running int
 	Delayed int // for their time
 	Limited int // of those waiting: that would be next but for a limit or the pause
+	Parked  int // failed and kept, for Client.Retry or Drop; -1: a farm founded by an older version does not count them
 	Keys    int // of tasks that are not finished, or that a rate still remembers
 	Busiest []QueueKey
 }
@@ -153,7 +125,8 @@ type QueueChange struct {
 	KeyRate        *Rate
 }
 
-// Queues returns the queues that have tasks or settings, by name.
+// Queues returns the queues that have tasks that are not finished, settings or parked
+// tasks, by name.
 func (c *Client) Queues(ctx context.Context) ([]*Queue, error) {
 	r, err := c.conn.do(ctx, &api.Call{Op: &api.Call_ListQueues{ListQueues: &api.ListQueues{}}}, false)
 	if err != nil {
@@ -223,7 +196,10 @@ func (c *Client) queue(ctx context.Context, what string, msg *api.Call) (*Queue,
 func newQueue(q *api.Queue) *Queue {
 	out := &Queue{Name: q.GetName(), Paused: q.GetPaused(), Concurrency: int(q.GetConcurrency()), Rate: newRate(q.GetRate()),
 		KeyConcurrency: int(q.GetKeyConcurrency()), KeyRate: newRate(q.GetKeyRate()),
-		Waiting: int(q.GetWaiting()), Running: int(q.GetRunning()), Delayed: int(q.GetDelayed()), Limited: int(q.GetLimited()), Keys: int(q.GetKeys())}
+		Waiting: int(q.GetWaiting()), Running: int(q.GetRunning()), Delayed: int(q.GetDelayed()), Limited: int(q.GetLimited()), Keys: int(q.GetKeys()), Parked: -1}
+	if q.Parked != nil {
+		out.Parked = int(q.GetParked())
+	}
 	for _, k := range q.GetBusiest() {
 		out.Busiest = append(out.Busiest, QueueKey{k.Key, int(k.Running), int(k.Waiting)})
 	}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"farm/api"
+	"farm/internal/ask"
+	"farm/internal/label"
 )
 
 // CatchUp says what becomes of times of a schedule that nobody could submit its task
@@ -149,14 +151,13 @@ func newSchedule(s *api.Schedule) *ScheduleInfo {
 func readTask(s *api.Submit) Task {
 	w := s.GetWork()
 	t := Task{Namespace: s.GetNamespace(), Source: w.GetSource(), Call: w.GetCall(), Args: w.GetArgs(), Files: w.GetFiles(), Handler: w.GetHandler(), Input: w.GetInput(),
-		Timeout: time.Duration(s.GetTimeout()), Retries: int(s.GetRetries()), Priority: int(s.GetPriority()), Delay: time.Duration(s.GetDelay()),
-		Backoff: time.Duration(s.GetBackoff()), BackoffMax: time.Duration(s.GetBackoffMax()), Within: time.Duration(s.GetWithin()), Keep: time.Duration(s.GetKeep())}
-	t.Queue, t.Key = s.GetQueue(), s.GetKey()
+		Engine: w.GetEngine()}
+	t.setOptions(ask.Get(s))
+	if _, handlers := label.Split(s.GetNeeds()); t.Handler == "" && len(handlers) > 0 { // of a list, which does not have the work
+		t.Handler = handlers[0]
+	}
 	for _, in := range w.GetInputs() {
 		t.Inputs = append(t.Inputs, in)
-	}
-	if t.Retries > 0 && t.Backoff == 0 {
-		t.Backoff = -1
 	}
 	return t
 }

@@ -67,10 +67,12 @@ func benchChild(b *testing.B, confined bool, command []string, use func(p *proce
 
 // From nothing to the result of a cell in a small namespace: a process started
 // and confined, its interpreter made, the namespace loaded.
-func BenchmarkColdRestore(b *testing.B) {
+func BenchmarkColdRestore(b *testing.B) { onEngines(b, coldRestoreOn) }
+
+func coldRestoreOn(b *testing.B, engine string) {
 	c := live.New(live.Options{})
 	for i := range 10 {
-		if _, err := c.Run(b.Context(), namespace.Run{Source: fmt.Sprintf("type T%d struct{ A, B int }\nvar x%d = []T%d{{1, 2}}\nfunc f%d() int { return x%d[0].A }", i, i, i, i, i)}); err != nil {
+		if _, err := c.Run(b.Context(), namespace.Run{Engine: engine, Source: fmt.Sprintf("type T%d struct{ A, B int }\nvar x%d = []T%d{{1, 2}}\nfunc f%d() int { return x%d[0].A }", i, i, i, i, i)}); err != nil {
 			b.Fatal(err)
 		}
 	}

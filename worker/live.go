@@ -107,9 +107,14 @@ func succeeded(o *order, res namespace.Result) *answer {
 		a.value, a.results = a.results[len(a.results)-1], nil
 	}
 	for i := range res.Submissions {
-		b, err := proto.Marshal(submit(&res.Submissions[i]))
+		x := &res.Submissions[i]
+		m, err := submit(x)
+		var b []byte
+		if err == nil {
+			b, err = proto.Marshal(m)
+		}
 		if err != nil {
-			return &answer{failure: &failure{kind: kindInvalid, message: fmt.Sprintf("submission %d: %v", i+1, err), permanent: true}}
+			return &answer{failure: &failure{kind: kindInvalid, message: fmt.Sprintf("submission %d, task %s: %v", i+1, x.ID, err), permanent: true}}
 		}
 		a.submits = append(a.submits, b)
 	}
@@ -129,14 +134,16 @@ func partly(o *order, a *answer) *answer {
 	return &answer{failure: &failure{kind: kindCall, message: message}, failed: a.failed, results: a.results}
 }
 
-// submit is a submission as the farm takes it.
-func submit(s *namespace.Submission) *api.Submit {
+// submit is a submission as the farm takes it: what it asks for is encoded as that of a
+// client.
+func submit(s *namespace.Submission) (*api.Submit, error) {
 	inputs := make([][]byte, len(s.Inputs))
 	for i, in := range s.Inputs {
 		inputs[i] = in
 	}
-	return &api.Submit{Id: s.ID, Namespace: s.Namespace, Job: s.Job, Timeout: int64(s.Timeout), Delay: int64(s.Delay),
-		Retries: uint32(s.Retries), Priority: int32(s.Priority), Work: &api.Work{Source: s.Source, Call: s.Call, Inputs: inputs, Args: s.Args}}
+	m := &api.Submit{Id: s.ID, Namespace: s.Namespace, Job: s.Job,
+		Work: &api.Work{Source: s.Source, Call: s.Call, Inputs: inputs, Args: s.Args, Files: s.Files, Engine: s.Engine, Handler: s.Handler, Input: s.Input}}
+	return m, s.Options.Put(m)
 }
 
 func inputMessage(o *order, i int, why string) string {

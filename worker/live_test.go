@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"farm/api"
+	"farm/namespace"
 )
 
 // cells makes a worker's children run cells.
@@ -349,42 +350,42 @@ func cpu() time.Duration {
 }
 
 func BenchmarkPrivateNoop(b *testing.B) {
-	bench(b, 256, func(l *leader, i int) *api.Instruction {
-		l.order++
-		return assign(&api.Assign{Task: fmt.Sprint("t", i), Attempt: 1, Order: l.order, Work: encode(&api.Work{Source: "1"})})
+	onEngines(b, func(b *testing.B, engine string) {
+		bench(b, 256, func(l *leader, i int) *api.Instruction {
+			l.order++
+			return assign(&api.Assign{Task: fmt.Sprint("t", i), Attempt: 1, Order: l.order, Work: encode(&api.Work{Source: "1", Engine: engine})})
+		})
 	})
 }
 
-func benchIncrement(b *testing.B, spaces int) {
-	bench(b, 256, func(l *leader, i int) *api.Instruction {
-		l.order++
-		a := &api.Assign{Task: fmt.Sprint("t", i), Attempt: 1, Order: l.order, Namespace: fmt.Sprint("s", i%spaces), Epoch: 1}
-		src := "n++"
-		if i < spaces {
-			src, a.Load = "n := 0", &api.Load{}
-		}
-		a.Work = encode(&api.Work{Source: src})
-		return assign(a)
+// onEngines is a benchmark of each engine.
+func onEngines(b *testing.B, bench func(b *testing.B, engine string)) {
+	for _, engine := range namespace.Engines() {
+		b.Run(engine, func(b *testing.B) { bench(b, engine) })
+	}
+}
+
+// benchIncrement is n++ in warm namespaces.
+func benchIncrement(b *testing.B, outstanding, spaces int) {
+	onEngines(b, func(b *testing.B, engine string) {
+		bench(b, outstanding, func(l *leader, i int) *api.Instruction {
+			l.order++
+			a := &api.Assign{Task: fmt.Sprint("t", i), Attempt: 1, Order: l.order, Namespace: fmt.Sprint("s", i%spaces), Epoch: 1}
+			w := &api.Work{Source: "n++"}
+			if i < spaces {
+				w.Source, w.Engine, a.Load = "n := 0", engine, &api.Load{}
+			}
+			a.Work = encode(w)
+			return assign(a)
+		})
 	})
 }
 
 // A warm cell of one line, with nothing else going on: what a person at a prompt
 // costs.
-func BenchmarkIncrementAlone(b *testing.B) {
-	bench(b, 1, func(l *leader, i int) *api.Instruction {
-		l.order++
-		a := &api.Assign{Task: fmt.Sprint("t", i), Attempt: 1, Order: l.order, Namespace: "s", Epoch: 1}
-		src := "n++"
-		if i == 0 {
-			src, a.Load = "n := 0", &api.Load{}
-		}
-		a.Work = encode(&api.Work{Source: src})
-		return assign(a)
-	})
-}
-
-func BenchmarkIncrementOneSpace(b *testing.B)       { benchIncrement(b, 1) }
-func BenchmarkIncrementThousandSpaces(b *testing.B) { benchIncrement(b, 1000) }
+func BenchmarkIncrementAlone(b *testing.B)          { benchIncrement(b, 1, 1) }
+func BenchmarkIncrementOneSpace(b *testing.B)       { benchIncrement(b, 256, 1) }
+func BenchmarkIncrementThousandSpaces(b *testing.B) { benchIncrement(b, 256, 1000) }
 
 // A child that dies while it is idle costs the next attempt nothing: it runs in
 // another child, on the namespace as it was.

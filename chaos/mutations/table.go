@@ -60,4 +60,45 @@ var mutations = []mutation{
 		name: "twice", what: "a repeated request is a new one when the first is done", promise: "exactly once", scenario: "nodes",
 		edits: []edit{{"scheduler/step.go", "	if t := s.Task(c.ID); t != nil {\n		return Result{Code: Duplicate, Order: t.Order}", "	if t := s.tasks[c.ID]; t != nil {\n		return Result{Code: Duplicate, Order: t.Order}"}},
 	},
+	{
+		name: "unique", what: "a unique key is let go when the worker of its task is lost", promise: "unique key", scenario: "queues",
+		edits: []edit{{"scheduler/place.go", "		if t.Namespace == \"\" {\n			s.requeueFrom(t)\n", "		s.releaseKey(t, false)\n		if t.Namespace == \"\" {\n			s.requeueFrom(t)\n"}},
+	},
+	{
+		name: "limit", what: "what is tried again begins whatever the limits", promise: "limits of queues", scenario: "queues",
+		edits: []edit{
+			{"scheduler/line.go", "func (s *State) begin(t *Task) {\n", "func (s *State) begin(t *Task) {\n	if t.Attempt > 1 {\n		return\n	}\n"},
+			{"scheduler/line.go", "func (s *State) end(t *Task) {\n", "func (s *State) end(t *Task) {\n	if t.Attempt > 1 {\n		return\n	}\n"},
+			{"scheduler/state.go", "		t.line.lane.queue.gate.running++\n		if k := t.line.key; k != nil {", "		if t.Attempt == 1 {\n			t.line.lane.queue.gate.running++\n		}\n		if k := t.line.key; k != nil && t.Attempt == 1 {"},
+		},
+	},
+	{
+		name: "rate", what: "what waits for a rate goes when another has gone", promise: "limits of queues", scenario: "queues",
+		edits: []edit{{"scheduler/limit.go", "g.next = max(g.next, s.Clock) + b.Rate.interval()", "g.next = s.Clock + b.Rate.interval()/2"}},
+	},
+	{
+		name: "pause", what: "a queue that is paused goes on while something of it runs", promise: "limits of queues", scenario: "queues",
+		edits: []edit{{"scheduler/limit.go", "case g.key == nil && g.queue.paused:", "case g.key == nil && g.queue.paused && g.running == 0:"}},
+	},
+	{
+		name: "rank", what: "the lower priority goes first", promise: "limits of queues", scenario: "queues",
+		edits: []edit{{"scheduler/heap.go", "return a.Priority > b.Priority", "return a.Priority < b.Priority"}},
+	},
+	{
+		name: "delay", what: "a delayed task begins when nearly all of its time is over", promise: "times and dependencies", scenario: "queues",
+		edits: []edit{{"scheduler/step.go", "s.delayed.min().NotBefore <= s.Clock {", "s.delayed.min().NotBefore <= s.Clock+second/5 {"}},
+	},
+	{
+		name: "after", what: "a task that runs after others goes when the first of them has ended", promise: "times and dependencies", scenario: "queues",
+		edits: []edit{{"scheduler/after.go", "o.AfterWhen == AllFinished && live == 0,", "o.AfterWhen == AllFinished && live < all,"}},
+	},
+	{
+		name: "tick", what: "a schedule leaves out what falls due while nobody leads", promise: "a schedule submits once", scenario: "queues",
+		edits: []edit{{"replica/schedules.go", "case first > recent || policy == scheduler.CatchUpAll:", "case first > now-int64(time.Second):"},
+			{"replica/schedules.go", "recent := now - int64(missedAfter)", "recent := now - int64(time.Second)"}},
+	},
+	{
+		name: "mixed-up", what: "a worker mixes up results that it reports to the next leader", promise: "exactly once", scenario: "queues",
+		edits: []edit{{"tasks/runner.go", "	for _, a := range again {\n", "	for _, a := range again {\n		a.report.Outcome = again[0].report.Outcome\n"}},
+	},
 }

@@ -21,21 +21,22 @@ type checker struct {
 	w   *world
 	ref *scheduler.State
 
-	tasks   map[string]*known
-	spaces  map[string]*dictionary
-	jobs    map[string]*job
-	workers map[string]uint64 // id → incarnation in the log
-	began   map[begin]bool    // attempts that truly began
-	hashes  map[uint64]string // index → hash of all records, of the first that told
-	clock   int64
-	order   int           // positions given to tasks
-	live    int           // tasks not final
-	lastEnd time.Duration // when one became final
-	results []byte        // digests of the entry at hand
-	effects []byte
-	flow    flow
-	ticks   map[string]int64 // schedule → newest time it was fired for
-	touched []*known         // took effect in a namespace that is to be looked at
+	tasks    map[string]*known
+	spaces   map[string]*dictionary
+	jobs     map[string]*job
+	workers  map[string]uint64   // id → incarnation in the log
+	stations map[string]*station // workers as they should be
+	began    map[begin]bool      // attempts that truly began
+	hashes   map[uint64]string   // index → hash of all records, of the first that told
+	clock    int64
+	order    int           // positions given to tasks
+	live     int           // tasks not final
+	lastEnd  time.Duration // when one became final
+	results  []byte        // digests of the entry at hand
+	effects  []byte
+	flow     flow
+	ticks    map[string]int64 // schedule → newest time it was fired for
+	touched  []*known         // took effect in a namespace that is to be looked at
 }
 
 // begin names an attempt on a worker.
@@ -62,7 +63,11 @@ type known struct {
 	current *begin // the attempt that may report
 	epoch   uint64 // of it
 	highest uint32 // attempt so far
-	nth     int    // in the order in which tasks were taken in
+	begun   bool   // it was given to a worker, since it is live
+	lives   int    // how often it was made live again
+	needs   []string
+	unique  *scheduler.Unique
+	nth     int // in the order in which tasks were taken in
 	timing
 	end    scheduler.TaskState
 	result string // outcome and causes when it ended
@@ -97,7 +102,7 @@ type job struct {
 }
 
 func newChecker(w *world) *checker {
-	c := &checker{w: w, tasks: map[string]*known{}, spaces: map[string]*dictionary{}, jobs: map[string]*job{}, workers: map[string]uint64{}, ticks: map[string]int64{},
+	c := &checker{w: w, tasks: map[string]*known{}, spaces: map[string]*dictionary{}, jobs: map[string]*job{}, workers: map[string]uint64{}, stations: map[string]*station{}, ticks: map[string]int64{},
 		began: map[begin]bool{}, hashes: map[uint64]string{}, flow: newFlow()}
 	var err error
 	if c.ref, err = scheduler.Load(plain{}); err != nil {
@@ -206,6 +211,12 @@ func describe(cmd scheduler.Command, r scheduler.Result) string {
 		text += " " + x.ID
 	case *scheduler.CancelJob:
 		text += " " + x.ID
+	case *scheduler.Retry:
+		text += " " + x.ID
+	case *scheduler.WorkerSlots:
+		text += fmt.Sprintf(" %s/%d: %d", x.Worker, x.Incarnation, x.Slots)
+	case *scheduler.WorkerIdle:
+		text += fmt.Sprintf(" %s: %v", x.Worker, x.Drain)
 	case *scheduler.Replace:
 		text += fmt.Sprintf(" %s of %s, round %d", x.Task, x.Job, x.Round)
 	case *scheduler.SetQueue:
@@ -243,7 +254,8 @@ type before struct {
 	holds  []*begin          // attempts that the worker of the command has
 	losses map[string]uint32 // of their tasks
 	slots  uint32
-	valid  bool // a Complete of the current attempt, on what is committed
+	failed uint32 // failures of the task of a Complete
+	valid  bool   // a Complete of the current attempt, on what is committed
 }
 
 func (c *checker) before(cmd scheduler.Command) (b before) {
@@ -266,6 +278,9 @@ func (c *checker) before(cmd scheduler.Command) (b before) {
 		hold(x.Worker)
 	case *scheduler.Complete:
 		k := c.tasks[x.Task]
+		if t := c.ref.Task(x.Task); t != nil {
+			b.failed = t.Failures
+		}
 		b.valid = k != nil && k.current != nil && *k.current == (begin{x.Worker, x.Incarnation, x.Task, x.Attempt}) &&
 			c.workers[x.Worker] == x.Incarnation && (k.space == "" || k.epoch == x.Epoch && c.version(k.space) == x.Base)
 	}
@@ -294,41 +309,49 @@ func (c *checker) step(cmd scheduler.Command, r scheduler.Result, b before) {
 			c.spawned(c.tasks[x.Task])
 		} else if x.Status == scheduler.Failure {
 			c.failedOnce(c.tasks[x.Task])
+		} else if x.Status == scheduler.Snoozed && c.ref.Task(x.Task).State == scheduler.Queued {
+			c.snoozed(c.tasks[x.Task], x.Wait, b.failed)
 		}
-	case *scheduler.FireSchedule:
-		c.ticked(x, ok)
+	case *scheduler.Retry:
+		if ok {
+			c.revived(x.ID)
+		}
 	case *scheduler.Return:
 		for _, a := range x.Attempts {
 			if k := c.tasks[a.Task]; ok && k != nil && k.current != nil && k.current.num == a.Number && k.current.worker == x.Worker {
 				k.current = nil
 			}
 		}
+	default:
+		if ok {
+			c.changed(cmd, b)
+		}
+	}
+}
+
+// changed checks what a command did that was accepted and is of workers, jobs or
+// schedules.
+func (c *checker) changed(cmd scheduler.Command, b before) {
+	switch x := cmd.(type) {
+	case *scheduler.FireSchedule:
+		c.ticked(x)
+	case *scheduler.WorkerSlots, *scheduler.WorkerIdle:
+		c.stationed(cmd)
 	case *scheduler.WorkerLost:
-		if ok {
-			delete(c.workers, x.Worker)
-			c.lost(b, x.Guess, "worker "+x.Worker+" was lost")
-		}
+		delete(c.workers, x.Worker)
+		c.lost(b, x.Guess, "worker "+x.Worker+" was lost")
 	case *scheduler.WorkerUp:
-		if ok {
-			c.workers[x.Worker] = x.Incarnation
-			c.lost(b, true, "worker "+x.Worker+" began anew")
-		}
+		c.workers[x.Worker] = x.Incarnation
+		c.stationed(cmd)
+		c.lost(b, true, "worker "+x.Worker+" began anew")
 	case *scheduler.OpenJob:
-		if ok {
-			c.jobs[x.ID] = &job{fold: x.Fold, owed: map[string]bool{}, folded: map[string]bool{}}
-		}
+		c.jobs[x.ID] = &job{fold: x.Fold, owed: map[string]bool{}, folded: map[string]bool{}}
 	case *scheduler.SealJob:
-		if ok {
-			c.jobs[x.ID].sealed = true
-		}
+		c.jobs[x.ID].sealed = true
 	case *scheduler.CancelJob:
-		if ok {
-			c.jobs[x.ID].sealed, c.jobs[x.ID].cancelled = true, true
-		}
+		c.jobs[x.ID].sealed, c.jobs[x.ID].cancelled = true, true
 	case *scheduler.Replace:
-		if ok {
-			c.replaced(x)
-		}
+		c.replaced(x)
 	}
 }
 
@@ -381,7 +404,7 @@ func (c *checker) submitted(x *scheduler.Submit) {
 	}
 	k := &known{id: x.ID, space: x.Namespace, kind: x.Kind, body: x.Body, job: x.Job, work: readWork(x.Body), queue: scheduler.DefaultQueue}
 	if o := x.Options; o != nil {
-		k.queue, k.key = cmp.Or(o.Queue, k.queue), o.Key
+		k.queue, k.key, k.needs, k.unique = cmp.Or(o.Queue, k.queue), o.Key, o.Needs, o.Unique
 	}
 	ready := c.noteTiming(k, x)
 	if x.Delay > 0 {
@@ -412,10 +435,14 @@ func (c *checker) spawned(k *known) {
 			continue
 		}
 		c.w.stats.Spawned++
-		n := &known{id: x.id, space: x.space, kind: scheduler.Run, job: x.job, work: x.work}
+		n := &known{id: x.id, space: x.space, kind: scheduler.Run, job: x.job, work: x.work, queue: cmp.Or(x.queue, scheduler.DefaultQueue), key: x.key}
+		ready := true
+		if x.after != "" {
+			ready = c.noteTiming(n, &scheduler.Submit{Options: &scheduler.Options{Timing: scheduler.Timing{After: []string{x.after}, AfterWhen: x.when}}})
+		}
 		if x.delay > 0 {
 			n.due = c.clock + int64(x.delay)
-		} else {
+		} else if ready {
 			c.order++
 			n.order = c.order
 		}
@@ -486,7 +513,8 @@ func (c *checker) assigned(e *scheduler.Effect) {
 	}
 	c.begins(k)
 	k.current = &begin{e.Worker, e.Incarnation, k.id, e.Attempt}
-	k.highest, k.epoch = e.Attempt, e.Task.Epoch
+	k.highest, k.epoch, k.begun = e.Attempt, e.Task.Epoch, true
+	c.suits(k, e.Worker)
 	c.passed(k)
 }
 
@@ -519,10 +547,6 @@ func (c *checker) loads() {
 		}
 		if want := min(units, int(w.Slots)); w.Busy() != want {
 			c.w.fail("slots", "worker %s has %d things to do on %d slots, and %d are counted busy", w.ID, units, w.Slots, w.Busy())
-		}
-		const ahead = 50e6 / 1e6 // attempts a slot may hold if each is as short as a newcomer's
-		if units > int(w.Slots)*600 || w.Average > 100e6 && units > int(w.Slots)*ahead {
-			c.w.fail("slots", "worker %s with %d slots has %d things to do, of %d ns each", w.ID, w.Slots, units, w.Average)
 		}
 	}
 }
@@ -686,12 +710,13 @@ func (c *checker) answered(cmd scheduler.Command, r scheduler.Result) {
 	}
 }
 
-// final is what a task has come to, empty while it is not.
-func (c *checker) final(id string) string {
+// final is what a task has come to, empty while it is not, and how often it was made live
+// again before.
+func (c *checker) final(id string) (result string, lives int) {
 	if k := c.tasks[id]; k != nil {
-		return k.result
+		return k.result, k.lives
 	}
-	return ""
+	return "", 0
 }
 
 // endOf is how a task has ended, 0 before.
@@ -704,8 +729,9 @@ func (c *checker) endOf(id string) scheduler.TaskState {
 
 // read checks what a client sees of a task; final is what it had come to when
 // the client asked.
-func (c *checker) read(id string, t *scheduler.Task, final string) {
+func (c *checker) read(id string, t *scheduler.Task, final string, lives int) {
 	switch {
+	case final != "" && c.tasks[id].lives != lives: // it was made live again meanwhile
 	case t == nil && final != "":
 		c.w.fail("durable", "task %s was final and is not there", id)
 	case t == nil:

@@ -48,6 +48,10 @@ func (w *world) inject(e *Event) {
 		w.request(fmt.Sprintf("retry %s %s %d", e.ID, e.Arg, e.N), func() scheduler.Command { return e.replacement(w.check.endOf(e.Arg)) })
 	case doQueue:
 		w.request(strings.Join(strings.Fields(e.String()), " "), func() scheduler.Command { return e.setting() })
+	case doAgain:
+		w.request(strings.Join(strings.Fields(e.String()), " "), func() scheduler.Command {
+			return &scheduler.Retry{ID: e.ID, Request: fmt.Sprint(e.At)}
+		})
 	case doRead:
 		w.read(e.ID, 0)
 	case doDrain:
@@ -103,6 +107,10 @@ func (k *worker) suffer(e *Event) {
 		k.do(k.echo)
 	case doForge:
 		k.do(func() { k.forge(e.N) })
+	case doSlots:
+		if k.up {
+			k.do(func() { k.resize(int(e.N)) })
+		}
 	}
 }
 
@@ -207,14 +215,14 @@ func (w *world) read(id string, tries int) {
 		return
 	}
 	index := uint64(len(w.log))
-	final := w.check.final(id)
+	final, lives := w.check.final(id)
 	var look func()
 	look = func() {
 		if n.applied < index {
 			n.after(time.Millisecond, look)
 			return
 		}
-		n.m.View(func(s *scheduler.State) { w.check.read(id, s.Task(id), final) })
+		n.m.View(func(s *scheduler.State) { w.check.read(id, s.Task(id), final, lives) })
 	}
 	look()
 }

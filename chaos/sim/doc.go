@@ -46,6 +46,10 @@
 //	unique    a unique key is with one task at a time, and duplicates are told which
 //	job       every task that succeeded is folded, and jobs end when all has
 //	slots     workers have no more to do than they may, and slots are not lost
+//	drain     a worker that is to be given nothing new is given nothing
+//	labels    what a task needs its worker has, and cells are not for workers with handlers
+//	snooze    to be put off costs nothing
+//	retry     what is made live again had failed, and begins anew
 //	clock     the state's clock never runs back, and follows the entries
 //	delay     nothing begins before its time, nor is tried again before its wait is over
 //	deadline  nothing is live, or begins, when its deadline has come
@@ -103,4 +107,12 @@
 //	one too many of a queue runs                                       limit
 //	a gate does not open by itself                                     live
 //	a unique key is let go by a retry                                  unique
+//	a task that put itself off comes back early                        delay
+//	a task that puts itself off has failed                             snooze
+//	a worker that is to be given nothing is given work                 drain
+//	a worker has as many slots as ever                                 slots
+//	a worker is given what it does not have                            labels
+//	a task that is made live again has failed before                   retry
+//	a task that is made live again does not take its unique key        unique
+//	a job does not wait for a task that is made live again             job
 package sim

@@ -60,6 +60,7 @@ func (d *drawing) flows() {
 // options are those of a submit event.
 func (e *Event) options() *scheduler.Options {
 	o := &scheduler.Options{Queue: e.Queue, Key: e.Key, Timing: e.timingOf()}
+	o.Needs = things(e.Needs)
 	if o.None() && e.Unique == "" {
 		return nil
 	}
@@ -196,7 +197,7 @@ func (h *holder) holds(clock int64) bool {
 	case h.while == scheduler.WhilePeriod:
 		return h.until > clock
 	case h.while == scheduler.WhileQueued:
-		return h.task.highest == 0 && h.task.end == 0
+		return !h.task.begun && h.task.end == 0
 	}
 	return h.task.end == 0
 }

@@ -144,7 +144,7 @@ func (n *node) admit(l *link, h *api.Hello) {
 	}
 	n.links = append(n.links, l)
 	up := func() {
-		n.propose(&scheduler.WorkerUp{Worker: h.Worker, Incarnation: h.Incarnation, Node: h.Node, Slots: h.Slots}, func(r scheduler.Result, err error) {
+		n.propose(&scheduler.WorkerUp{Worker: h.Worker, Incarnation: h.Incarnation, Node: h.Node, Slots: h.Slots, Has: h.Has}, func(r scheduler.Result, err error) {
 			if err != nil || r.Code != scheduler.OK && r.Code != scheduler.Duplicate {
 				l.End(err)
 				return

@@ -191,6 +191,37 @@ func (p *position) claim`}}, []string{"disk"}, "1"},
 	{"a unique key is let go by a retry", false, []edit{{"scheduler/unique.go",
 		`begun && u.While != WhileQueued {`,
 		`begun && u.While != WhileQueued && t.Attempt < 2 {`}}, []string{"unique"}, "1"},
+	{"a task that put itself off comes back early", false, []edit{{"scheduler/step.go",
+		`	t.NotBefore = s.Clock + wait
+	if t.NotBefore > s.Clock {`,
+		`	t.NotBefore = s.Clock + wait/2
+	if t.NotBefore > s.Clock {`}}, []string{"delay"}, "1"},
+	{"a task that puts itself off has failed", false, []edit{{"scheduler/step.go",
+		`		s.putOff(t, c.Wait)`,
+		`		t.Failures++
+		s.putOff(t, c.Wait)`}}, []string{"snooze"}, "1"},
+	{"a worker that is to be given nothing is given work", false, []edit{{"scheduler/place.go",
+		`return !w.Drain && w.load < w.window()`,
+		`return w.load < w.window()`}}, []string{"drain"}, "1"},
+	{"a worker has as many slots as ever", false, []edit{{"scheduler/place.go",
+		`	w.Slots = c.Slots
+	s.gained(w)`,
+		`	w.Slots = max(w.Slots, c.Slots)
+	s.gained(w)`}}, []string{"slots"}, "1"},
+	{"a worker is given what it does not have", false, []edit{{"scheduler/line.go",
+		`if _, has := slices.BinarySearch(w.Has, n); !has {`,
+		`if _, has := slices.BinarySearch(w.Has, n); !has && !strings.HasPrefix(n, "label:") {`}}, []string{"labels"}, "1"},
+	{"a task that is made live again has failed before", false, []edit{{"scheduler/retry.go",
+		`	t.Failures, t.Losses, t.Cancelling, t.Outcome, t.Finished, t.NotBefore = 0, 0, false, nil, 0, 0`,
+		`	t.Losses, t.Cancelling, t.Outcome, t.Finished, t.NotBefore = 0, false, nil, 0, 0`}}, []string{"retry"}, "1"},
+	{"a task that is made live again does not take its unique key", false, []edit{{"scheduler/retry.go",
+		`	s.holdAgain(t)
+`,
+		``}}, []string{"unique"}, "1"},
+	{"a job does not wait for a task that is made live again", false, []edit{{"scheduler/retry.go",
+		`		j.Failed--
+`,
+		``}}, []string{"job"}, "1"},
 	{"what a worker began is forgotten", false, []edit{{"replica/roster/roster.go",
 		`	x.begun(m.Began)
 `,

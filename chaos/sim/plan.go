@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -16,6 +17,7 @@ type Plan struct {
 	Seed   uint64
 	Nodes  int
 	Slots  []int         // of each worker
+	Has    []string      // labels and handlers of each, separated by commas; empty: none has any
 	Task   time.Duration // about how long an attempt takes
 	Calm   bool          // every message takes equally long, every batch is one entry
 	Events []Event       // by At
@@ -42,6 +44,7 @@ type Event struct {
 
 	Queue, Key string // of a task
 	Unique     string // its unique key, and how long it has it: u1/queued, u1/running, u1/2s
+	Needs      string // what a worker must have to be given it, separated by commas
 }
 
 // The verbs of events.
@@ -118,6 +121,7 @@ func Draw(seed uint64) *Plan {
 		}
 	}
 	d.flows()
+	d.asks()
 	slices.SortStableFunc(d.p.Events, func(a, b Event) int { return int(a.At - b.At) })
 	return d.p
 }
@@ -292,6 +296,13 @@ func (p *Plan) String() string {
 		fmt.Fprintf(&b, " %d", s)
 	}
 	fmt.Fprintf(&b, "\ntask %v\n", p.Task)
+	if len(p.Has) > 0 {
+		b.WriteString("has")
+		for _, list := range p.Has {
+			fmt.Fprintf(&b, " %s", cmp.Or(list, "nothing"))
+		}
+		b.WriteString("\n")
+	}
 	if p.Calm {
 		b.WriteString("calm\n")
 	}
@@ -327,7 +338,7 @@ func (e *Event) fields() []field {
 	}
 	return []field{
 		text("who", &e.Who), text("id", &e.ID), text("ns", &e.NS), text("op", &e.Op), text("job", &e.Job), text("arg", &e.Arg), text("after", &e.After), length("within", &e.Within), length("backoff", &e.Backoff),
-		text("queue", &e.Queue), text("key", &e.Key), text("unique", &e.Unique),
+		text("queue", &e.Queue), text("key", &e.Key), text("unique", &e.Unique), text("needs", &e.Needs),
 		{"n", func() string { return nonzero(e.N, e.N) }, func(s string) (err error) { e.N, err = strconv.ParseInt(s, 10, 64); return err }},
 		{"try", func() string { return nonzero(e.Try, e.Try) }, func(s string) (err error) { e.Try, err = strconv.Atoi(s); return err }},
 		{"for", func() string { return nonzero(e.For, e.For) }, func(s string) (err error) { e.For, err = time.ParseDuration(s); return err }},
@@ -387,6 +398,10 @@ func (p *Plan) parseLine(words []string) (err error) {
 				return fmt.Errorf("%q are no slots", s)
 			}
 			p.Slots = append(p.Slots, n)
+		}
+	case "has":
+		for _, list := range words[1:] {
+			p.Has = append(p.Has, strings.TrimPrefix(list, "nothing"))
 		}
 	default:
 		e := Event{Do: words[1]}

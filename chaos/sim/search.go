@@ -73,8 +73,8 @@ func (f *Found) Report(out io.Writer) {
 	fmt.Fprintf(out, "%d histories in %v, %.0f a minute, of %v simulated time\n",
 		f.Histories, f.Took.Round(time.Millisecond), float64(f.Histories)/minutes, f.Simulated.Round(time.Second))
 	s := f.Stats
-	fmt.Fprintf(out, "%d events, %d log entries, %d tasks ended, %d of them submitted by others, %d faults injected: %d crashes of nodes, %d leaders, %d snapshots installed, %d attempts lost with workers, %d reports refused\n",
-		s.Events, s.Entries, s.Tasks, s.Spawned, s.Faults, s.Crashes, s.Leaders, s.Snapshots, s.Losses, s.Refused)
+	fmt.Fprintf(out, "%d events, %d log entries, %d tasks ended, %d of them submitted by others, %d faults injected: %d crashes of nodes, %d leaders, %d snapshots installed, %d attempts lost with workers, %d reports refused, %d tasks put off, %d made live again, %d changes of slots\n",
+		s.Events, s.Entries, s.Tasks, s.Spawned, s.Faults, s.Crashes, s.Leaders, s.Snapshots, s.Losses, s.Refused, s.Snoozed, s.Revived, s.Resized)
 	if f.Failed != nil {
 		fmt.Fprintf(out, "\nthe history of seed %d breaks a promise:\n# %s\ncut down, its transcript is\n\n%s", f.FirstSeed, strings.ReplaceAll(f.Err.Error(), "\n", "\n# "), Transcript(f.Failed))
 	}

@@ -84,7 +84,7 @@ func (s *shrinking) simpler() {
 			break
 		}
 	}
-	for len(s.best.Slots) > 1 && s.with(func(p *Plan) { p.Slots = p.Slots[:len(p.Slots)-1] }) {
+	for len(s.best.Slots) > 1 && len(s.best.Has) == 0 && s.with(func(p *Plan) { p.Slots = p.Slots[:len(p.Slots)-1] }) {
 	}
 	s.with(func(p *Plan) {
 		for i := range p.Events {

@@ -27,7 +27,7 @@ func TestSearch(t *testing.T) {
 	if f.Failed != nil {
 		t.Fail()
 	}
-	if s := f.Stats; s.Faults == 0 || s.Crashes == 0 || s.Refused == 0 || s.Losses == 0 || s.Spawned == 0 || s.Leaders <= f.Histories {
+	if s := f.Stats; s.Faults == 0 || s.Crashes == 0 || s.Refused == 0 || s.Losses == 0 || s.Spawned == 0 || s.Snoozed == 0 || s.Revived == 0 || s.Resized == 0 || s.Leaders <= f.Histories {
 		t.Errorf("too little happened to prove anything: %+v", s)
 	}
 }

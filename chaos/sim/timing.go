@@ -16,6 +16,7 @@ import (
 // timing is what a task asked for, and what has come of it.
 type timing struct {
 	deadline int64
+	within   int64 // the deadline's distance from when it was submitted
 	backoff  int64 // the first wait; the longest is four times that
 	failures int
 	when     scheduler.When
@@ -58,7 +59,7 @@ func (c *checker) noteTiming(k *known, x *scheduler.Submit) (ready bool) {
 	o := &x.Options.Timing
 	k.timing = timing{backoff: o.Backoff, when: o.AfterWhen, after: map[string]scheduler.TaskState{}}
 	if o.Within > 0 {
-		k.deadline = c.clock + o.Within
+		k.deadline, k.within = c.clock+o.Within, o.Within
 	}
 	for _, id := range o.After {
 		k.after[id] = c.tasks[id].end
@@ -196,12 +197,8 @@ func (n *node) dueSchedules(s *scheduler.State) (out []scheduler.Schedule) {
 	return out
 }
 
-// ticked checks the times for which a schedule was fired, if it was, and takes their
-// tasks in.
-func (c *checker) ticked(x *scheduler.FireSchedule, ok bool) {
-	if !ok {
-		return
-	}
+// ticked checks the times for which a schedule was fired, and takes their tasks in.
+func (c *checker) ticked(x *scheduler.FireSchedule) {
 	for _, at := range x.Times {
 		switch last := c.ticks[x.Name]; {
 		case at <= last:

@@ -46,6 +46,9 @@ type child struct {
 	id, space, job string
 	work           work
 	delay          time.Duration
+	queue, key     string
+	after          string // another child of the same task
+	when           scheduler.When
 }
 
 // Where and what children are. Those that others submit too are the same for all.
@@ -65,6 +68,11 @@ func children(op, name, job string) (list []child) {
 		list = append(list, childOf(fmt.Sprintf("%s/%d", name, i+1)))
 	}
 	list[0].job = job
+	for i := 1; i < len(list); i++ {
+		if h := number(list[i].id); h%3 == 0 {
+			list[i].after, list[i].when = list[i-1].id, scheduler.AllSucceeded+scheduler.When(h/3%3)
+		}
+	}
 	if h%2 == 0 {
 		list = append(list, childOf(fmt.Sprint("s", h/2%named)))
 	}
@@ -86,12 +94,17 @@ func childOf(id string) child {
 	if h%7 == 0 {
 		k.delay = time.Duration(h%2000) * time.Millisecond
 	}
+	k.queue, k.key = []string{"", "q1", "q2"}[h/5%3], []string{"", "x", "y"}[h/11%3]
 	return k
 }
 
 // submit is a child as a worker reports it.
 func (c *child) submit() *api.Submit {
-	return &api.Submit{Id: c.id, Namespace: c.space, Job: c.job, Delay: int64(c.delay), Retries: 1, Work: &api.Work{Source: string(c.work.body())}}
+	s := &api.Submit{Id: c.id, Namespace: c.space, Job: c.job, Delay: int64(c.delay), Retries: 1, Queue: c.queue, Key: c.key, Work: &api.Work{Source: string(c.work.body())}}
+	if c.after != "" {
+		s.After, s.AfterWhen = []string{c.after}, []string{"", "all", "any", "finished"}[c.when]
+	}
+	return s
 }
 
 func number(text string) uint32 {

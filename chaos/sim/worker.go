@@ -16,7 +16,9 @@ import (
 type worker struct {
 	w     *world
 	id    string
+	full  int // slots that it has at first
 	slots int
+	has   []string
 	rnd   *rand.Rand
 
 	inc      uint64
@@ -28,6 +30,7 @@ type worker struct {
 
 	link    *link
 	ready   bool // welcomed on it
+	resized bool // it has had other slots in this life
 	out     *api.FromWorker
 	sending bool
 
@@ -96,7 +99,7 @@ func (s *space) startable() bool { return len(s.queue) > 0 && s.running == nil &
 
 func newWorker(w *world, i, slots int) *worker {
 	id := fmt.Sprint("w", i)
-	return &worker{w: w, id: id, slots: slots, rnd: w.stream(id)}
+	return &worker{w: w, id: id, full: slots, has: w.plan.has(i), rnd: w.stream(id)}
 }
 
 // after is world.after for something that ends with this life of the worker and
@@ -131,6 +134,7 @@ func (k *worker) start() {
 	k.inc++
 	k.life++
 	k.up, k.still, k.inbox = true, false, nil
+	k.slots, k.resized = k.full, false
 	k.attempts, k.spaces, k.jobs = map[attemptKey]*attempt{}, map[string]*space{}, map[string]bool{}
 	k.line, k.running, k.link, k.ready, k.out, k.sending = nil, 0, nil, false, &api.FromWorker{}, false
 	k.after(k.w.between(k.rnd, time.Millisecond, 50*time.Millisecond), k.dial)
@@ -198,7 +202,7 @@ func (k *worker) dial() {
 	}
 	l := &link{n: n, k: k, inc: k.inc, life: n.life, heard: map[string]uint32{}}
 	k.link, k.ready = l, false
-	h := &api.Hello{Worker: k.id, Incarnation: k.inc, Slots: uint32(k.slots)}
+	h := &api.Hello{Worker: k.id, Incarnation: k.inc, Slots: uint32(k.full), Has: k.has}
 	for _, a := range k.sorted() {
 		a.said = false
 		h.Holds = append(h.Holds, a.ref())
@@ -264,6 +268,9 @@ func (k *worker) beat() {
 // welcome: the leader listens. It is told what the last one may not have heard.
 func (k *worker) welcome() {
 	k.ready, k.out = true, &api.FromWorker{}
+	if k.resized { // the leader may not know, or know what is over
+		k.sayResized()
+	}
 	for _, a := range k.sorted() {
 		switch a.state {
 		case running:
@@ -626,6 +633,8 @@ func (k *worker) report(a *attempt) {
 		r.Ending, r.Done = api.Ending_STOPPED, 0
 	case a.work.op == opPermanent:
 		r.Ending, r.Cause, r.Done = api.Ending_PERMANENT, "for good", 0
+	case a.work.op == opSnooze && int(a.num) <= a.work.n:
+		r.Ending, r.Done, r.Wait = api.Ending_SNOOZED, 0, int64(napOf(a.task))
 	case (a.work.op == opFail || a.work.op == opSpawn) && int(a.num) <= a.work.n:
 		r.Ending, r.Cause, r.Done = api.Ending_FAILURE, "not yet", 0
 	case s != nil:

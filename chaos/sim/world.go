@@ -40,6 +40,9 @@ type Stats struct {
 	Leaders   int // elected
 	Snapshots int // installed
 	Spawned   int // tasks that tasks submitted
+	Snoozed   int // attempts that put their task off
+	Revived   int // tasks that were final, and were made live again
+	Resized   int // workers that changed their slots
 }
 
 func (s *Stats) add(o Stats) {
@@ -52,6 +55,9 @@ func (s *Stats) add(o Stats) {
 	s.Crashes += o.Crashes
 	s.Leaders += o.Leaders
 	s.Spawned += o.Spawned
+	s.Snoozed += o.Snoozed
+	s.Revived += o.Revived
+	s.Resized += o.Resized
 	s.Snapshots += o.Snapshots
 }
 
@@ -322,6 +328,7 @@ func (w *world) heal() {
 		k.cutUntil = 0
 		k.resume()
 		k.start()
+		k.resize(k.full)
 	}
 	w.check.tidy()
 }

@@ -30,7 +30,7 @@ func (a *app) chaosCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "chaos",
 		Usage:     "break a farm on this machine and check its promises",
-		UsageText: "farm chaos [--scenario NAME,...|all] [--minutes N] [--seed S] [--nodes N] [--log-store KIND] [--json]",
+		UsageText: "farm chaos [--scenario NAME,...|all] [--minutes N] [--seed S] [--nodes N] [--log-store KIND] [--engine ENGINE] [--json]",
 		Description: "Starts a fresh farm in a temporary folder for each scenario, kills, pauses, cuts off and damages its nodes while\n" +
 			"clients use it, and checks what it promises. The exit code is 1 when a promise was broken; then the folder with all\n" +
 			"data, logs and the clients' history is kept. Each scenario injects each of its faults at least once.",
@@ -40,6 +40,7 @@ func (a *app) chaosCommand() *cli.Command {
 			&cli.Uint64Flag{Name: "seed", Usage: "`NUMBER` that decides the faults and their order (default: a new one)", Destination: &o.Seed},
 			&cli.IntFlag{Name: "nodes", Usage: "`NUMBER` of nodes (default: 3)", Destination: &o.Nodes},
 			&cli.StringFlag{Name: "log-store", Usage: "`KIND` of log on disk, wal or boltdb", Value: "wal", Destination: &o.LogStore},
+			&cli.StringFlag{Name: "engine", Usage: "`ENGINE` of all cells, yaegi or ssa (default: that of the farm)", Destination: &o.Engine},
 			&cli.StringFlag{Name: "dir", Usage: "make the temporary folders in `FOLDER`", Destination: &o.Dir},
 			&cli.BoolFlag{Name: "keep", Usage: "keep the folders whatever is found", Destination: &o.Keep},
 			&cli.BoolFlag{Name: "list", Usage: "list the scenarios", Destination: &o.list},
@@ -70,6 +71,11 @@ func (o *chaosOptions) validate() ([]chaos.Scenario, error) {
 	}
 	if o.LogStore != "wal" && o.LogStore != "boltdb" {
 		return nil, usage("chaos: --log-store is wal or boltdb")
+	}
+	if o.Engine != "" {
+		if err := checkEngine("chaos", o.Engine); err != nil {
+			return nil, err
+		}
 	}
 	if o.scenario == "all" {
 		return chaos.Scenarios(), nil

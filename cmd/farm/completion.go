@@ -12,6 +12,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"farm/internal/label"
+	"farm/namespace"
 	"farm/tasks"
 )
 
@@ -127,7 +129,7 @@ var argKinds = map[string][]string{
 
 // flagKinds says the same of the values of flags, after their verb where it matters.
 var flagKinds = map[string]string{
-	"ns": "ns", "job": "job", "queue": "queue", "unique-while": "while", "task ls state": "task state", "task retry state": "parked state", "task drop state": "parked state", "after": "task", "cron add catch-up": "catch up", "job ls state": "job state", "log-store": "log store", "log-level": "log level",
+	"ns": "ns", "job": "job", "queue": "queue", "unique-while": "while", "engine": "engine", "handler": "handler", "submit label": "label", "cron add label": "label", "task ls label": "label", "task retry label": "label", "task drop label": "label", "task cancel label": "label", "task ls state": "task state", "task retry state": "parked state", "task drop state": "parked state", "task cancel state": "live state", "after": "task", "cron add catch-up": "catch up", "job ls state": "job state", "log-store": "log store", "log-level": "log level",
 }
 
 // words that are always the same.
@@ -136,6 +138,8 @@ var fixedWords = map[string][]string{
 	"task state":   {"queued", "running", "succeeded", "failed", "cancelled"},
 	"catch up":     {"none", "one", "all"},
 	"parked state": {"failed", "cancelled"},
+	"live state":   {"queued", "running"},
+	"engine":       namespace.Engines(),
 	"job state":    jobStates,
 	"log store":    {"wal", "boltdb"},
 	"log level":    {"debug", "info", "warn", "error"},
@@ -277,6 +281,8 @@ func (a *app) named(ctx context.Context, l *line, kind, last string) []completio
 		return queueCompletions(ctx, conn)
 	case "cron":
 		return scheduleCompletions(ctx, conn)
+	case "handler", "label":
+		return hasCompletions(ctx, conn, kind == "handler")
 	}
 	return nodeCompletions(ctx, conn)
 }
@@ -288,6 +294,28 @@ func queueCompletions(ctx context.Context, conn *connection) (out []completion) 
 	}
 	for _, q := range list {
 		out = append(out, completion{q.Name, fmt.Sprintf("%s, %d waiting, %d running", queueState(q), q.Waiting, q.Running)})
+	}
+	return out
+}
+
+// hasCompletions are the handlers that workers have, or their labels.
+func hasCompletions(ctx context.Context, conn *connection, handlers bool) (out []completion) {
+	s, err := conn.Status(ctx)
+	if err != nil {
+		return nil
+	}
+	about := map[string]string{}
+	for _, w := range s.Workers {
+		names := label.Texts(w.Labels)
+		if handlers {
+			names = w.Handlers
+		}
+		for _, name := range names {
+			about[name] = "worker " + w.ID
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(about)) {
+		out = append(out, completion{name, about[name]})
 	}
 	return out
 }

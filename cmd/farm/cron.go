@@ -1,7 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -34,46 +37,37 @@ func (a *app) cronCommand() *cli.Command {
 }
 
 type cronOptions struct {
+	taskOptions
 	schedule tasks.Schedule
-	file     string
-	code     string
 }
 
 func (a *app) cronAddCommand() *cli.Command {
 	var o cronOptions
 	var catchUp string
 	return &cli.Command{
-		Name: "add", Usage: "make a schedule", UsageText: "farm cron add [flags] NAME SPEC FILE.go | -c CODE NAME SPEC",
+		Name: "add", Usage: "make a schedule", UsageText: "farm cron add [flags] NAME SPEC FILE.go | -c CODE NAME SPEC | --handler HANDLER NAME SPEC",
 		Description: "SPEC is \"MINUTE HOUR DAY MONTH WEEKDAY\" as of cron, @hourly, @daily, @weekly, @monthly, @yearly, or \"@every 90s\".\n" +
 			"For each of its times the task is submitted once, whatever becomes of nodes meanwhile, with an id made of NAME and the\n" +
-			"time in UTC, such as nightly.20261127T023000Z. Adding the same schedule again changes nothing.\n\n" +
+			"time in UTC, such as nightly.20261127T023000Z. Adding the same schedule again changes nothing. The task is one as of\n" +
+			"\"farm submit\", with the same options but for those that make no sense more than once.\n\n" +
 			"Where clocks are changed, a time that does not exist is the moment of the change, and one that comes twice is the first\n" +
 			"of them; with * as its hour, hours are counted as they pass.",
-		Flags: a.clientFlags(append(retryFlags(),
-			&cli.StringFlag{Name: "c", Usage: "the `CODE` itself, instead of a file", Destination: &o.code},
+		Flags: a.clientFlags(append(o.flags(),
 			&cli.StringFlag{Name: "tz", Usage: "times are those of `ZONE`, such as Europe/Berlin (default: UTC)", Destination: &o.schedule.Zone},
 			&cli.StringFlag{Name: "catch-up", Usage: "of times missed by more than a minute make up `WHICH`: none, one (the newest), all", Value: "none", Destination: &catchUp},
 			&cli.BoolFlag{Name: "replace", Usage: "change the schedule that is there", Destination: &o.schedule.Replace},
-			&cli.StringFlag{Name: "ns", Usage: "run in `NAMESPACE`", Destination: &o.schedule.Task.Namespace},
-			&cli.StringSliceFlag{Name: "arg", Usage: "`KEY=VALUE` the code can read; may be repeated"},
-			fileFlag(), queueFlag(&o.schedule.Task.Queue), keyFlag(&o.schedule.Task.Key), labelFlag(),
-			&cli.DurationFlag{Name: "timeout", Usage: "`TIME` one attempt may take (default: the farm's)", Destination: &o.schedule.Task.Timeout},
-			&cli.IntFlag{Name: "retries", Usage: "try again up to `N` times when it fails", Destination: &o.schedule.Task.Retries},
-			&cli.IntFlag{Name: "priority", Usage: "higher goes first", Destination: &o.schedule.Task.Priority},
-			&cli.DurationFlag{Name: "deadline", Usage: "fail unless it has ended `TIME` after it was submitted", Destination: &o.schedule.Task.Within})...),
+			&cli.DurationFlag{Name: "delay", Usage: "do not start before this `TIME` has passed since it was submitted", Destination: &o.task.Delay},
+			&cli.DurationFlag{Name: "deadline", Usage: "fail unless it has ended `TIME` after it was submitted", Destination: &o.task.Within})...),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 2, 3)
 			if err != nil {
 				return err
 			}
-			if c.IsSet("c") == (len(args) == 3) {
-				return usage("cron add: give one of FILE.go, -c CODE and - (standard input)")
-			}
 			if len(args) == 3 {
 				o.file = args[2]
 			}
 			o.schedule.Name, o.schedule.Spec, o.schedule.CatchUp = args[0], args[1], tasks.CatchUp(catchUp)
-			if err := o.read(c); err != nil {
+			if err := errors.Join(o.read("cron add", c), o.readTimes()); err != nil {
 				return err
 			}
 			return a.with(c, func(ctx context.Context, conn *connection) error { return a.runCronAdd(ctx, conn, &o, c.Bool("json")) })
@@ -81,9 +75,8 @@ func (a *app) cronAddCommand() *cli.Command {
 	}
 }
 
-// read reads flags, and what can be checked without a farm.
-func (o *cronOptions) read(c *cli.Context) (err error) {
-	t := &o.schedule.Task
+// readTimes checks when the task is to be submitted.
+func (o *cronOptions) readTimes() error {
 	switch o.schedule.CatchUp {
 	case tasks.CatchUpNone, tasks.CatchUpOne, tasks.CatchUpAll:
 	default:
@@ -95,36 +88,21 @@ func (o *cronOptions) read(c *cli.Context) (err error) {
 	if _, err := cron.Zone(o.schedule.Zone); err != nil {
 		return usage("cron add: --tz: %v", err)
 	}
-	if t.Timeout < 0 || t.Retries < 0 || t.Within < 0 {
-		return usage("cron add: --timeout, --retries and --deadline cannot be negative")
+	if o.task.Delay < 0 || o.task.Within < 0 {
+		return usage("cron add: --delay and --deadline cannot be negative")
 	}
-	if err := readRetry("cron add", c, t); err != nil {
-		return err
-	}
-	if t.Labels, err = labelFlags("cron add", c); err != nil {
-		return err
-	}
-	if t.Args, err = splitArgs("cron add", c.StringSlice("arg")); err != nil {
-		return err
-	}
-	t.Files, err = readFiles("cron add", c.StringSlice("file"))
-	return err
+	return nil
 }
 
 func (a *app) runCronAdd(ctx context.Context, conn *connection, o *cronOptions, asJSON bool) error {
-	src := source{name: "cell", text: o.code}
-	if o.file != "" {
-		var err error
-		if src, err = a.readSource(o.file); err != nil {
-			return err
-		}
+	src, err := a.load(&o.taskOptions)
+	if err != nil {
+		return err
 	}
-	if o.schedule.Task.Namespace == "" { // what a namespace has when it runs is not known
-		if err := src.check(nil); err != nil {
-			return a.taskEnd(src, nil, err, "")
-		}
+	if err := o.checkAlone(src); err != nil { // what a namespace has when it runs is not known
+		return a.taskEnd(src, nil, err, "")
 	}
-	o.schedule.Task.Source = src.text
+	o.schedule.Task = o.task
 	i, err := conn.Schedule(ctx, o.schedule)
 	if err != nil {
 		return err
@@ -217,9 +195,43 @@ func (a *app) showSchedule(i *tasks.ScheduleInfo) {
 	line("last task", i.LastTask)
 	line("submitted", fmt.Sprint(i.Submitted))
 	line("problem", i.Problem)
-	line("namespace", i.Task.Namespace)
-	line("retries", fmt.Sprint(i.Task.Retries))
-	prefixed(a.io.out, "source     ", i.Task.Source)
+	a.showTemplate(&i.Task, line)
+}
+
+// showTemplate shows what a schedule submits.
+func (a *app) showTemplate(t *tasks.Task, line func(name, text string)) {
+	line("namespace", t.Namespace)
+	line("engine", t.Engine)
+	line("handler", t.Handler)
+	line("input", string(t.Input))
+	line("queue", t.Queue)
+	line("key", t.Key)
+	line("unique", uniqueText(t.Unique))
+	line("labels", hasText(t.Labels, nil))
+	line("priority", fmt.Sprint(t.Priority))
+	line("retries", fmt.Sprint(t.Retries))
+	for _, x := range []struct {
+		name string
+		d    time.Duration
+	}{{"timeout", t.Timeout}, {"delay", t.Delay}, {"deadline", t.Within}, {"kept for", t.Keep}} {
+		if x.d > 0 {
+			line(x.name, x.d.String())
+		}
+	}
+	if t.Source != "" {
+		prefixed(a.io.out, "source     ", t.Source)
+	}
+}
+
+// uniqueText is a unique key and how long a task has it.
+func uniqueText(u tasks.Unique) string {
+	switch {
+	case u.Key == "":
+		return ""
+	case u.For > 0:
+		return fmt.Sprintf("%s, for %v", u.Key, u.For)
+	}
+	return fmt.Sprintf("%s, while %s", u.Key, u.While)
 }
 
 // cronVerb is a verb for schedules given by their names.
@@ -280,8 +292,39 @@ type scheduleJSON struct {
 	LastTask  string        `json:"last_task,omitempty" about:"newest task it submitted"`
 	Submitted int           `json:"submitted" about:"tasks so far"`
 	Problem   string        `json:"problem,omitempty" about:"why the newest was not submitted"`
-	Namespace string        `json:"namespace,omitempty" about:"its task runs in; none for a private context"`
-	Source    string        `json:"source,omitempty" about:"of its task; not in cron ls"`
+	templateJSON
+}
+
+// templateJSON is what a schedule submits, as it was asked for.
+type templateJSON struct {
+	Namespace   string            `json:"namespace,omitempty" about:"its task runs in; none for a private context"`
+	Source      string            `json:"source,omitempty" about:"of its task; not in cron ls"`
+	Engine      string            `json:"engine,omitempty" about:"its task asks for; not in cron ls"`
+	Handler     string            `json:"handler,omitempty" about:"its task calls"`
+	Input       json.RawMessage   `json:"input,omitempty" about:"of the handler; not in cron ls"`
+	Queue       string            `json:"queue,omitempty" about:"of its task; left out: default"`
+	Key         string            `json:"key,omitempty" about:"the limits per key of the queue count by"`
+	Unique      string            `json:"unique,omitempty" about:"unique key of its task"`
+	UniqueWhile string            `json:"unique_while,omitempty" about:"how long the task has it: queued, running, or a time such as 1h0m0s"`
+	Labels      map[string]string `json:"labels,omitempty" about:"its worker must have"`
+	Priority    int               `json:"priority,omitempty" about:"of its task"`
+	Retries     int               `json:"retries,omitempty" about:"of its task"`
+	Timeout     string            `json:"timeout,omitempty" about:"of an attempt, such as 1m0s; left out: the default"`
+	Delay       string            `json:"delay,omitempty" about:"from its submission to its start"`
+	Deadline    string            `json:"deadline,omitempty" about:"from its submission, such as 1h0m0s"`
+	Keep        string            `json:"keep,omitempty" about:"how long it is kept after its end; left out: the default"`
+}
+
+func jsonTemplate(t *tasks.Task) templateJSON {
+	text := func(d time.Duration) string {
+		if d <= 0 {
+			return ""
+		}
+		return d.String()
+	}
+	return templateJSON{Namespace: t.Namespace, Source: t.Source, Engine: t.Engine, Handler: t.Handler, Input: t.Input, Queue: t.Queue, Key: t.Key,
+		Unique: t.Unique.Key, UniqueWhile: cmp.Or(text(t.Unique.For), string(t.Unique.While)), Labels: some(t.Labels), Priority: t.Priority, Retries: t.Retries,
+		Timeout: text(t.Timeout), Delay: text(t.Delay), Deadline: text(t.Within), Keep: text(t.Keep)}
 }
 
 func jsonSchedule(i *tasks.ScheduleInfo) any {
@@ -289,7 +332,7 @@ func jsonSchedule(i *tasks.ScheduleInfo) any {
 		return nil
 	}
 	return scheduleJSON{i.Name, i.Spec, i.Zone, i.CatchUp, i.Paused, jsonTime(i.Created), jsonTime(i.Next), jsonTime(i.Last), i.LastTask, i.Submitted, i.Problem,
-		i.Task.Namespace, i.Task.Source}
+		jsonTemplate(&i.Task)}
 }
 
 func scheduleCompletions(ctx context.Context, conn *connection) (out []completion) {

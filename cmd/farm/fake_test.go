@@ -146,7 +146,8 @@ func (f *fakeFarm) answer(c *api.Call) *api.Reply {
 	case *api.Call_ListTasks:
 		list := &api.TaskList{}
 		for _, id := range slices.Sorted(maps.Keys(f.tasks)) {
-			if t := f.tasks[id]; op.ListTasks.State == "" || op.ListTasks.State == t.State {
+			q, t := op.ListTasks, f.tasks[id]
+			if (q.State == "" || q.State == t.State) && (q.Queue == "" || q.Queue == t.Queue) {
 				list.Tasks = append(list.Tasks, t)
 			}
 		}

@@ -37,7 +37,7 @@ type taskJSON struct {
 	Stdout    *string           `json:"stdout,omitempty" about:"what the last attempt printed; once the task has ended"`
 	Stderr    *string           `json:"stderr,omitempty" about:"the same, of its standard error"`
 	Error     *errorJSON        `json:"error,omitempty" about:"why it failed or was cancelled"`
-	Causes    []string          `json:"causes,omitempty" about:"why earlier attempts ended"`
+	Causes    []string          `json:"causes,omitempty" about:"why attempts ended that did not succeed"`
 	Progress  *progressJSON     `json:"progress,omitempty" about:"of a running task: what it last said; task show and task wait only"`
 	Submitted string            `json:"submitted,omitempty" about:"time it was accepted"`
 	Started   string            `json:"started,omitempty" about:"time the current or last attempt began"`
@@ -164,6 +164,7 @@ type statusJSON struct {
 	Nodes   []nodeJSON   `json:"nodes" about:"members of the cluster"`
 	Workers []workerJSON `json:"workers" about:"that are known"`
 	Tasks   countsJSON   `json:"tasks" about:"numbers of tasks: live ones now, final ones ever"`
+	Queues  []queueJSON  `json:"queues" about:"as of queue ls"`
 }
 
 type nodeJSON struct {
@@ -207,13 +208,16 @@ type countsJSON struct {
 }
 
 func jsonStatus(s *tasks.Status) statusJSON {
-	out := statusJSON{Leader: s.Leader, Term: s.Term, Nodes: []nodeJSON{}, Workers: []workerJSON{}, Tasks: countsJSON(s.Tasks)}
+	out := statusJSON{Leader: s.Leader, Term: s.Term, Nodes: []nodeJSON{}, Workers: []workerJSON{}, Tasks: countsJSON(s.Tasks), Queues: []queueJSON{}}
 	labels := labelsOfNodes(s)
 	for _, n := range s.Nodes {
 		out.Nodes = append(out.Nodes, nodeJSON{n.ID, n.Raft, n.API, n.PID, n.Role, n.Voter, n.Applied, n.Hash, n.Reachable, n.Version, n.Refused, n.Withdrawn, n.Goroutines, labels[n.ID]})
 	}
 	for _, w := range s.Workers {
 		out.Workers = append(out.Workers, jsonWorker(w))
+	}
+	for _, q := range s.Queues {
+		out.Queues = append(out.Queues, jsonQueue(q))
 	}
 	return out
 }
@@ -272,7 +276,8 @@ type queueJSON struct {
 	Paused         bool           `json:"paused" about:"whether nothing of it begins"`
 	Waiting        int            `json:"waiting" about:"tasks that wait for a worker, for their turn in a namespace or for a limit"`
 	Running        int            `json:"running" about:"attempts, running or given to a worker"`
-	Delayed        int            `json:"delayed" about:"tasks that wait for their time"`
+	Delayed        int            `json:"delayed" about:"tasks that wait for their time, or for other tasks"`
+	Parked         *int           `json:"parked,omitempty" about:"tasks that failed and are kept; left out where a farm is older than this number"`
 	Limited        int            `json:"limited" about:"of those waiting, that would be next but for a limit or a pause"`
 	Concurrency    int            `json:"concurrency" about:"attempts that may run at a time; 0: no limit"`
 	Rate           string         `json:"rate" about:"at which attempts may begin, such as 10/s; none: no limit"`
@@ -291,8 +296,11 @@ type queueKeyJSON struct {
 }
 
 func jsonQueue(q *tasks.Queue) queueJSON {
-	out := queueJSON{q.Name, q.Paused, q.Waiting, q.Running, q.Delayed, q.Limited, q.Concurrency, q.Rate.String(), q.Rate.Burst,
+	out := queueJSON{q.Name, q.Paused, q.Waiting, q.Running, q.Delayed, nil, q.Limited, q.Concurrency, q.Rate.String(), q.Rate.Burst,
 		q.KeyConcurrency, q.KeyRate.String(), q.KeyRate.Burst, q.Keys, nil}
+	if q.Parked >= 0 {
+		out.Parked = new(q.Parked)
+	}
 	for _, k := range q.Busiest {
 		out.Busiest = append(out.Busiest, queueKeyJSON(k))
 	}
@@ -321,8 +329,8 @@ type schema struct {
 
 // schemas has every verb that has --json.
 var schemas = []schema{
-	{[]string{"submit", "exec", "task ls", "task show", "task wait", "task cancel", "task retry", "cron run-now", "logs"}, "A task, one line each. `submit --detach` and `task retry --all` print ids only, as `task drop` does.", taskJSON{}},
-	{[]string{"task drop"}, "With `--all` the id of each task that was dropped, otherwise nothing.", idJSON{}},
+	{[]string{"submit", "exec", "task ls", "task show", "task wait", "task cancel", "task retry", "cron run-now", "logs"}, "A task, one line each. `submit --detach` and, of many tasks at once, `task retry` and `task cancel` print only ids.", taskJSON{}},
+	{[]string{"task drop"}, "Of many at once the id of each task that was dropped, otherwise nothing.", idJSON{}},
 	{[]string{"map"}, "With `--fold`, the last fold's task, as above. With `--detach`, the job. Otherwise its results, which are JSON without it; with `-o` each goes through the template.", nil},
 	{[]string{"job ls", "job show", "job wait", "job retry", "job cancel"}, "A job, one line each.", jobJSON{}},
 	{[]string{"job failures"}, "An input without a result, one line each.", failureJSON{}},

@@ -18,6 +18,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"farm/chaos"
 	"farm/worker"
 )
 
@@ -25,8 +26,10 @@ import (
 var errInterrupted = errors.New("interrupted")
 
 func main() {
-	// Contexts run in children of this same binary; in one, this never returns.
+	// Contexts run in children of this same binary, and so do the handlers that chaos
+	// has run; in one of them, this never returns.
 	worker.Child()
+	chaos.Worker()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

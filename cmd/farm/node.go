@@ -86,12 +86,15 @@ func (a *app) runNode(ctx context.Context, o *nodeOptions) error {
 	if err != nil {
 		return err
 	}
+	tend, stop := context.WithCancel(ctx)
+	defer stop()
+	go tendHeap(tend)
 	fmt.Fprintf(a.io.out, "ready id=%s api=%s raft=%s\n", n.ID(), n.API(), n.RaftAddr())
 	select {
 	case <-ctx.Done():
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()
-		return told(n.Stop(stop), "stop")
+		return told(n.Stop(limit), "stop")
 	case <-n.Done():
 		return told(n.Err(), "node")
 	}

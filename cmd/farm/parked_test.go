@@ -1,10 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"farm/api"
 )
@@ -57,16 +60,70 @@ func TestParkedTasks(t *testing.T) {
 	if r := run("drop", "no"); r.code != 0 {
 		t.Errorf("a drop of what is gone: %+v", r)
 	}
-	run("retry", "--all").check(t, 0, "b\n", "")
+	run("retry", "--all").check(t, 0, "b\n", "farm: retried 1 task\n")
 	f.tasks["a"].State, f.tasks["b"].State = "failed", "failed"
-	run("drop", "--all", "-o", "{{.id}}").check(t, 0, "b\na\n", "")
+	run("drop", "--all", "-o", "{{.id}}").check(t, 0, "b\na\n", "farm: dropped 2 tasks\n")
 	if f.tasks["a"] != nil || f.tasks["d"] == nil {
 		t.Errorf("%v", f.tasks)
 	}
-	for _, bad := range [][]string{{"retry"}, {"retry", "--all", "a"}, {"drop", "--ns", "x", "a"}, {"drop", "--all", "--state", "queued"}} {
+	for _, bad := range [][]string{{"retry"}, {"retry", "--all", "a"}, {"drop", "--ns", "x", "a"}, {"drop", "--all", "--state", "queued"},
+		{"drop", "--state", "failed"}, {"cancel", "--all", "--state", "failed"}, {"cancel", "--queue", "q", "a"}, {"retry", "--label", "no label", "a"}} {
 		if r := run(bad...); r.code != exitUsage {
 			t.Errorf("%q: %+v", bad, r)
 		}
+	}
+}
+
+// TestAllOfAQueue: cancel, retry and drop of all that a filter chooses.
+func TestAllOfAQueue(t *testing.T) {
+	f := newFakeFarm(t)
+	for id, state := range map[string]string{"a": "running", "b": "failed", "c": "running", "d": "succeeded"} {
+		f.tasks[id] = &api.Task{Id: id, State: state, Queue: "mail"}
+	}
+	f.tasks["c"].Queue = "other"
+	run := func(args ...string) ended {
+		return farmCommand(t.Context(), t, f, "", append([]string{"task"}, args...)...)
+	}
+	run("cancel", "--queue", "mail").check(t, 0, "a\n", "farm: cancelled 1 task in queue mail\n")
+	run("retry", "--queue", "mail", "--label", "gpu=1", "--key", "k").check(t, 0, "b\n", "farm: retried 1 task in queue mail with key k with gpu=1\n")
+	run("drop", "--queue", "none").check(t, 0, "", "farm: dropped 0 tasks in queue none\n")
+	q := f.calls[len(f.calls)-1].GetListTasks()
+	if q.GetQueue() != "none" || q.GetState() != "failed" {
+		t.Errorf("%v", q)
+	}
+	run("ls", "--handler", "resize", "--label", "gpu=1", "--key", "k", "--state", "cancelled")
+	q = f.calls[len(f.calls)-1].GetListTasks()
+	if q.GetKey() != "k" || q.GetState() != "cancelled" || fmt.Sprint(q.GetNeeds()) != "[label:gpu=1 handler:resize]" {
+		t.Errorf("%v", q)
+	}
+}
+
+// TestCronAddTakesOptions: a schedule submits what farm submit would.
+func TestCronAddTakesOptions(t *testing.T) {
+	f := newFakeFarm(t)
+	options := []string{"--queue", "q", "--key", "k", "--label", "gpu=1", "--unique", "u", "--unique-while", "1h", "--priority", "3", "--retries", "2", "--backoff", "2s",
+		"--backoff-max", "3s", "--timeout", "4s", "--delay", "5s", "--keep", "6h", "--deadline", "7h"}
+	for _, what := range [][]string{{"-c", "6*7", "--ns", "n", "--engine", "ssa", "--arg", "a=b"}, {"--handler", "resize", "--json-input", "[1]"}} {
+		run := func(verb []string, args ...string) *api.Call {
+			t.Helper()
+			if r := farmCommand(t.Context(), t, f, "", append(append(append(verb, options...), what...), args...)...); r.code != 0 {
+				t.Fatalf("%+v", r)
+			}
+			for _, c := range slices.Backward(f.calls) {
+				if c.GetSubmit() != nil || c.GetPutSchedule() != nil {
+					return c
+				}
+			}
+			return nil
+		}
+		once := run([]string{"submit", "--detach"}).GetSubmit()
+		often := run([]string{"cron", "add"}, "nightly", "@daily").GetPutSchedule().GetSchedule().GetTask()
+		if once.Id = ""; !proto.Equal(once, often) || once.Queue != "q" || once.Unique.GetPeriod() != 3600e9 || once.Keep != 6*3600e9 {
+			t.Errorf("submitted once:\n%v\nand often:\n%v", once, often)
+		}
+	}
+	if r := farmCommand(t.Context(), t, f, "", "cron", "add", "--handler", "h", "--engine", "ssa", "n", "@daily"); r.code != exitUsage {
+		t.Errorf("a handler with an engine: %+v", r)
 	}
 }
 

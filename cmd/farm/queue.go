@@ -19,8 +19,9 @@ func (a *app) queueCommand() *cli.Command {
 func (a *app) queueLsCommand() *cli.Command {
 	return &cli.Command{
 		Name: "ls", Usage: "list queues", UsageText: "farm queue ls [flags]", Flags: a.clientFlags(),
-		Description: "Lists the queues that have unfinished tasks, limits, or are paused. Of the tasks that wait, those that are limited\n" +
-			"would be next but for a limit or a pause.",
+		Description: "Lists the queues that have unfinished or parked tasks, limits, or are paused. Delayed tasks wait for their time, or for\n" +
+			"other tasks; parked ones have failed, for \"farm task retry\" and \"farm task drop\". Of the tasks that wait, those that are\n" +
+			"limited would be next but for a limit or a pause.",
 		Action: func(c *cli.Context) error {
 			if _, err := wantArgs(c, 0, 0); err != nil {
 				return err
@@ -37,7 +38,7 @@ func (a *app) queueLsCommand() *cli.Command {
 }
 
 func (a *app) showQueues(list []*tasks.Queue, asJSON bool) error {
-	t := a.io.table("QUEUE", "STATE", "WAITING", "RUNNING", "DELAYED", "LIMITED", "CONCURRENCY", "RATE", "KEYS")
+	t := a.io.table("QUEUE", "STATE", "WAITING", "RUNNING", "DELAYED", "PARKED", "LIMITED", "CONCURRENCY", "RATE", "KEYS")
 	for _, q := range list {
 		if asJSON {
 			if err := a.printJSON(jsonQueue(q)); err != nil {
@@ -45,12 +46,20 @@ func (a *app) showQueues(list []*tasks.Queue, asJSON bool) error {
 			}
 			continue
 		}
-		t.row(q.Name, queueState(q), q.Waiting, q.Running, q.Delayed, q.Limited, limitText(q.Concurrency), q.Rate, q.Keys)
+		t.row(q.Name, queueState(q), q.Waiting, q.Running, q.Delayed, parkedText(q), q.Limited, limitText(q.Concurrency), q.Rate, q.Keys)
 	}
 	if !asJSON {
 		t.print()
 	}
 	return nil
+}
+
+// parkedText is how many tasks of a queue are parked, if that is counted.
+func parkedText(q *tasks.Queue) string {
+	if q.Parked < 0 {
+		return "-"
+	}
+	return fmt.Sprint(q.Parked)
 }
 
 func queueState(q *tasks.Queue) string {
@@ -103,6 +112,7 @@ func (a *app) showQueue(q *tasks.Queue, asJSON bool) error {
 	line("waiting", q.Waiting)
 	line("running", q.Running)
 	line("delayed", q.Delayed)
+	line("parked", parkedText(q))
 	line("limited", q.Limited)
 	line("concurrency", limitText(q.Concurrency))
 	line("rate", rateText(q.Rate))

@@ -12,17 +12,18 @@ func TestQueueCommands(t *testing.T) {
 	f := newFakeFarm(t)
 	run := func(args ...string) ended { t.Helper(); return farmCommand(t.Context(), t, f, "", args...) }
 
-	run("queue", "ls").check(t, 0, "default\topen\t0\t0\t0\t0\tnone\tnone\t0\n", "")
+	run("queue", "ls").check(t, 0, "default\topen\t0\t0\t0\t-\t0\tnone\tnone\t0\n", "")
 	run("queue", "set", "--concurrency", "4", "--rate", "10/s", "--burst", "3", "mail").check(t, 0, "", "")
 	run("queue", "set", "--key-rate", "100/m", "--key-concurrency", "1", "mail").check(t, 0, "", "")
 	run("queue", "pause", "mail", "default").check(t, 0, "", "")
 	run("queue", "resume", "default").check(t, 0, "", "")
-	run("queue", "ls").check(t, 0, "default\topen\t0\t0\t0\t0\tnone\tnone\t0\nmail\tpaused\t0\t0\t0\t0\t4\t10/s\t0\n", "")
+	run("queue", "ls").check(t, 0, "default\topen\t0\t0\t0\t-\t0\tnone\tnone\t0\nmail\tpaused\t0\t0\t0\t-\t0\t4\t10/s\t0\n", "")
 	run("queue", "show", "mail").check(t, 0, `queue            mail
 state            paused
 waiting          0
 running          0
 delayed          0
+parked           -
 limited          0
 concurrency      4
 rate             10/s, 3 at once

@@ -32,20 +32,20 @@ func keyFlag(to *string) cli.Flag {
 }
 
 // uniqueFlags reads --unique-while.
-func uniqueFlags(c *cli.Context, u *tasks.Unique) error {
+func uniqueFlags(verb string, c *cli.Context, u *tasks.Unique) error {
 	long := c.String("unique-while")
 	switch {
 	case long == "":
 		return nil
 	case u.Key == "":
-		return usage("submit: --unique-while goes with --unique")
+		return usage("%s: --unique-while goes with --unique", verb)
 	case long == string(tasks.WhileQueued), long == string(tasks.WhileRunning):
 		u.While = tasks.While(long)
 		return nil
 	}
 	d, err := time.ParseDuration(long)
 	if err != nil || d <= 0 {
-		return usage("submit: --unique-while %q: queued, running, or a time such as 1h", long)
+		return usage("%s: --unique-while %q: queued, running, or a time such as 1h", verb, long)
 	}
 	u.For = d
 	return nil

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -13,7 +15,7 @@ import (
 
 func (a *app) statusCommand() *cli.Command {
 	return &cli.Command{
-		Name: "status", Usage: "show the cluster: leader, nodes, workers, tasks", UsageText: "farm status [flags]", Flags: a.clientFlags(),
+		Name: "status", Usage: "show the cluster: leader, nodes, workers, tasks, queues", UsageText: "farm status [flags]", Flags: a.clientFlags(),
 		Action: func(c *cli.Context) error {
 			if _, err := wantArgs(c, 0, 0); err != nil {
 				return err
@@ -48,6 +50,30 @@ func (a *app) showStatus(s *tasks.Status) {
 		workers.row(w.ID, w.Node, w.Slots, w.Busy, w.State, w.Isolation, hasText(w.Labels, w.Handlers))
 	}
 	workers.print()
+	if len(s.Queues) > 0 {
+		fmt.Fprintln(a.io.out)
+		a.queueTable(s.Queues)
+	}
+}
+
+// maxStatusQueues is how many queues the status of a cluster shows.
+const maxStatusQueues = 20
+
+// queueTable shows how deep queues are, the busiest first where they are many.
+func (a *app) queueTable(list []*tasks.Queue) {
+	shown := slices.Clone(list)
+	if len(shown) > maxStatusQueues {
+		slices.SortStableFunc(shown, func(x, y *tasks.Queue) int { return cmp.Compare(y.Running+y.Waiting, x.Running+x.Waiting) })
+		shown = shown[:maxStatusQueues]
+	}
+	t := a.io.table("QUEUE", "STATE", "WAITING", "RUNNING", "DELAYED", "PARKED")
+	for _, q := range shown {
+		t.row(q.Name, queueState(q), q.Waiting, q.Running, q.Delayed, parkedText(q))
+	}
+	t.print()
+	if n := len(list) - len(shown); n > 0 {
+		fmt.Fprintf(a.io.out, "and %d more: farm queue ls\n", n)
+	}
 }
 
 func (a *app) nodeTable(s *tasks.Status) *table {

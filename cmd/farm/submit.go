@@ -14,14 +14,9 @@ import (
 )
 
 type submitOptions struct {
-	task   tasks.Task
-	file   string // or "-"
-	code   string // instead of file
-	args   []string
-	files  []string
+	taskOptions
 	detach bool
 	json   bool
-	input  string // of a handler: JSON, or "-"
 }
 
 func (a *app) submitCommand() *cli.Command {
@@ -32,63 +27,23 @@ func (a *app) submitCommand() *cli.Command {
 		UsageText: "farm submit [flags] FILE.go | -c CODE | - | --handler NAME",
 		Description: "Prints what the task prints, and then its value as JSON. Without --ns the task runs in a fresh private context.\n" +
 			"With --handler it calls a compiled function of a worker of your own (see docs/handlers.md) and waits for one that\n" +
-			"has it. Ctrl-C cancels the task.",
-		Flags: a.clientFlags(append(append(startFlags(), retryFlags()...),
-			&cli.StringFlag{Name: "c", Usage: "the `CODE` itself, instead of a file", Destination: &o.code},
-			&cli.StringFlag{Name: "handler", Usage: "call the handler `NAME` instead of running code", Destination: &o.task.Handler},
-			&cli.StringFlag{Name: "json-input", Usage: "what to call it with, as `JSON`; - reads standard input", Destination: &o.input},
-			&cli.StringFlag{Name: "ns", Usage: "run in `NAMESPACE`", Destination: &o.task.Namespace},
-			engineFlag(&o.task.Engine),
+			"has it. With --unique, when there is a task that has the key, that one is followed, or with --detach its id printed.\n" +
+			"Ctrl-C cancels the task.",
+		Flags: a.clientFlags(append(append(startFlags(), o.flags()...),
 			&cli.StringFlag{Name: "id", Usage: "`ID` of the task: a second submit with it is the first one", Destination: &o.task.ID},
-			&cli.StringSliceFlag{Name: "arg", Usage: "`KEY=VALUE` the code can read; may be repeated"},
-			fileFlag(),
-			&cli.DurationFlag{Name: "timeout", Usage: "`TIME` one attempt may take (default: the farm's)", Destination: &o.task.Timeout},
-			&cli.IntFlag{Name: "retries", Usage: "try again up to `N` times when it fails", Destination: &o.task.Retries},
-			&cli.IntFlag{Name: "priority", Usage: "higher goes first", Destination: &o.task.Priority},
-			queueFlag(&o.task.Queue), keyFlag(&o.task.Key), labelFlag(),
-			&cli.StringFlag{Name: "unique", Usage: "do nothing when there is a task with this `KEY`: that one is followed instead, or its id printed", Destination: &o.task.Unique.Key},
-			&cli.StringFlag{Name: "unique-while", Usage: "how `LONG` the task has the key: while queued, while running (queued or running), or for a time such as 1h from now (default: running)"},
 			&cli.BoolFlag{Name: "detach", Usage: "print the task's id and do not wait", Destination: &o.detach})...),
 		Action: func(c *cli.Context) error {
 			args, err := wantArgs(c, 0, 1)
 			if err != nil {
 				return err
 			}
-			o.file, o.args, o.json = strings.Join(args, ""), c.StringSlice("arg"), c.Bool("json")
-			o.files = c.StringSlice("file")
-			if o.task.Labels, err = labelFlags("submit", c); err != nil {
-				return err
-			}
-			if err := errors.Join(uniqueFlags(c, &o.task.Unique), readStart("submit", c, &o.task), readRetry("submit", c, &o.task)); err != nil {
-				return err
-			}
-			if err := o.validate(c.IsSet("c")); err != nil {
+			o.file, o.json = strings.Join(args, ""), c.Bool("json")
+			if err := errors.Join(o.read("submit", c), readStart("submit", c, &o.task)); err != nil {
 				return err
 			}
 			return a.runSubmit(c.Context, c.String("addr"), &o)
 		},
 	}
-}
-
-func (o *submitOptions) validate(hasCode bool) error {
-	if err := o.validateHandler(hasCode); err != nil {
-		return err
-	}
-	if hasCode == (o.file != "") && o.task.Handler == "" {
-		return usage("submit: give one of FILE.go, -c CODE and - (standard input), or --handler NAME")
-	}
-	if err := checkEngine("submit", o.task.Engine); err != nil {
-		return err
-	}
-	if o.task.Timeout < 0 || o.task.Retries < 0 {
-		return usage("submit: --timeout and --retries cannot be negative")
-	}
-	var err error
-	if o.task.Args, err = splitArgs("submit", o.args); err != nil {
-		return err
-	}
-	o.task.Files, err = readFiles("submit", o.files)
-	return err
 }
 
 // splitArgs reads --arg flags.
@@ -105,22 +60,12 @@ func splitArgs(verb string, args []string) (map[string]string, error) {
 }
 
 func (a *app) runSubmit(ctx context.Context, addr string, o *submitOptions) error {
-	if o.task.Handler != "" {
-		return a.runSubmitHandler(ctx, addr, o)
+	src, err := a.load(&o.taskOptions)
+	if err != nil {
+		return err
 	}
-	src := source{name: "cell", text: o.code}
-	if o.file != "" {
-		var err error
-		if src, err = a.readSource(o.file); err != nil {
-			return err
-		}
-	}
-	src.engine = o.task.Engine
-	o.task.Source = src.text
-	if o.task.Namespace == "" { // a typo costs not even a connection
-		if err := src.check(nil); err != nil {
-			return a.taskEnd(src, nil, err, "")
-		}
+	if err := o.checkAlone(src); err != nil {
+		return a.taskEnd(src, nil, err, "")
 	}
 	conn, err := a.connect(ctx, addr)
 	if err != nil {
@@ -132,25 +77,10 @@ func (a *app) runSubmit(ctx context.Context, addr string, o *submitOptions) erro
 			return a.taskEnd(src, nil, err, "")
 		}
 	}
-	return a.runSubmitTo(ctx, conn, src, o)
-}
-
-// runSubmitTo submits a task that was checked.
-func (a *app) runSubmitTo(ctx context.Context, conn *connection, src source, o *submitOptions) error {
-	if !o.detach {
-		return a.runTask(ctx, conn, src, o.task, o.json)
+	if o.detach {
+		return a.runDetached(ctx, conn, o.task, o.json)
 	}
-	h, err := conn.Submit(ctx, o.task)
-	if err != nil {
-		return err
-	}
-	a.tellDuplicate(h)
-	a.endsHere(conn)
-	if o.json {
-		return a.printJSON(idJSON{h.ID, h.Duplicate})
-	}
-	fmt.Fprintln(a.io.out, h.ID)
-	return nil
+	return a.runTask(ctx, conn, src, o.task, o.json)
 }
 
 // endsHere says of work left to a farm that ends with this command when it goes on.

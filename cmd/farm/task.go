@@ -22,22 +22,17 @@ func (a *app) taskCommand() *cli.Command {
 
 func (a *app) taskLsCommand() *cli.Command {
 	var f tasks.Filter
-	var state string
 	return &cli.Command{
 		Name: "ls", Usage: "list tasks: unfinished ones, then finished ones, newest first", UsageText: "farm task ls [flags]",
-		Flags: a.clientFlags(
-			&cli.StringFlag{Name: "ns", Usage: "of `NAMESPACE`", Destination: &f.Namespace},
-			&cli.StringFlag{Name: "job", Usage: "of `JOB`", Destination: &f.Job},
-			&cli.StringFlag{Name: "state", Usage: "in `STATE`: queued, running, succeeded, failed, cancelled", Destination: &state},
-			&cli.IntFlag{Name: "limit", Usage: "at most `N`", Value: 100, Destination: &f.Limit}),
+		Flags: a.clientFlags(append(filterFlags(&f),
+			&cli.StringFlag{Name: "state", Usage: "in `STATE`: queued, running, succeeded, failed, cancelled"},
+			&cli.IntFlag{Name: "limit", Usage: "at most `N`", Value: 100, Destination: &f.Limit})...),
 		Action: func(c *cli.Context) error {
 			if _, err := wantArgs(c, 0, 0); err != nil {
 				return err
 			}
-			switch f.State = tasks.State(state); f.State {
-			case "", tasks.Queued, tasks.Running, tasks.Succeeded, tasks.Failed, tasks.Cancelled:
-			default:
-				return usage("task ls: %q is no state: queued, running, succeeded, failed or cancelled", state)
+			if err := readFilter("task ls", c, &f, tasks.Queued, tasks.Running, tasks.Succeeded, tasks.Failed, tasks.Cancelled); err != nil {
+				return err
 			}
 			if f.Limit < 1 {
 				return usage("task ls: --limit must be positive")
@@ -52,7 +47,7 @@ func (a *app) runTaskLs(ctx context.Context, conn *connection, f tasks.Filter, a
 	if err != nil {
 		return err
 	}
-	t := a.io.table("ID", "STATE", "NAMESPACE", "ATTEMPT", "WORKER", "SUBMITTED", "TOOK", "RESULT")
+	t := a.io.table("ID", "STATE", "NAMESPACE", "QUEUE", "ATTEMPT", "WORKER", "SUBMITTED", "TOOK", "RESULT")
 	for _, i := range list {
 		if asJSON {
 			if err := a.printJSON(jsonTask(i)); err != nil {
@@ -60,7 +55,7 @@ func (a *app) runTaskLs(ctx context.Context, conn *connection, f tasks.Filter, a
 			}
 			continue
 		}
-		t.row(i.ID, i.State, i.Namespace, i.Attempt, i.Worker, a.io.ago(i.Submitted), took(i), result(i))
+		t.row(i.ID, i.State, i.Namespace, i.Queue, i.Attempt, i.Worker, a.io.ago(i.Submitted), took(i), result(i))
 	}
 	if !asJSON && (len(list) > 0 || !a.io.outTerm) {
 		t.print()
@@ -159,33 +154,6 @@ func (a *app) showTask(i *tasks.Info) {
 	}
 	if i.Stderr != "" {
 		prefixed(a.io.out, "stderr     ", i.Stderr)
-	}
-}
-
-func (a *app) taskCancelCommand() *cli.Command {
-	return &cli.Command{
-		Name: "cancel", Usage: "cancel tasks", UsageText: "farm task cancel [flags] ID...", Flags: a.clientFlags(),
-		Description: "A queued task is cancelled at once; a running one is stopped, unless it ends before that. A finished one stays as it is.",
-		Action: func(c *cli.Context) error {
-			args, err := wantArgs(c, 1, -1)
-			if err != nil {
-				return err
-			}
-			return a.with(c, func(ctx context.Context, conn *connection) error {
-				return a.each(ctx, args, func(ctx context.Context, id string) (func() error, error) {
-					i, err := conn.Cancel(ctx, id)
-					if err != nil {
-						return nil, err
-					}
-					return func() error {
-						if c.Bool("json") {
-							return a.printJSON(jsonTask(i))
-						}
-						return nil
-					}, nil
-				})
-			})
-		},
 	}
 }
 

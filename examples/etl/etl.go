@@ -1,83 +1,91 @@
 //go:build ignore
 
-// Package etl is the steps of a night: read the orders of a shop, convert what they cost into one
-// currency, and report what was sold. Each step is a task of its own in the namespace of
-// the night, and leaves there what the next one needs. The build constraint keeps the go command away: package farm is there in
-// tasks only, and the rates are in the namespace.
+// The steps of a load of orders, for a namespace: what one leaves in the variables the
+// next finds there. It is a cell, and not built by itself: package farm is that of cells.
 package etl
 
 import (
+	"bytes"
 	"encoding/csv"
-	"farm"
 	"fmt"
 	"sort"
 	"strconv"
 	"strings"
+
+	"farm"
 )
 
-// Order is one line of orders.csv.
+// Order is a row that makes sense.
 type Order struct {
-	Number   int
-	Country  string
-	Currency string
-	Cents    int
+	Region, Product string
+	Cents           int
 }
 
 var (
-	orders []Order
-	euros  []int // cents of each order
+	rows        [][]string            // as they came
+	corrections = map[string]string{} // prices by order, that somebody looked up
+	orders      []Order
+	totals      map[string]int // cents by region
 )
 
-// Extract reads the file that its task was given.
-func Extract() int {
-	text, err := farm.ReadFile("orders.csv")
+// Extract reads the rows of a file, and does not look at them yet.
+func Extract() string {
+	file, err := farm.ReadFile("orders.csv")
 	if err != nil {
 		panic(err)
 	}
-	lines, err := csv.NewReader(strings.NewReader(string(text))).ReadAll()
+	all, err := csv.NewReader(bytes.NewReader(file)).ReadAll()
 	if err != nil {
 		panic(err)
 	}
+	rows = all[1:]
+	return fmt.Sprintf("%d rows", len(rows))
+}
+
+// Clean makes orders of the rows. One that makes no sense fails the step: nothing of it
+// is kept, and no step after it begins.
+func Clean() string {
 	orders = nil
-	for _, l := range lines {
-		number, err1 := strconv.Atoi(l[0])
-		cents, err2 := strconv.Atoi(l[3])
-		if err1 != nil || err2 != nil {
-			panic(fmt.Sprintf("order %q has no number", l))
+	for _, row := range rows {
+		price := row[4]
+		if p, ok := corrections[row[0]]; ok {
+			price = p
 		}
-		orders = append(orders, Order{number, l[1], l[2], cents})
+		pieces, err := strconv.Atoi(row[3])
+		if err != nil {
+			panic(fmt.Sprintf("order %s: pieces %q", row[0], row[3]))
+		}
+		each, err := strconv.ParseFloat(price, 64)
+		if err != nil {
+			panic(fmt.Sprintf("order %s: price %q", row[0], price))
+		}
+		orders = append(orders, Order{row[1], row[2], pieces * int(each*100+0.5)})
 	}
-	return len(orders)
+	return fmt.Sprintf("%d orders", len(orders))
 }
 
-// Convert needs a rate for each currency. It is a transaction: when one is missing,
-// nothing is converted.
-func Convert() int {
-	euros = nil
-	sum := 0
+// Load adds the orders up. At first the warehouse does not answer: the step is tried
+// again by itself, after a moment.
+func Load() string {
+	if farm.Attempt() == 1 {
+		panic("the warehouse does not answer")
+	}
+	totals = map[string]int{}
 	for _, o := range orders {
-		rate, ok := rates[o.Currency]
-		if !ok {
-			panic(fmt.Sprintf("order %d: no rate for %s", o.Number, o.Currency))
-		}
-		euros = append(euros, int(float64(o.Cents)*rate+0.5))
-		sum += euros[len(euros)-1]
+		totals[o.Region] += o.Cents
 	}
-	return sum
+	return fmt.Sprintf("%d regions", len(totals))
 }
 
-// Report prints what was sold, by country.
-func Report() {
-	sold := map[string]int{}
-	for i, o := range orders {
-		sold[o.Country] += euros[i]
+// Report prints what was loaded.
+func Report() string {
+	var lines []string
+	sum := 0
+	for region, cents := range totals {
+		lines = append(lines, fmt.Sprintf("%s %d.%02d", region, cents/100, cents%100))
+		sum += cents
 	}
-	countries := []string{}
-	for c := range sold {
-		countries = append(countries, c)
-	}
-	sort.Strings(countries)
-	for _, c := range countries {
-		fmt.Printf("%s %8d.%02d EUR\n", c, sold[c]/100, sold[c]%100)
-	}
+	sort.Strings(lines)
+	fmt.Println(strings.Join(lines, "\n"))
+	return fmt.Sprintf("total %d.%02d", sum/100, sum%100)
 }

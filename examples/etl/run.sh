@@ -1,39 +1,28 @@
 #!/bin/sh
-# Extract, convert, report: a chain of tasks, of which one fails at first. Start
-# "farm dev" in another terminal first, or set FARM_ADDR.
+# A nightly load of orders in four steps, of which one fails and is mended.
 #
-#   FARM   the command to run, farm unless set
-#   DAY    whose orders, 2026-01-31 unless set
+#   FARM   the command to run, farm unless set; an absolute path or in PATH
 set -eu
-farm=${FARM:-farm}
+FARM=${FARM:-farm}
 here=$(cd "$(dirname "$0")" && pwd)
-night=orders.${DAY:-2026-01-31}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-awk -f "$here/generate.awk" >"$dir/orders.csv"
 
-say() { printf '\n# %s\n' "$*"; }
+# The steps are functions of the namespace. All are submitted at once; each runs when the
+# one before has succeeded.
+"$FARM" submit --ns orders "$here/etl.go"
+step() { "$FARM" submit --queue etl --ns orders --detach "$@"; }
+step --id extract --file "$here/orders.csv" -c 'Extract()'
+step --id clean --after extract -c 'Clean()'
+step --id load --after clean --retries 3 --backoff 200ms -c 'Load()'
+step --id report --after load -c 'Report()'
 
-say "The rates of the day, of which one has not come in yet, and the steps."
-$farm set "$night" rates '{"EUR": 1.0, "USD": 0.84, "GBP": 1.15}'
-$farm submit --ns "$night" "$here/etl.go"
+# Order 1006 has no price. The steps after it have failed as well, without being run.
+"$FARM" task wait report || echo "the load did not come to its end"
+"$FARM" task ls --queue etl --state failed -o '{{.id}}: {{.error.message}}'
+"$FARM" queue show -o 'queue {{.name}}: {{.parked}} parked' etl
 
-say "The chain. The ids name the night: the same command again submits nothing twice."
-$farm submit --detach --ns "$night" --id "$night.extract" --file "$dir/orders.csv" --retries 3 -c 'Extract()'
-$farm submit --detach --ns "$night" --id "$night.convert" --after "$night.extract" -c 'Convert()'
-$farm submit --detach --ns "$night" --id "$night.report" --after "$night.convert" -c 'Report()'
-$farm submit --detach --id "$night.over" --after "$night.report" --after-finished -c '"the night is over"'
-
-say "A step fails; what runs after it fails with it, what runs after its end runs."
-if ! $farm task wait "$night.report"; then
-	$farm task wait "$night.over"
-	$farm task ls --ns "$night" --state failed -o '{{.id}}: {{.error.message}}'
-
-	say "The rate comes in. What failed is tried again, in order, and nothing else."
-	$farm set "$night" rates '{"EUR": 1.0, "USD": 0.84, "GBP": 1.15, "CHF": 1.07}'
-	$farm task retry --all --ns "$night"
-fi
-
-say "What was sold, and the sum in cents."
-$farm logs -f "$night.report"
-$farm task wait "$night.convert"
+# Somebody looks the price up, and has everything that failed tried again.
+"$FARM" exec orders 'corrections["1006"] = "11.20"'
+"$FARM" task retry --queue etl
+"$FARM" task wait report
+"$FARM" logs report
+"$FARM" task show -o 'load took {{.attempt}} attempts' load

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"farm/namespace/typeinfo"
+	"farm/namespace/typeinfo/packages"
 )
 
 const runsLater = "it runs code after the cell has returned"
@@ -66,6 +67,8 @@ func whyNotMember(path, name string) string {
 
 func whyNotPackage(path string) string {
 	switch {
+	case packages.OfGonum(path):
+		return "of gonum, cells can import " + strings.ReplaceAll(strings.Join(packages.Gonum, ", "), packages.GonumPath, "")
 	case path == "os" || strings.HasPrefix(path, "os/") || path == "path/filepath" || path == "io/fs" || path == "io/ioutil" || path == "embed":
 		return "a cell has no files and no processes"
 	case path == "net" || strings.HasPrefix(path, "net/"):
@@ -78,7 +81,7 @@ func whyNotPackage(path string) string {
 	case path == "log" || strings.HasPrefix(path, "log/"):
 		return `it acts on the whole process: use farm.Logf of package "farm"`
 	case strings.Contains(path, "."):
-		return "cells can import standard packages only"
+		return "cells can import standard packages and, on the engine ssa, gonum"
 	}
 	return "it is not in the list of packages for cells"
 }
@@ -149,6 +152,45 @@ type Task struct {
 	Retries int
 	// Priority: higher goes first where tasks compete.
 	Priority int
+	// Files are read with ReadFile.
+	Files map[string][]byte
+	// Engine runs the code, "yaegi" or "ssa"; "" for that of the namespace, and yaegi in a new or private one.
+	Engine string
+	// Handler, instead of Source, is a compiled function of a worker of the user's own, and Input its input
+	// as JSON, which the function Input gives too.
+	Handler string
+	Input   string
+	// Queue it is limited, paused and counted with, "" for the default one; Key is what the limits per key
+	// of the queue count by.
+	Queue string
+	Key   string
+	// Unique asks that there is no other task with the same unique key: if there is, that one is meant.
+	Unique Unique
+	// Labels that a worker must have to be given it.
+	Labels map[string]string
+	// Backoff before the first retry; it doubles with each, up to BackoffMax. 0 for the farm's defaults,
+	// negative for none.
+	Backoff    time.Duration
+	BackoffMax time.Duration
+	// At is a time before which it does not begin, instead of Delay.
+	At time.Time
+	// Deadline is when it fails unless it has ended; Within is the same from the end of this task.
+	Deadline time.Time
+	Within   time.Duration
+	// After are tasks it runs after, such as ids that Submit returned; AfterWhen is what must have become of
+	// them: "all" of them succeeded, which "" means too, "any" did, or all are "finished".
+	After     []string
+	AfterWhen string
+	// Keep is for how long it is kept when it has ended, 0 for the farm's default.
+	Keep time.Duration
+}
+
+// Unique is a key that one task has at a time: While it is "queued", while it is "running", queued or
+// running, which "" means too, or For a time from its submission.
+type Unique struct {
+	Key   string
+	While string
+	For   time.Duration
 }
 
 // Submit asks for a task and returns its id. It is submitted when this task succeeds, in the same step as
@@ -162,11 +204,15 @@ func Input(args ...any) string
 // imports gives a compiler its packages: the allowed ones, and farm.
 type imports struct {
 	*typeinfo.Importer
+	to   Target
 	farm *types.Package // once it was asked for
 }
 
 // Import gives the package with the path, as typeinfo.Importer does.
 func (im *imports) Import(path string) (*types.Package, error) {
+	if im.to == Interpreter && packages.OfGonum(path) {
+		return nil, typeinfo.ErrNotAllowed
+	}
 	if path != "farm" {
 		return im.Importer.Import(path)
 	}

@@ -49,7 +49,7 @@ func NewCompiler() *Compiler { return NewCompilerTo(Interpreter) }
 // NewCompilerTo makes a compiler for a target.
 func NewCompilerTo(to Target) *Compiler {
 	c := &Compiler{fset: token.NewFileSet(), to: to}
-	c.imp = &imports{Importer: typeinfo.New(partialPackages()...)}
+	c.imp = &imports{Importer: typeinfo.New(partialPackages()...), to: to}
 	f := c.fset.AddFile("namespace", -1, 1)
 	c.none = f.Pos(0)
 	return c
@@ -340,7 +340,7 @@ func (w *work) importOf(is *ast.ImportSpec) (*types.Package, error) {
 	}
 	pkg, err := w.c.imp.Import(path)
 	if errors.Is(err, typeinfo.ErrNotAllowed) {
-		return nil, &NotAllowedError{What: "package " + strconv.Quote(path), Why: whyNotPackage(path), Pos: w.c.at(is.Pos())}
+		return nil, &NotAllowedError{What: "package " + strconv.Quote(path), Why: w.c.to.whyNotPackage(path), Pos: w.c.at(is.Pos())}
 	}
 	if err != nil {
 		return nil, w.fail(is.Pos(), "import %q: %v", path, err)

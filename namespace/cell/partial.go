@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+
+	"farm/namespace/typeinfo/packages"
 )
 
 // Of some packages that reach the process of the worker cells see a part: the members declared in
@@ -105,20 +107,16 @@ func hiddenBy(info *types.Info, s *ast.SelectorExpr) (what, why string) {
 	return n.Obj().Pkg().Path() + "." + name, whyNotMember(n.Obj().Pkg().Path(), name)
 }
 
-// changesPartial finds an assignment to a variable of a package that cells see a part of: what it holds
-// is the host's. It also finds its address, by which it could be assigned.
+// changesPartial finds an assignment to a variable, or to a part of one, of a package that cells see a part
+// of: what it holds is the host's. The same for gonum, whose variables the whole process computes with. It
+// also finds the address, by which it could be assigned.
 func changesPartial(info *types.Info, file *ast.File) *ast.SelectorExpr {
 	var found *ast.SelectorExpr
 	see := func(x ast.Expr) {
-		if x == nil {
-			return
-		}
-		s, ok := ast.Unparen(x).(*ast.SelectorExpr)
-		if !ok || found != nil {
-			return
-		}
-		if v, ok := info.Uses[s.Sel].(*types.Var); ok && !v.IsField() && v.Pkg() != nil && partial(v.Pkg()) {
-			found = s
+		if s := ofPackage(info, x); s != nil && found == nil {
+			if p := info.Uses[s.Sel].Pkg(); p != nil && (partial(p) || packages.OfGonum(p.Path())) {
+				found = s
+			}
 		}
 	}
 	ast.Inspect(file, func(n ast.Node) bool {
@@ -138,4 +136,27 @@ func changesPartial(info *types.Info, file *ast.File) *ast.SelectorExpr {
 		return found == nil
 	})
 	return found
+}
+
+// ofPackage is the variable of another package that x is, or is a field or element of, nil for none.
+func ofPackage(info *types.Info, x ast.Expr) *ast.SelectorExpr {
+	for {
+		switch y := x.(type) {
+		case *ast.ParenExpr:
+			x = y.X
+		case *ast.IndexExpr:
+			x = y.X
+		case *ast.SliceExpr:
+			x = y.X
+		case *ast.StarExpr:
+			x = y.X
+		case *ast.SelectorExpr:
+			if v, ok := info.Uses[y.Sel].(*types.Var); ok && !v.IsField() {
+				return y
+			}
+			x = y.X
+		default:
+			return nil
+		}
+	}
 }

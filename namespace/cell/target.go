@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"farm/namespace/typeinfo"
+	"farm/namespace/typeinfo/packages"
 )
 
 // Target is what the code of a compiler is for.
@@ -34,7 +35,22 @@ func (t Target) notMember(name string) string {
 	if t == Machine && onlyInterpreter[name] {
 		return ""
 	}
+	if why := packages.GonumLeftOut[name]; why != "" {
+		return why
+	}
 	return notMembers[name]
+}
+
+// whyNotPackage is the reason why cells of the target cannot import a package.
+func (t Target) whyNotPackage(path string) string {
+	switch {
+	case !packages.OfGonum(path) || !slices.Contains(packages.Gonum, path):
+	case t == Interpreter:
+		return "it is compiled code, which the interpreter does not have: use the engine ssa (--engine ssa), which is chosen with the first cell of a namespace"
+	case !typeinfo.HasGonum():
+		return "this farm is built without gonum"
+	}
+	return whyNotPackage(path)
 }
 
 // lacks says that the engine does not have an exported member of a package.

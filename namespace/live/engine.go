@@ -38,6 +38,8 @@ type engine interface {
 	ErrorText(ctx context.Context, v reflect.Value) string
 	// Bad says that the instance is not to be used again.
 	Bad() bool
+	// Close lets go of the instance, which is not used again.
+	Close()
 	// Explain turns an error of Load into one of package namespace.
 	Explain(err error) error
 }
@@ -200,4 +202,10 @@ func trace(list []string) []string {
 		out = append(out, strings.Replace(p, "/"+cell.BaseFile, "", 1))
 	}
 	return out
+}
+
+// close gives an instance up: what still runs in it writes nowhere any more.
+func (l *loaded) close() {
+	l.gate.close()
+	l.eng.Close()
 }

@@ -103,7 +103,7 @@ func engineCases(t *testing.T, engine string) {
 	}
 	// Only a context ends a run that exits.
 	needContext := map[string]bool{"os": true, "log": true}
-	for _, c := range cases.List() {
+	for _, c := range cases.For(engine) {
 		if needCodec[c.Name] || needContext[c.Name] {
 			continue
 		}

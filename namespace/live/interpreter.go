@@ -296,3 +296,6 @@ func panicText(v any) string {
 
 // Literals implements engine: it keeps no functions.
 func (*interpreter) Literals() map[string]*cell.Literal { return nil }
+
+// Close implements engine: nothing outside an interpreter refers to it.
+func (l *interpreter) Close() {}

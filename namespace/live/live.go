@@ -192,7 +192,7 @@ func (c *Context) Close() {
 
 func (s *side) dropAll() {
 	for _, l := range s.engines {
-		l.gate.close()
+		l.close()
 	}
 	s.engines = nil
 }
@@ -315,14 +315,14 @@ func (c *Context) fitting(units []*unit) (*loaded, error) {
 	copy(c.engines[1:at+1], c.engines[:at])
 	c.engines[0] = l
 	for _, old := range c.engines[min(len(c.engines), maxEngines):] {
-		old.gate.close()
+		old.close()
 	}
 	c.engines = c.engines[:min(len(c.engines), maxEngines)]
 	return l, nil
 }
 
 func (s *side) drop(l *loaded) {
-	l.gate.close()
+	l.close()
 	for i, e := range s.engines {
 		if e == l {
 			s.engines = append(s.engines[:i:i], s.engines[i+1:]...)

@@ -18,8 +18,10 @@ import (
 	ns "farm/namespace"
 	"farm/namespace/cell"
 	"farm/namespace/typeinfo"
+	"farm/namespace/typeinfo/packages"
 	"farm/namespace/value"
 	"farm/namespace/vm"
+	"farm/namespace/vm/gonum"
 	"farm/namespace/vm/stdlib"
 )
 
@@ -88,13 +90,20 @@ func newMachine(comp *cell.Compiler, opt Options) (*machine, error) {
 	return m, nil
 }
 
-// symbols are what the host gives, and the packages of compiled Go that cells may import.
+// compiled are the packages of compiled Go that cells may import.
+var compiled = sync.OnceValue(func() stdlib.Table {
+	all := maps.Clone(stdlib.Std())
+	maps.Copy(all, gonum.Packages())
+	return all
+})
+
+// symbols are what the host gives, and the packages of compiled Go.
 type symbols struct {
 	stdlib.Table
 	host map[string]map[string]any
 }
 
-func newSymbols(host map[string]map[string]any) symbols { return symbols{stdlib.Std(), host} }
+func newSymbols(host map[string]map[string]any) symbols { return symbols{compiled(), host} }
 
 // Type implements vm.Symbols.
 func (s symbols) Type(pkg, name string) reflect.Type {
@@ -173,6 +182,13 @@ func (m *machine) Loads() int { return m.loads }
 
 // Bad implements engine.
 func (m *machine) Bad() bool { return m.stuck }
+
+// Close implements engine. What nothing can end keeps its machine.
+func (m *machine) Close() {
+	if !m.stuck {
+		m.parts.Close()
+	}
+}
 
 // Vars implements engine.
 func (m *machine) Vars(names []string) map[string]reflect.Value {
@@ -277,8 +293,8 @@ func (m *machine) Unbox(_ types.Type, v reflect.Value) (types.Type, reflect.Valu
 	return t, v, nil
 }
 
-// ours tells whether only a machine with the namespace's declarations can find a type again. Types that
-// none can find are refused.
+// ours tells whether only a machine can find a type again: one with the namespace's declarations, or of gonum.
+// Types that none can find are refused.
 func ours(t types.Type) (own bool, err error) {
 	each := func(ts ...types.Type) {
 		for _, t := range ts {
@@ -298,7 +314,7 @@ func ours(t types.Type) (own bool, err error) {
 		if o.Parent() != nil && o.Parent() != o.Pkg().Scope() && o.Pkg().Path() == vm.MainPath && local(o) {
 			return true, fmt.Errorf("of type %s, which is declared inside a function", o.Name())
 		}
-		own = o.Pkg().Path() == vm.MainPath
+		own = o.Pkg().Path() == vm.MainPath || packages.OfGonum(o.Pkg().Path())
 		for a := range t.TypeArgs().Types() {
 			own = true
 			each(a)
@@ -426,7 +442,7 @@ func (m *machine) Box(_ types.Type, _ reflect.Type, _ types.Type, v reflect.Valu
 
 // Named implements value.Engine.
 func (m *machine) Named(pkg, name string) (types.Type, reflect.Type, error) {
-	if strings.Contains(name, "[") { // an instance
+	if strings.Contains(name, "[") || packages.OfGonum(pkg) { // an instance, or of compiled code
 		return m.TypeOf(pkg + "." + name)
 	}
 	if pkg != vm.MainPath {

@@ -93,6 +93,7 @@ func (s *services) farmMembers() map[string]any {
 		"Job":       func() string { return s.task.Load().Job },
 		"Source":    func() string { return s.submits.Load().source },
 		"Task":      (*farm.Task)(nil),
+		"Unique":    (*farm.Unique)(nil),
 		"Submit":    func(t farm.Task) string { return s.submits.Load().submit(t) },
 		"Input":     input,
 		"Arg":       func(name string) string { return s.task.Load().Args[name] },

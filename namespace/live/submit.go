@@ -1,16 +1,15 @@
 package live
 
 import (
-	"crypto/sha256"
-	"encoding/base32"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
 
+	"farm/internal/ask"
 	ns "farm/namespace"
 	"farm/namespace/cell"
 	"farm/namespace/internal/farm"
@@ -42,7 +41,7 @@ func (s *submissions) submit(t farm.Task) string {
 		if err == nil {
 			return id
 		}
-		s.err = &ns.SubmitError{Number: len(s.list) + 1, Err: err}
+		s.err = &ns.SubmitError{Number: len(s.list) + 1, Task: t.ID, Err: err}
 	}
 	panic("farm.Submit: " + s.err.Error())
 }
@@ -63,7 +62,7 @@ func (s *submissions) add(t farm.Task) (string, error) {
 		return "", err
 	}
 	if x.ID == "" && s.task.ID != "" {
-		x.ID = derivedID(s.task.ID, len(s.list)+1)
+		x.ID = ask.ID(s.task.ID, len(s.list)+1)
 	}
 	s.bytes = n
 	s.list = append(s.list, x)
@@ -75,29 +74,61 @@ func (s *submissions) submission(t farm.Task) (x ns.Submission, err error) {
 	switch {
 	case t.InJob && s.task.Job == "":
 		return x, bad("InJob: this task belongs to no job")
+	case t.Handler != "":
+		if err := handlerFits(&t); err != nil {
+			return x, err
+		}
+	case t.Input != "":
+		return x, bad("it has an Input and no Handler")
 	case t.Source == "" && t.Call == "" && !t.InJob:
-		return x, bad("it has neither Source nor Call")
+		return x, bad("it has neither Source nor Call nor Handler")
 	case len(t.Inputs) > 0 && t.Call == "" && !t.InJob:
 		return x, bad("it has Inputs and no Call")
-	case t.Timeout < 0 || t.Delay < 0 || t.Retries < 0 || t.Retries > math.MaxInt32 || t.Priority < math.MinInt32 || t.Priority > math.MaxInt32:
-		return x, bad("a field is out of range")
 	case len(t.Source) > s.lim.Source:
 		return x, &ns.LimitError{What: "source", Limit: int64(s.lim.Source), Got: int64(len(t.Source))}
 	case len(t.Inputs) > s.lim.Inputs:
 		return x, &ns.LimitError{What: "inputs", Limit: int64(s.lim.Inputs), Got: int64(len(t.Inputs))}
+	case t.Engine != "" && !slices.Contains(ns.Engines(), t.Engine):
+		return x, bad("Engine: %q is none of %s", t.Engine, strings.Join(ns.Engines(), " and "))
 	}
-	x = ns.Submission{ID: t.ID, Namespace: t.Namespace, Source: t.Source, Call: t.Call, Args: maps.Clone(t.Args),
-		Timeout: t.Timeout, Delay: t.Delay, Retries: t.Retries, Priority: t.Priority}
+	x = ns.Submission{ID: t.ID, Namespace: t.Namespace, Source: t.Source, Call: t.Call, Args: maps.Clone(t.Args), Files: maps.Clone(t.Files),
+		Engine: t.Engine, Handler: t.Handler, Options: options(&t)}
+	if err := x.Options.Check(); err != nil {
+		return x, bad("%v", err)
+	}
 	for i, in := range t.Inputs {
 		if !json.Valid([]byte(in)) {
 			return x, bad("input %d is not JSON", i+1)
 		}
 		x.Inputs = append(x.Inputs, json.RawMessage(in))
 	}
+	if t.Input != "" {
+		x.Input = json.RawMessage(t.Input)
+	}
 	if t.InJob {
 		x.Job = s.task.Job
 	}
 	return x, nil
+}
+
+// handlerFits says whether a task that calls a handler is one.
+func handlerFits(t *farm.Task) error {
+	switch {
+	case t.Source != "" || t.Call != "" || len(t.Inputs) > 0 || len(t.Files) > 0:
+		return fmt.Errorf("%w: a task calls a handler with one Input, or runs a cell", ns.ErrBadSubmission)
+	case t.Namespace != "" || t.Engine != "":
+		return fmt.Errorf("%w: a handler runs in its worker's own process: it has no Namespace and no Engine", ns.ErrBadSubmission)
+	case t.Input != "" && !json.Valid([]byte(t.Input)):
+		return fmt.Errorf("%w: Input is not JSON", ns.ErrBadSubmission)
+	}
+	return nil
+}
+
+// options are what a task asks for, in the words that clients use too.
+func options(t *farm.Task) ask.Options {
+	return ask.Options{Timeout: t.Timeout, Delay: t.Delay, At: t.At, Deadline: t.Deadline, Within: t.Within, Retries: t.Retries,
+		Backoff: t.Backoff, BackoffMax: t.BackoffMax, Priority: t.Priority, Queue: t.Queue, Key: t.Key, Unique: ask.Unique(t.Unique),
+		After: slices.Clone(t.After), AfterWhen: t.AfterWhen, Keep: t.Keep, Labels: maps.Clone(t.Labels)}
 }
 
 // checkSource checks the source as far as this process can: one for a private context is checked as it
@@ -107,7 +138,7 @@ func (s *submissions) checkSource(x *ns.Submission) error {
 	case x.Source == "":
 		return nil
 	case x.Namespace == "":
-		return s.check.program(x.Source, x.Call)
+		return s.check.program(x.Source, x.Call, x.Engine)
 	}
 	return s.check.syntax(x.Source)
 }
@@ -147,25 +178,6 @@ func (s *submissions) close() []ns.Submission {
 	return s.list
 }
 
-// maxDerived is how long a derived id may get behind that of the first task of its line, in bytes.
-const maxDerived = 40
-
-// derivedID is the id of the n-th task that a task submits, unless it has one of its own: the same in each
-// attempt, and with a '/', so that no client can have chosen it. The first task of a line is always its
-// beginning; of what grows too long behind that the rest is a hash.
-func derivedID(task string, n int) string {
-	root, rest, _ := strings.Cut(task, "/")
-	if rest != "" {
-		rest += "/"
-	}
-	rest += strconv.Itoa(n)
-	if len(rest) > maxDerived {
-		sum := sha256.Sum256([]byte(task + "/" + strconv.Itoa(n)))
-		rest = strings.ToLower(base32.StdEncoding.EncodeToString(sum[:15]))
-	}
-	return root + "/" + rest
-}
-
 // input is farm.Input: nothing, the one argument, or an array of several.
 func input(args ...any) string {
 	var v any = args
@@ -185,49 +197,52 @@ func input(args ...any) string {
 // checker checks the source of tasks that are submitted. It remembers what it has checked: a task often
 // submits the same source many times.
 type checker struct {
-	comp  *cell.Compiler
+	comps map[string]*cell.Compiler // by engine
 	known map[checked]error
 }
 
-// checked is what was checked: a program and the function to be called, or a cell's syntax.
+// checked is what was checked: a program for an engine and the function to be called, or a cell's syntax.
 type checked struct {
-	source, call string
-	syntax       bool
+	source, call, engine string
+	syntax               bool
 }
 
 // Limits of what a checker keeps.
 const (
 	maxChecked      = 200     // results
-	maxCheckedBytes = 8 << 20 // bytes of source its compiler has taken in
+	maxCheckedBytes = 8 << 20 // bytes of source a compiler of it has taken in
 )
 
-func (k *checker) program(source, call string) error {
-	return k.once(checked{source: source, call: call}, func() error {
-		env, err := ns.Env(k.comp, nil)
+func (k *checker) program(source, call, engine string) error {
+	return k.once(checked{source: source, call: call, engine: cmp.Or(engine, ns.EngineYaegi)}, func(comp *cell.Compiler) error {
+		env, err := ns.Env(comp, nil)
 		if err != nil {
 			return err
 		}
-		u, err := k.comp.Compile(env, source)
+		u, err := comp.Compile(env, source)
 		if err != nil || call == "" {
 			return err
 		}
-		_, err = k.comp.CompileCall(u.Env, call)
+		_, err = comp.CompileCall(u.Env, call)
 		return err
 	})
 }
 
 func (k *checker) syntax(source string) error {
-	return k.once(checked{source: source, syntax: true}, func() error { return k.comp.CheckSyntax(source) })
+	return k.once(checked{source: source, engine: ns.EngineYaegi, syntax: true}, func(comp *cell.Compiler) error { return comp.CheckSyntax(source) })
 }
 
-func (k *checker) once(key checked, check func() error) error {
-	if k.comp == nil || len(k.known) >= maxChecked || k.comp.Size() > maxCheckedBytes {
-		k.comp, k.known = cell.NewCompiler(), map[checked]error{}
+func (k *checker) once(key checked, check func(*cell.Compiler) error) error {
+	if c := k.comps[key.engine]; k.comps == nil || len(k.known) >= maxChecked || c != nil && c.Size() > maxCheckedBytes {
+		k.comps, k.known = map[string]*cell.Compiler{}, map[checked]error{}
 	}
 	if err, known := k.known[key]; known {
 		return err
 	}
-	err := check()
+	if k.comps[key.engine] == nil {
+		k.comps[key.engine] = cell.NewCompilerTo(ns.Target(key.engine))
+	}
+	err := check(k.comps[key.engine])
 	k.known[key] = err
 	return err
 }

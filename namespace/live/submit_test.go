@@ -1,17 +1,21 @@
 package live
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"go/types"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"farm/internal/ask"
 	ns "farm/namespace"
 	"farm/namespace/cell"
 	"farm/namespace/internal/farm"
@@ -53,7 +57,7 @@ fmt.Sprintf("%s %s %s %T", first, second, named, t)`)
 	}
 	want := []ns.Submission{
 		{ID: "t1/1", Source: "1 + 1"},
-		{ID: "t1/2", Namespace: "bank", Job: "j", Call: "Pay", Args: map[string]string{"k": "v"}, Timeout: 3 * time.Second, Delay: time.Minute, Retries: 2, Priority: -1,
+		{ID: "t1/2", Namespace: "bank", Job: "j", Call: "Pay", Args: map[string]string{"k": "v"}, Options: ask.Options{Timeout: 3 * time.Second, Delay: time.Minute, Retries: 2, Priority: -1},
 			Inputs: []json.RawMessage{[]byte(`["a",{"X":1,"Name":"x"}]`), []byte("5"), []byte("null")}},
 		{ID: "mine", Source: "x++", Namespace: "bank"},
 	}
@@ -87,7 +91,7 @@ func taskIsKept(t *testing.T, engine string) {
 	r, err := submits(t, cold, `t.Retries++
 farm.Submit(t)
 t`)
-	if err != nil || len(r.Submissions) != 1 || r.Submissions[0].Retries != 4 || r.Submissions[0].Call != "F" || !strings.Contains(string(r.JSON), `"Retries":4`) {
+	if err != nil || len(r.Submissions) != 1 || r.Submissions[0].Options.Retries != 4 || r.Submissions[0].Call != "F" || !strings.Contains(string(r.JSON), `"Retries":4`) {
 		t.Errorf("%+v %s, %v", r.Submissions, r.JSON, err)
 	}
 }
@@ -235,43 +239,54 @@ func inputRefusesWhatItMisreads(t *testing.T, engine string) {
 	}
 }
 
-// TestDerivedIDs: they differ, begin with the first task of the line, and never grow long.
-func TestDerivedIDs(t *testing.T) {
-	seen := map[string]bool{}
-	for _, root := range []string{"a", strings.Repeat("x", 128)} {
-		id := root
-		for i := range 300 {
-			id = derivedID(id, i%3+1)
-			if seen[id] || !strings.HasPrefix(id, root+"/") || len(id) > len(root)+1+maxDerived {
-				t.Fatalf("%s after %d", id, i)
-			}
-			seen[id] = true
-		}
-	}
-	if a, b := derivedID("a/1", 2), derivedID("a/1", 2); a != b || a != "a/1/2" {
-		t.Errorf("%s and %s", a, b)
-	}
-}
-
-// TestTaskIsWhatCellsAreCheckedAgainst: the fields of the type and of its declaration for cells are the same.
+// TestTaskIsWhatCellsAreCheckedAgainst: the fields of the types and of their declarations for cells are the same.
 func TestTaskIsWhatCellsAreCheckedAgainst(t *testing.T) {
 	k := cell.NewCompiler()
 	env, err := ns.Env(k, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := k.Compile(env, "import \"farm\"\nvar t farm.Task")
-	if err != nil {
+	for name, is := range map[string]reflect.Type{"Task": reflect.TypeFor[farm.Task](), "Unique": reflect.TypeFor[farm.Unique]()} {
+		u, err := k.Compile(env, "import \"farm\"\nvar t farm."+name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		declared := u.Vars[0].Type.Underlying().(*types.Struct)
+		if is.NumField() != declared.NumFields() {
+			t.Fatalf("%s: %d fields are declared, there are %d", name, declared.NumFields(), is.NumField())
+		}
+		for i := range is.NumField() {
+			if f, d := is.Field(i), declared.Field(i); f.Name != d.Name() || strings.ReplaceAll(f.Type.String(), "uint8", "byte") != d.Type().String() {
+				t.Errorf("%s: field %d is %s %s, and declared as %s", name, i, f.Name, f.Type, d)
+			}
+		}
+	}
+}
+
+// TestOldTask: a variable of a task, kept when it had fewer fields, is there with what it had.
+func TestOldTask(t *testing.T) { onEngines(t, oldTask) }
+
+// oldTasks is the item of the variable below, as it was kept when a task had eleven fields.
+const oldTasks = "AQELW11mYXJtLlRhc2sAAQEIFAGVBGZhcm0EVGFzawsCSUQAAAIJTmFtZXNwYWNlAAACBlNvdXJjZQAAAgRDYWxsAAACBklucHV0cwAAAwRBcmdzAAAEBUluSm9iAAAFB1RpbWVvdXQAAAYFRGVsYXkAAAYHUmV0cmllcwAABwhQcmlvcml0eQAABxEUAhcCAgGGBHRpbWUIRHVyYXRpb24CAAABAQEBAQEBAQAAATEAAAAAAAAGCg=="
+
+func oldTask(t *testing.T, engine string) {
+	c := newOn(t, engine, Options{})
+	src := "t := []farm.Task{{Source: \"1\", Retries: 3, Priority: 5}}"
+	if _, err := submits(t, c, src); err != nil {
 		t.Fatal(err)
 	}
-	declared := u.Vars[0].Type.Underlying().(*types.Struct)
-	is := reflect.TypeFor[farm.Task]()
-	if is.NumField() != declared.NumFields() {
-		t.Fatalf("%d fields are declared, there are %d", declared.NumFields(), is.NumField())
+	old := maps.Clone(c.Items())
+	item, err := base64.StdEncoding.DecodeString(oldTasks)
+	if err != nil || bytes.Equal(item, old["v/t"]) {
+		t.Fatalf("the type has not changed, %v", err)
 	}
-	for i := range is.NumField() {
-		if f, d := is.Field(i), declared.Field(i); f.Name != d.Name() || f.Type.String() != d.Type().String() {
-			t.Errorf("field %d is %s %s, and declared as %s", i, f.Name, f.Type, d)
-		}
+	old["v/t"] = item
+	again := newOn(t, engine, Options{})
+	if err := again.Restore(old); err != nil {
+		t.Fatal(err)
+	}
+	r, err := submits(t, again, "t[0].Queue = \"q\"\nt[0]")
+	if err != nil || !strings.Contains(string(r.JSON), `"Retries":3`) || !strings.Contains(string(r.JSON), `"Queue":"q"`) || !strings.Contains(string(r.JSON), `"Priority":5`) {
+		t.Errorf("%s, %v", r.JSON, err)
 	}
 }

@@ -1,15 +1,16 @@
-// Package typeinfo gives go/types the standard packages a cell may import, from export data embedded
-// in the binary: no Go toolchain and no GOROOT are needed where cells are checked.
+// Package typeinfo gives go/types the packages a cell may import, those of the standard library and of gonum,
+// from export data embedded in the binary: no Go toolchain and no GOROOT are needed where cells are checked.
 //
 // It also knows which members of those packages the engine has no symbol for. It never reads files.
 //
-// The data is std.bin, made by go generate with the Go version of its header; a test fails when it is
-// not what this Go version gives. Form: flate over a stream of strings (uvarint length, bytes): the Go
+// The data is std.bin and gonum.bin, made by go generate with the Go version of their header; a test fails
+// when they are not what this Go version and the gonum of go.mod give. Neither is looked at before a package
+// of it is asked for. With the build tag nogonum the second is left out. Form: flate over a stream of strings (uvarint length, bytes): the Go
 // version, then for each package in sorted order its path, its export data and the space-separated
 // names of its exported members that the engine lacks.
 package typeinfo
 
-//go:generate go run ./gen std.bin
+//go:generate go run ./gen
 
 import (
 	"bufio"
@@ -26,12 +27,15 @@ import (
 	"sync"
 
 	"golang.org/x/tools/go/gcexportdata"
+
+	"farm/namespace/typeinfo/packages"
 )
 
 //go:embed std.bin
-var blob []byte
+var stdBlob []byte
 
-// ErrNotAllowed is returned by Import for a package that is not in Allowed.
+// ErrNotAllowed is returned by Import for a package that is in no list of package packages, or that the binary
+// was built without.
 var ErrNotAllowed = errors.New("package is not allowed in a cell")
 
 // maxBlobString bounds one string of the embedded data, in bytes.
@@ -42,12 +46,36 @@ type pkgData struct {
 	lacks  map[string]bool
 }
 
-// data is the inflated blob, shared by all importers.
-var data = sync.OnceValues(func() (map[string]pkgData, error) {
-	return parse(blob)
-})
+// std and gonum are the inflated data, shared by all importers.
+var (
+	std   = sync.OnceValues(func() (map[string]pkgData, error) { return parse(stdBlob) })
+	gonum = sync.OnceValues(func() (map[string]pkgData, error) { return parse(gonumBlob) })
+)
+
+// HasGonum says that the binary was built with gonum.
+func HasGonum() bool { return len(gonumBlob) > 0 }
+
+// find gives the data of a package. It returns ErrNotAllowed.
+func find(path string) (pkgData, error) {
+	from := std
+	if packages.OfGonum(path) {
+		from = gonum
+	}
+	all, err := from()
+	if err != nil {
+		return pkgData{}, err
+	}
+	d, ok := all[path]
+	if !ok {
+		return pkgData{}, ErrNotAllowed
+	}
+	return d, nil
+}
 
 func parse(blob []byte) (map[string]pkgData, error) {
+	if len(blob) == 0 {
+		return nil, nil
+	}
 	r := bufio.NewReader(flate.NewReader(bytes.NewReader(blob)))
 	next := func() ([]byte, error) {
 		n, err := binary.ReadUvarint(r)
@@ -107,7 +135,7 @@ func New(extra ...*types.Package) *Importer {
 	return im
 }
 
-// Import gives the package with the path, also unsafe: callers judge its members. It returns ErrNotAllowed for any that is not in Allowed.
+// Import gives the package with the path, also unsafe: callers judge its members. It returns ErrNotAllowed.
 func (im *Importer) Import(path string) (*types.Package, error) {
 	im.mu.Lock()
 	defer im.mu.Unlock()
@@ -120,32 +148,21 @@ func (im *Importer) Import(path string) (*types.Package, error) {
 	if p := im.pkgs[path]; p != nil && p.Complete() {
 		return p, nil
 	}
-	all, err := data()
+	d, err := find(path)
 	if err != nil {
 		return nil, err
-	}
-	d, ok := all[path]
-	if !ok {
-		return nil, ErrNotAllowed
 	}
 	return gcexportdata.Read(bytes.NewReader(d.export), im.fset, im.pkgs, path)
 }
 
-// Export gives the export data of a package. It returns ErrNotAllowed for any that is not in Allowed.
+// Export gives the export data of a package. It returns ErrNotAllowed.
 func Export(path string) ([]byte, error) {
-	all, err := data()
-	if err != nil {
-		return nil, err
-	}
-	d, ok := all[path]
-	if !ok {
-		return nil, ErrNotAllowed
-	}
-	return d.export, nil
+	d, err := find(path)
+	return d.export, err
 }
 
 // Lacks says that the engine has no symbol for the exported member name of the package.
 func Lacks(path, name string) bool {
-	all, err := data()
-	return err == nil && all[path].lacks[name]
+	d, err := find(path)
+	return err == nil && d.lacks[name]
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"go/types"
 	"os"
+	"slices"
 	"testing"
 
 	"farm/namespace/typeinfo"
@@ -12,24 +13,30 @@ import (
 	"farm/namespace/typeinfo/packages"
 )
 
-// TestBlobIsFresh fails when std.bin is not what this Go version and the list of packages give.
-func TestBlobIsFresh(t *testing.T) {
-	want, err := blob.Make()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := os.ReadFile("std.bin")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Error("std.bin is stale: run go generate ./namespace/typeinfo")
+// TestBlobsAreFresh fails when the data is not what this Go version, go.mod and the lists of packages give.
+func TestBlobsAreFresh(t *testing.T) {
+	for file, list := range map[string][]string{"std.bin": packages.Allowed, "gonum.bin": packages.Gonum} {
+		want, err := blob.Make(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s is stale: run go generate ./namespace/typeinfo", file)
+		}
 	}
 }
 
 func TestImport(t *testing.T) {
 	im := typeinfo.New()
-	for _, p := range packages.Allowed {
+	list := packages.Allowed
+	if typeinfo.HasGonum() {
+		list = append(slices.Clone(list), packages.Gonum...)
+	}
+	for _, p := range list {
 		pkg, err := im.Import(p)
 		if err != nil {
 			t.Errorf("%s: %v", p, err)
@@ -39,7 +46,8 @@ func TestImport(t *testing.T) {
 			t.Errorf("%s is empty", p)
 		}
 	}
-	for _, p := range []string{"os", "os/exec", "net", "net/http", "reflect", "syscall", "runtime", "log", "internal/abi", "C", ""} {
+	for _, p := range []string{"os", "os/exec", "net", "net/http", "reflect", "syscall", "runtime", "log", "internal/abi", "C", "",
+		"gonum.org/v1/gonum/stat/card", "gonum.org/v1/gonum/graph", "gonum.org/v1/gonum"} {
 		if _, err := im.Import(p); !errors.Is(err, typeinfo.ErrNotAllowed) {
 			t.Errorf("import of %q: %v", p, err)
 		}
@@ -71,5 +79,30 @@ func TestLacks(t *testing.T) {
 		if got := typeinfo.Lacks(x.path, x.name); got != x.want {
 			t.Errorf("%s.%s: %v", x.path, x.name, got)
 		}
+	}
+}
+
+// TestGonumSharesTypes proves that what a package of gonum shows of others is theirs: the random source of a
+// distribution, and the matrix of a fit.
+func TestGonumSharesTypes(t *testing.T) {
+	if !typeinfo.HasGonum() {
+		t.Skip("built without gonum")
+	}
+	im := typeinfo.New()
+	member := func(path, name string) types.Object {
+		t.Helper()
+		p, err := im.Import(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Scope().Lookup(name)
+	}
+	src, _, _ := types.LookupFieldOrMethod(member("gonum.org/v1/gonum/stat/distuv", "Normal").Type(), true, nil, "Src")
+	if !types.Identical(src.Type(), member("math/rand/v2", "Source").Type()) {
+		t.Errorf("two types %v", src.Type())
+	}
+	cov := member("gonum.org/v1/gonum/stat", "CovarianceMatrix").(*types.Func).Signature().Params().At(1).Type()
+	if !types.Identical(cov, member("gonum.org/v1/gonum/mat", "Matrix").Type()) {
+		t.Errorf("two types %v", cov)
 	}
 }

@@ -183,7 +183,13 @@ func (d *decoder) unit(roots []Root) {
 	}
 	static, header := tableOf(pls)
 	if !bytes.HasPrefix(d.data, header) {
-		d.wrongType(pls[0].id)
+		want := pls[0].id
+		if pls = plansBefore(roots); pls == nil {
+			d.wrongType(want)
+		}
+		if static, header = tableOf(pls); !bytes.HasPrefix(d.data, header) {
+			d.wrongType(want)
+		}
 	}
 	d.off = len(header)
 	d.plans = slices.Clip(static.plans)

@@ -198,6 +198,27 @@ var basicPlans = func() (a [types.UnsafePointer + 1]*plan) {
 // builder compiles one type and those it mentions.
 type builder struct {
 	memo map[planKey]*plan
+	// before compiles types as they were before they grew.
+	before bool
+	grew   bool // one of those was met
+}
+
+// grown are the struct types that have got fields, behind those they had, since
+// variables of them were first kept: by id, how many they had.
+var grown = map[string]int{"farm.Task": 11}
+
+// plansBefore compiles the types of roots as they were before those of grown grew, nil
+// when they mention none of them. What was read by such a plan has zero in the new
+// fields.
+func plansBefore(roots []Root) (pls []*plan) {
+	b := builder{memo: map[planKey]*plan{}, before: true}
+	for _, r := range roots {
+		pls = append(pls, b.static(r.Type, r.Value.Type()))
+	}
+	if !b.grew {
+		return nil
+	}
+	return pls
 }
 
 func (b *builder) refuse(p *plan, id, reason string) *plan {
@@ -322,7 +343,11 @@ func (b *builder) parts(p *plan, u types.Type) {
 			b.mismatch(p)
 			return
 		}
-		for i := range u.NumFields() {
+		n := u.NumFields()
+		if had, ok := grown[p.id]; ok && b.before {
+			n, b.grew = had, true
+		}
+		for i := range n {
 			f, rf := u.Field(i), p.rt.Field(i)
 			p.fields = append(p.fields, field{f.Name(), u.Tag(i), f.Embedded(), rf.Offset, b.static(f.Type(), rf.Type)})
 		}

@@ -45,7 +45,7 @@ func (f *function) binop(dst loc, o token.Token, x, y ssa.Value, t types.Type) {
 	case b.Kind() == types.Float32:
 		f.emit(ins{op: float32Ops[o], a: dst.n * 8, b: f.use(x).n * 8, c: f.use(y).n * 8})
 	case info&types.IsFloat != 0:
-		if f.multiplyAdd(dst.n, o, x, y) {
+		if f.floatTree(dst.n, o, x, y) {
 			return
 		}
 		f.emit(ins{op: floatOps[o], a: dst.n * 8, b: f.use(x).n * 8, c: f.use(y).n * 8})
@@ -59,20 +59,6 @@ func (f *function) binop(dst loc, o token.Token, x, y ssa.Value, t types.Type) {
 			f.extend(dst.n, t)
 		}
 	}
-}
-
-// multiplyAdd emits the addition of a product that has been left to it.
-func (f *function) multiplyAdd(dst int32, o token.Token, x, y ssa.Value) bool {
-	m, ok := x.(*ssa.BinOp)
-	if !ok || !f.fused[m] {
-		x, y = y, x
-		m, ok = x.(*ssa.BinOp)
-	}
-	if !ok || !f.fused[m] || o != token.ADD {
-		return false
-	}
-	f.emit(ins{op: opMulAddF, a: dst * 8, b: f.use(y).n * 8, c: f.use(m.X).n * 8, d: f.use(m.Y).n * 8})
-	return true
 }
 
 func (f *function) integer(dst int32, o token.Token, x, y ssa.Value) {

@@ -38,10 +38,10 @@ func (f *function) builtinCode(b *ssa.Builtin, x *ssa.CallCommon) *code {
 	}
 	c := &code{m: f.m, fn: f.fn, name: b.Name(), recover: -1}
 	frame := loc{16, 16}
+	p := newPlan(f.fn)
 	for {
-		g := newFunction(c, frame)
+		g := newFunction(c, frame, p)
 		g.block = f.fn.Blocks[0]
-		g.inLoop = make([]bool, len(f.fn.Blocks))
 		for _, a := range x.Args {
 			s := f.shape(a)
 			g.vals[a] = g.next

@@ -3,6 +3,8 @@ package vm
 import (
 	"go/types"
 	"reflect"
+	"slices"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/tools/go/ssa"
@@ -25,20 +27,67 @@ type site struct {
 	name string
 	sig  *types.Signature
 	args loc // registers of the arguments, after which comes the receiver
-	last atomic.Pointer[siteTarget]
+	// what it has called so far: the first few, and all others by type word
+	known atomic.Pointer[[]siteTarget]
+	more  sync.Map
 }
 
 // siteTarget is what a site calls for a type word.
 type siteTarget struct {
 	word   raw.Pointer
-	target target
-	recv   *shape
-	direct bool
+	c      *code
+	shape  *shape // of the receiver
+	direct bool   // the interface holds the receiver itself
+	recv   recvKind
+}
+
+// recvKind is how the receiver gets into its registers.
+type recvKind uint8
+
+const (
+	recvOther   recvKind = iota // or the method is one of compiled Go
+	recvPointer                 // it is the data word of the interface
+	recvNumber                  // 64 bits of memory
+	recvNothing                 // it has no registers
+)
+
+// maxKnown is how many types a site compares with, one after the other.
+const maxKnown = 8
+
+// find gives what the site calls for a type word if it has done so before; nil otherwise, or when many
+// others came before.
+func (s *site) find(word raw.Pointer) *siteTarget {
+	if known := s.known.Load(); known != nil {
+		for i := range *known {
+			if x := &(*known)[i]; x.word == word {
+				return x
+			}
+		}
+	}
+	return nil
+}
+
+// learn remembers what the site calls.
+func (s *site) learn(x *siteTarget) {
+	old := s.known.Load()
+	var list []siteTarget
+	if old != nil {
+		list = *old
+	}
+	if len(list) == maxKnown {
+		s.more.Store(x.word, x)
+		return
+	}
+	list = append(slices.Clip(list), *x)
+	s.known.CompareAndSwap(old, &list) // otherwise the next time
 }
 
 func (f *function) call(x *ssa.CallCommon, dst loc, mode callMode, stack ssa.Value) {
 	if b, ok := x.Value.(*ssa.Builtin); ok {
 		f.builtinCall(b, x, dst, mode, stack)
+		return
+	}
+	if mode == callPlain && f.directCall(x, dst) {
 		return
 	}
 	args := x.Args
@@ -86,12 +135,12 @@ func (f *function) call(x *ssa.CallCommon, dst loc, mode callMode, stack ssa.Val
 		s := &site{t: f.m.typeOf(x.Value.Type()), name: x.Method.Name(), sig: x.Method.Signature(), args: argSize}
 		if mode != callPlain {
 			f.later(mode, stack, out, at, func(t *thread, pp, np raw.Pointer) (target, loc) {
-				tg := t.methodTarget(s, raw.Add(pp, int(iface.p)*8), raw.Add(pp, int(out.p)*8), raw.Add(np, int(out.n)*8))
-				return tg, s.last.Load().recv.size
+				tg, recv := t.methodTarget(s, raw.Add(pp, int(iface.p)*8), raw.Add(pp, int(out.p)*8), raw.Add(np, int(out.n)*8))
+				return tg, recv.size
 			})
 			return
 		}
-		i.op, i.c, i.d = opInvoke, int32(len(f.c.sites)), iface.p*8
+		i.op, i.c, i.d, i.e = opInvoke, int32(len(f.c.sites)), iface.p*8, (out.p+argSize.p)*8
 		f.c.sites = append(f.c.sites, s)
 		f.emit(i)
 	default:
@@ -127,6 +176,29 @@ func (f *function) nativeCall(c *code, out loc) {
 		c.get().native(t, raw.Add(pp, p), raw.Add(np, n))
 		t.checkStop() // what it has called back may have ended the run
 	})
+}
+
+// directCall emits the call of a function of compiled Go that takes its arguments from where they are, and
+// says whether there is such a way to call it.
+func (f *function) directCall(x *ssa.CallCommon, dst loc) bool {
+	fn, ok := x.Value.(*ssa.Function)
+	if !ok || fn.Blocks != nil {
+		return false
+	}
+	v := f.m.nativeValue(fn)
+	if !v.IsValid() || !v.CanInterface() {
+		return false
+	}
+	direct := directFunc(v.Interface())
+	if direct == nil {
+		return false
+	}
+	var args []loc
+	for _, a := range x.Args {
+		args = append(args, f.use(a))
+	}
+	f.emitFn(direct(args, dst))
+	return true
 }
 
 // later emits a deferred call or a new goroutine. find gives what is called and the registers of its
@@ -201,29 +273,33 @@ func (t *thread) funcTarget(ft *typ, p raw.Pointer) target {
 	return target{c: c}
 }
 
-// methodTarget finds the method of the interface at w and puts the receiver after the arguments.
-func (t *thread) methodTarget(s *site, w, pp, np raw.Pointer) target {
+// methodTarget finds the method of the interface at w and puts the receiver, whose shape it gives, after the
+// arguments.
+func (t *thread) methodTarget(s *site, w, pp, np raw.Pointer) (target, *shape) {
 	word, data := *raw.At[raw.Pointer](w, 0), *raw.At[raw.Pointer](w, 8)
 	if word == nil {
 		nilDereference()
 	}
-	x := s.last.Load()
-	if x == nil || x.word != word {
+	x := s.find(word)
+	if more, ok := s.more.Load(word); x == nil && ok {
+		x = more.(*siteTarget)
+	}
+	if x == nil {
 		x = t.m.method(s, word)
-		s.last.Store(x)
+		s.learn(x)
 	}
 	p := raw.Add(pp, int(s.args.p)*8)
 	switch {
-	case x.direct && x.recv.boxed:
-		box := raw.New(x.recv.t)
+	case x.direct && x.shape.boxed:
+		box := raw.New(x.shape.t)
 		*raw.As[raw.Pointer](box) = data
 		*raw.As[raw.Pointer](p) = box
-	case x.direct || x.recv.boxed:
+	case x.direct || x.shape.boxed:
 		*raw.As[raw.Pointer](p) = data
 	default:
-		x.recv.load(p, raw.Add(np, int(s.args.n)*8), data)
+		x.shape.load(p, raw.Add(np, int(s.args.n)*8), data)
 	}
-	return x.target
+	return target{c: x.c}, x.shape
 }
 
 // method finds a method for a type word.
@@ -236,16 +312,33 @@ func (m *Machine) method(s *site, word raw.Pointer) *siteTarget {
 	if set, ok := m.types.byRaw.Load(ty); ok {
 		set := set.(*methods)
 		if sel := set.set[s.name]; sel != nil {
-			c := m.codeOf(m.prog.MethodValue(sel)).get()
-			out.target.c = c
-			out.recv = m.typeOf(set.t).shape
+			out.c = m.codeOf(m.prog.MethodValue(sel)).get()
+			out.shape = m.typeOf(set.t).shape
+			if out.c.native == nil {
+				out.recv = out.kind()
+			}
 			return out
 		}
 	}
 	rt := raw.Reflect(ty)
-	out.recv = nativeShape(rt)
-	out.target.c = m.nativeMethod(rt, s.name, s.sig, out.recv)
+	out.shape = nativeShape(rt)
+	out.c = m.nativeMethod(rt, s.name, s.sig, out.shape)
 	return out
+}
+
+// kind is how the receiver of a method of the machine gets into its registers.
+func (x *siteTarget) kind() recvKind {
+	switch {
+	case x.direct && x.shape.boxed:
+		return recvOther
+	case x.direct || x.shape.boxed:
+		return recvPointer
+	case len(x.shape.parts) == 0:
+		return recvNothing
+	case len(x.shape.parts) == 1 && x.shape.parts[0].kind == part64 && x.shape.parts[0].off == 0:
+		return recvNumber
+	}
+	return recvOther
 }
 
 // nativeShape is the shape of a receiver of a type that is not the machine's: it stays in memory.

@@ -69,7 +69,11 @@ const (
 	opIndexStore8  // element of P b = N a
 	opIndexStr     // N a = byte N c of the string P b, N d
 	opIndex2Load64 // N a = element N e of the slice at element N c of P b, N d
-	opIndexRow     // P a, N e, N e+8 = the slice at element N c of P b, N d
+	// the slice P a, N e, N e+8 = append(P b, N c, N c+8; value d), of elements of type types[x]
+	opAppend8
+	opAppend64
+	opAppendPtr
+	opIndexRow // P a, N e, N e+8 = the slice at element N c of P b, N d
 
 	// integers
 	opAdd
@@ -122,7 +126,21 @@ const (
 	opFToUint
 	opFToF32
 	opF32ToF
-	opMulAddF // N a = N b + N c * N d, rounded twice
+	// several, each rounded
+	opMulAddF       // N a = N b + N c * N d
+	opMulSubF       // N a = N b * N c - N d
+	opSubMulF       // N a = N b - N c * N d
+	opMul3F         // N a = N b * N c * N d
+	opMul3AddF      // N a = N b + N c * N d * N e
+	opMulMulAddF    // N a = N b * N c + N d * N e
+	opMulMulSubF    // N a = N b * N c - N d * N e
+	opMulMulSubAddF // N a = N b * N c - N d * N e + N x*8
+	// N a = N a of the next instruction + the product of two elements: this instruction says where the first
+	// one is, as opIndexLoad64 or opIndex2Load64 does, the next one where the second one is
+	opMulAdd11F
+	opMulAdd12F
+	opMulAdd21F
+	opMulAdd22F
 
 	// comparisons: N a = N b ? N c
 	opEq
@@ -165,8 +183,21 @@ const (
 	opIfLeF
 	opIfNotLtF
 	opIfNotLeF
+	opIfNormLe // N b * N c + N d * N e <= N x*8
+	opIfNormNotLe
+	opIfNormLt
+	opIfNormNotLt
 	opIfNil
 	opIfNotNil
+	// after an addition: N b = N e + K c, N b = N e + N c
+	opAddKIfLt  // N b < N d
+	opAddKIfLe  // N b <= N d
+	opAddIfLt   // N b < N d
+	opAddIfLe   // N b <= N d
+	opAddKIfLtK // N b < K d
+	opAddKIfLeK
+	opAddKIfGtK
+	opAddKIfGeK
 
 	// calls: arguments and results are at P a, N b
 	opCall    // codes[c]

@@ -26,16 +26,44 @@ type function struct {
 	most   loc // the most temporary registers so far
 	starts []int
 	jumps  []jump
-	inLoop []bool
 	block  *ssa.BasicBlock
 	pos    token.Pos
-	fused  map[ssa.Instruction]bool // done together with another instruction
+	places map[*group]loc
+	// what comes before it may not be changed any more: jumps lead to it
+	barrier int
+	*plan
 
 	deferStack bool  // functions within it defer for it, and nothing else runs that
 	prologue   []ins // what makes constants that loops use
 	consts     map[any]loc
 	nums       map[uint64]int32
 	typeIdx    map[*typ]int32
+}
+
+// plan is what is decided about a function before instructions are emitted, once for all passes.
+type plan struct {
+	lay    *ordering
+	fused  map[ssa.Instruction]bool // done together with another instruction
+	trees  map[ssa.Value]tree
+	groups map[ssa.Value]*group
+	// values that are computed, or stay, in the registers of a call, counted from those; and in the
+	// registers of the function's results
+	outs, results map[ssa.Value]loc
+}
+
+func newPlan(fn *ssa.Function) *plan {
+	return &plan{
+		lay: orderOf(fn), fused: map[ssa.Instruction]bool{}, trees: map[ssa.Value]tree{}, groups: map[ssa.Value]*group{},
+		outs: map[ssa.Value]loc{}, results: map[ssa.Value]loc{},
+	}
+}
+
+// decide makes the plan of the function.
+func (f *function) decide() {
+	for _, b := range f.fn.Blocks {
+		f.fuse(b)
+	}
+	f.assign()
 }
 
 // jump is an instruction whose target is a block.
@@ -49,8 +77,10 @@ func compile(c *code) {
 	c.m.types.claim(c.fn)
 	c.params, c.args, c.recv, c.results = loc{}, loc{}, nil, loc{}
 	frame := loc{}
+	p := newPlan(c.fn)
+	newFunction(c, frame, p).decide()
 	for {
-		f := newFunction(c, frame)
+		f := newFunction(c, frame, p)
 		f.run()
 		need := loc{f.next.p + f.most.p, f.next.n + f.most.n}
 		if need.p <= frame.p && need.n <= frame.n {
@@ -61,11 +91,12 @@ func compile(c *code) {
 	}
 }
 
-func newFunction(c *code, frame loc) *function {
+func newFunction(c *code, frame loc, p *plan) *function {
 	c.ins, c.pos, c.nums, c.ptrs, c.types, c.codes, c.sites, c.fns = nil, nil, nil, nil, nil, nil, nil, nil
 	return &function{
 		m: c.m, c: c, fn: c.fn, frame: frame, vals: map[ssa.Value]loc{}, starts: make([]int, len(c.fn.Blocks)),
-		inLoop: loops(c.fn), fused: map[ssa.Instruction]bool{}, consts: map[any]loc{}, nums: map[uint64]int32{}, typeIdx: map[*typ]int32{},
+		plan: p, places: map[*group]loc{}, consts: map[any]loc{}, nums: map[uint64]int32{}, typeIdx: map[*typ]int32{},
+		deferStack: lateDefers(c.fn),
 	}
 }
 
@@ -86,19 +117,6 @@ func lateDefers(fn *ssa.Function) bool {
 	return stack
 }
 
-// loops says which blocks may run again and again.
-func loops(fn *ssa.Function) []bool {
-	in := make([]bool, len(fn.Blocks))
-	for _, b := range fn.Blocks {
-		for _, s := range b.Succs {
-			for i := s.Index; i <= b.Index; i++ {
-				in[i] = true
-			}
-		}
-	}
-	return in
-}
-
 func (f *function) fail(format string, a ...any) {
 	panic(&typeError{msg: fmt.Sprintf("%s: %s", f.fn, fmt.Sprintf(format, a...))})
 }
@@ -106,14 +124,10 @@ func (f *function) fail(format string, a ...any) {
 func (f *function) run() {
 	f.signature()
 	f.c.wrapper = strings.Contains(f.fn.Synthetic, "wrapper") || strings.Contains(f.fn.Synthetic, "thunk")
-	for _, b := range f.fn.Blocks {
-		f.fuse(b)
-	}
-	f.deferStack = lateDefers(f.fn)
 	skip := unevaluated(f.fn)
-	for _, b := range f.fn.Blocks {
+	for _, b := range f.lay.order {
 		f.block = b
-		f.starts[b.Index] = len(f.c.ins)
+		f.starts[b.Index], f.barrier = len(f.c.ins), len(f.c.ins)
 		for _, in := range b.Instrs {
 			if f.fused[in] || skip[in] {
 				continue
@@ -162,7 +176,7 @@ func (f *function) finish() {
 	for _, j := range f.jumps {
 		in := &c.ins[j.at]
 		in.a = int32(f.starts[j.to]-j.at) * insSize
-		if in.op == opJump && in.a < 0 {
+		if in.op == opJump && in.a <= 0 {
 			in.op = opLoop
 		}
 	}
@@ -183,6 +197,9 @@ func (f *function) finish() {
 // markLocal in the x of a jump says that its target is an instruction of the same function, not a block.
 const markLocal = 1 << 15
 
+// markAlone in the x of a jump that is not emitted yet says that nothing else needs what it compares first.
+const markAlone = 1 << 14
+
 // signature gives parameters, captured variables and results their registers.
 func (f *function) signature() {
 	c, params := f.c, f.fn.Params
@@ -190,6 +207,9 @@ func (f *function) signature() {
 	place := func(v ssa.Value) *shape {
 		s := f.m.typeOf(v.Type()).shape
 		f.vals[v] = at
+		if g := f.groups[v]; g != nil {
+			f.places[g] = at
+		}
 		at = at.plus(s.size)
 		return s
 	}
@@ -232,21 +252,48 @@ func (f *function) emitFn(fn func(t *thread, pp, np raw.Pointer)) {
 }
 
 func (f *function) jumpTo(i ins, b *ssa.BasicBlock) {
-	f.jumps = append(f.jumps, jump{f.emit(i), b.Index})
+	f.jumps = append(f.jumps, jump{f.emitJump(i), b.Index})
 }
 
 // label sets the target of a jump within the instruction to what comes next.
-func (f *function) label(at int) { f.c.ins[at].a, f.c.ins[at].x = int32(len(f.c.ins)), markLocal }
+func (f *function) label(at int) {
+	f.c.ins[at].a = int32(len(f.c.ins))
+	f.c.ins[at].x |= markLocal
+	f.barrier = len(f.c.ins)
+}
 
 // reg gives the registers of a value that an instruction defines.
 func (f *function) reg(v ssa.Value) loc {
 	if l, ok := f.vals[v]; ok {
 		return l
 	}
-	l := f.next
-	f.next = f.next.plus(f.sizeOf(v.Type()))
+	g := f.groups[v]
+	l, ok := f.places[g]
+	switch {
+	case g != nil && ok:
+	case f.isOut(v):
+		l = f.out().plus(f.outs[v])
+	case f.isResult(v):
+		l = f.results[v]
+	default:
+		l = f.next
+		f.next = f.next.plus(f.sizeOf(v.Type()))
+	}
+	if g != nil {
+		f.places[g] = l
+	}
 	f.vals[v] = l
 	return l
+}
+
+func (f *function) isOut(v ssa.Value) bool {
+	_, ok := f.outs[v]
+	return ok
+}
+
+func (f *function) isResult(v ssa.Value) bool {
+	_, ok := f.plan.results[v]
+	return ok
 }
 
 func (f *function) sizeOf(t types.Type) loc {
@@ -284,7 +331,7 @@ func (f *function) use(v ssa.Value) loc {
 		}
 		return l
 	}
-	if !f.inLoop[f.block.Index] {
+	if f.lay.depth[f.block.Index] == 0 {
 		l := f.tmp(f.shape(v).size)
 		f.constant(l, v)
 		return l
@@ -311,6 +358,10 @@ func (f *function) alias(v ssa.Value) loc {
 		return f.extract(x)
 	case *ssa.ChangeType:
 		return f.use(x.X)
+	case *ssa.Convert:
+		if f.fused[x] {
+			return f.use(x.X)
+		}
 	case *ssa.Field:
 		if l, ok := f.flatField(x); ok {
 			return l
@@ -627,15 +678,12 @@ func (f *function) parallel(list []move1) {
 	}
 }
 
+// edge is the number of the way from one block to another among those to the latter.
+func edge(from, to *ssa.BasicBlock) int { return slices.Index(to.Preds, from) }
+
 // phis emits what the way from one block to another means for the values that depend on it.
 func (f *function) phis(from, to *ssa.BasicBlock) {
-	at := -1
-	for i, p := range to.Preds {
-		if p == from {
-			at = i
-			break
-		}
-	}
+	at := edge(from, to)
 	var list []move1
 	type late struct {
 		dst loc

@@ -14,8 +14,9 @@ const insSize = 24
 //
 // It is one function so that what it needs all the time (ip, pp, np, c) stays in registers of the
 // processor. For that to hold, nothing of it may live across a call: an operation that calls a Go function
-// sets t.pc first, which says where it is, and goes to resume or again, which find everything anew. An
-// operation that may panic sets t.pc, too.
+// sets t.pc first, which says where it is, and goes to resume or again, which find everything anew; or it
+// keeps what it needs in memory and goes to kept. An operation that may panic sets t.pc, too. Functions that
+// the compiler does not inline into one as large as this are spelled out.
 //
 //nolint:gocyclo,funlen // one case for each operation
 func (t *thread) loop() (how outcome) {
@@ -27,6 +28,11 @@ func (t *thread) loop() (how outcome) {
 	}()
 	var (
 		c      *code
+		callee *code
+		// memory for what is needed after a call of a Go function; arrays are never in registers of the
+		// processor
+		keep   [3]raw.Pointer
+		keepC  [2]*code
 		ip     raw.Pointer // the instruction
 		pp, np raw.Pointer // the registers of the frame
 	)
@@ -34,6 +40,7 @@ func (t *thread) loop() (how outcome) {
 	t.pc = t.frames[t.top].c.base + uint64(t.frames[t.top].pc)
 again: // the instruction at t.pc
 	{
+		t.moved = false
 		f := &t.frames[t.top]
 		c = f.c
 		ip = raw.Add(c.start, int(t.pc-c.base))
@@ -43,6 +50,8 @@ next:
 	for {
 		i := raw.As[ins](ip)
 		switch i.op {
+		case 0:
+			goto unknown
 		case opMoveP:
 			*raw.At[raw.Pointer](pp, i.a) = *raw.At[raw.Pointer](pp, i.b)
 		case opMoveN:
@@ -114,8 +123,9 @@ next:
 			*raw.At[raw.Pointer](pp, i.a+8) = *raw.At[raw.Pointer](m, i.c+8)
 		case opLoadBox:
 			t.pc = raw.Address(ip)
+			keep[0], keep[1], keep[2], keepC[0] = ip, pp, np, c
 			loadBox(c, i, pp)
-			goto resume
+			goto kept
 
 		case opStore8, opStore16, opStore32:
 			m := *raw.At[raw.Pointer](pp, i.a)
@@ -148,7 +158,8 @@ next:
 			if m == nil {
 				goto isNil
 			}
-			*raw.At[string](m, i.c) = raw.String(*raw.At[raw.Pointer](pp, i.b), *raw.At[uint64](np, i.d))
+			h := raw.At[textHead](m, i.c)
+			h.p, h.n = *raw.At[raw.Pointer](pp, i.b), *raw.At[uint64](np, i.d)
 		case opStoreSlice:
 			m := *raw.At[raw.Pointer](pp, i.a)
 			if m == nil {
@@ -169,13 +180,15 @@ next:
 				goto isNil
 			}
 			t.pc = raw.Address(ip)
+			keep[0], keep[1], keep[2], keepC[0] = ip, pp, np, c
 			raw.Move(c.types[i.d].Type, raw.Add(m, int(i.c)), *raw.At[raw.Pointer](pp, i.b))
-			goto resume
+			goto kept
 
 		case opNew:
 			t.pc = raw.Address(ip)
+			keep[0], keep[1], keep[2], keepC[0] = ip, pp, np, c
 			newValue(c, i, pp)
-			goto resume
+			goto kept
 		case opField:
 			m := *raw.At[raw.Pointer](pp, i.b)
 			if m == nil {
@@ -260,6 +273,39 @@ next:
 			s := raw.As[slice](raw.Add(*raw.At[raw.Pointer](pp, i.b), int(x)*24))
 			*raw.At[raw.Pointer](pp, i.a) = s.p
 			*raw.At[[2]uint64](np, i.e) = [2]uint64{s.n, s.c}
+		case opAppend8:
+			n := *raw.At[uint64](np, i.c)
+			room := *raw.At[uint64](np, i.c+8)
+			if n == room {
+				goto grow
+			}
+			p := *raw.At[raw.Pointer](pp, i.b)
+			*raw.As[uint8](raw.Add(p, int(n))) = uint8(*raw.At[uint64](np, i.d))
+			*raw.At[raw.Pointer](pp, i.a) = p
+			*raw.At[uint64](np, i.e) = n + 1
+			*raw.At[uint64](np, i.e+8) = room
+		case opAppend64:
+			n := *raw.At[uint64](np, i.c)
+			room := *raw.At[uint64](np, i.c+8)
+			if n == room {
+				goto grow
+			}
+			p := *raw.At[raw.Pointer](pp, i.b)
+			*raw.As[uint64](raw.Add(p, int(n)*8)) = *raw.At[uint64](np, i.d)
+			*raw.At[raw.Pointer](pp, i.a) = p
+			*raw.At[uint64](np, i.e) = n + 1
+			*raw.At[uint64](np, i.e+8) = room
+		case opAppendPtr:
+			n := *raw.At[uint64](np, i.c)
+			room := *raw.At[uint64](np, i.c+8)
+			if n == room {
+				goto grow
+			}
+			p := *raw.At[raw.Pointer](pp, i.b)
+			*raw.As[raw.Pointer](raw.Add(p, int(n)*8)) = *raw.At[raw.Pointer](pp, i.d)
+			*raw.At[raw.Pointer](pp, i.a) = p
+			*raw.At[uint64](np, i.e) = n + 1
+			*raw.At[uint64](np, i.e+8) = room
 
 		case opAdd:
 			*raw.At[uint64](np, i.a) = *raw.At[uint64](np, i.b) + *raw.At[uint64](np, i.c)
@@ -365,43 +411,150 @@ next:
 		case opF32ToF:
 			*raw.At[float64](np, i.a) = float64(f32(np, i.b))
 		case opMulAddF:
-			x := *raw.At[float64](np, i.c) * *raw.At[float64](np, i.d)
+			*raw.At[float64](np, i.a) = *raw.At[float64](np, i.b) + float64(*raw.At[float64](np, i.c)**raw.At[float64](np, i.d))
+		case opMulSubF:
+			*raw.At[float64](np, i.a) = float64(*raw.At[float64](np, i.b)**raw.At[float64](np, i.c)) - *raw.At[float64](np, i.d)
+		case opSubMulF:
+			*raw.At[float64](np, i.a) = *raw.At[float64](np, i.b) - float64(*raw.At[float64](np, i.c)**raw.At[float64](np, i.d))
+		case opMul3F:
+			*raw.At[float64](np, i.a) = float64(*raw.At[float64](np, i.b)**raw.At[float64](np, i.c)) * *raw.At[float64](np, i.d)
+		case opMul3AddF:
+			x := float64(*raw.At[float64](np, i.c)**raw.At[float64](np, i.d)) * *raw.At[float64](np, i.e)
 			*raw.At[float64](np, i.a) = *raw.At[float64](np, i.b) + float64(x)
+		case opMulMulAddF:
+			x, y := *raw.At[float64](np, i.b)**raw.At[float64](np, i.c), *raw.At[float64](np, i.d)**raw.At[float64](np, i.e)
+			*raw.At[float64](np, i.a) = float64(x) + float64(y)
+		case opMulMulSubF:
+			x, y := *raw.At[float64](np, i.b)**raw.At[float64](np, i.c), *raw.At[float64](np, i.d)**raw.At[float64](np, i.e)
+			*raw.At[float64](np, i.a) = float64(x) - float64(y)
+		case opMulMulSubAddF:
+			x, y := *raw.At[float64](np, i.b)**raw.At[float64](np, i.c), *raw.At[float64](np, i.d)**raw.At[float64](np, i.e)
+			*raw.At[float64](np, i.a) = float64(x) - float64(y) + *raw.At[float64](np, int32(i.x)*8)
+		case opMulAdd11F, opMulAdd12F, opMulAdd21F, opMulAdd22F:
+			x := *raw.At[uint64](np, i.c)
+			if x >= *raw.At[uint64](np, i.d) {
+				goto outside
+			}
+			p := *raw.At[raw.Pointer](pp, i.b)
+			if i.op >= opMulAdd21F {
+				row := raw.As[slice](raw.Add(p, int(x)*24))
+				if x = *raw.At[uint64](np, i.e); x >= row.n {
+					goto outsideRow
+				}
+				p = row.p
+			}
+			v := *raw.As[float64](raw.Add(p, int(x)*8))
+			ip = raw.Add(ip, insSize)
+			j := raw.As[ins](ip)
+			x = *raw.At[uint64](np, j.c)
+			if x >= *raw.At[uint64](np, j.d) {
+				goto outside
+			}
+			p = *raw.At[raw.Pointer](pp, j.b)
+			if j.op == opIndex2Load64 {
+				row := raw.As[slice](raw.Add(p, int(x)*24))
+				if x = *raw.At[uint64](np, j.e); x >= row.n {
+					goto outsideRow
+				}
+				p = row.p
+			}
+			*raw.At[float64](np, i.a) = *raw.At[float64](np, j.a) + float64(v**raw.As[float64](raw.Add(p, int(x)*8)))
 
 		case opEq:
-			setBool(np, i.a, *raw.At[uint64](np, i.b) == *raw.At[uint64](np, i.c))
+			var v uint64
+			if *raw.At[uint64](np, i.b) == *raw.At[uint64](np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opNe:
-			setBool(np, i.a, *raw.At[uint64](np, i.b) != *raw.At[uint64](np, i.c))
+			var v uint64
+			if *raw.At[uint64](np, i.b) != *raw.At[uint64](np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opLt:
-			setBool(np, i.a, *raw.At[int64](np, i.b) < *raw.At[int64](np, i.c))
+			var v uint64
+			if *raw.At[int64](np, i.b) < *raw.At[int64](np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opLe:
-			setBool(np, i.a, *raw.At[int64](np, i.b) <= *raw.At[int64](np, i.c))
+			var v uint64
+			if *raw.At[int64](np, i.b) <= *raw.At[int64](np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opLtU:
-			setBool(np, i.a, *raw.At[uint64](np, i.b) < *raw.At[uint64](np, i.c))
+			var v uint64
+			if *raw.At[uint64](np, i.b) < *raw.At[uint64](np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opLeU:
-			setBool(np, i.a, *raw.At[uint64](np, i.b) <= *raw.At[uint64](np, i.c))
+			var v uint64
+			if *raw.At[uint64](np, i.b) <= *raw.At[uint64](np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opEqF:
-			setBool(np, i.a, *raw.At[float64](np, i.b) == *raw.At[float64](np, i.c))
+			var v uint64
+			if *raw.At[float64](np, i.b) == *raw.At[float64](np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opLtF:
-			setBool(np, i.a, *raw.At[float64](np, i.b) < *raw.At[float64](np, i.c))
+			var v uint64
+			if *raw.At[float64](np, i.b) < *raw.At[float64](np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opLeF:
-			setBool(np, i.a, *raw.At[float64](np, i.b) <= *raw.At[float64](np, i.c))
+			var v uint64
+			if *raw.At[float64](np, i.b) <= *raw.At[float64](np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opEqF32:
-			setBool(np, i.a, f32(np, i.b) == f32(np, i.c))
+			var v uint64
+			if f32(np, i.b) == f32(np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opLtF32:
-			setBool(np, i.a, f32(np, i.b) < f32(np, i.c))
+			var v uint64
+			if f32(np, i.b) < f32(np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opLeF32:
-			setBool(np, i.a, f32(np, i.b) <= f32(np, i.c))
+			var v uint64
+			if f32(np, i.b) <= f32(np, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opEqP:
-			setBool(np, i.a, *raw.At[raw.Pointer](pp, i.b) == *raw.At[raw.Pointer](pp, i.c))
+			var v uint64
+			if *raw.At[raw.Pointer](pp, i.b) == *raw.At[raw.Pointer](pp, i.c) {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opIsNil:
-			setBool(np, i.a, *raw.At[raw.Pointer](pp, i.b) == nil)
+			var v uint64
+			if *raw.At[raw.Pointer](pp, i.b) == nil {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opNotNil:
-			setBool(np, i.a, *raw.At[raw.Pointer](pp, i.b) != nil)
+			var v uint64
+			if *raw.At[raw.Pointer](pp, i.b) != nil {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opEqStr, opLtStr, opLeStr:
 			t.pc = raw.Address(ip)
+			keep[0], keep[1], keep[2], keepC[0] = ip, pp, np, c
 			compareStrings(i, pp, np)
-			goto resume
+			goto kept
 
 		// jumps to a
 		case opJump:
@@ -485,6 +638,26 @@ next:
 			if !(*raw.At[float64](np, i.b) <= *raw.At[float64](np, i.c)) {
 				goto jump
 			}
+		case opIfNormLe:
+			x, y := *raw.At[float64](np, i.b)**raw.At[float64](np, i.c), *raw.At[float64](np, i.d)**raw.At[float64](np, i.e)
+			if float64(x)+float64(y) <= *raw.At[float64](np, int32(i.x)*8) {
+				goto jump
+			}
+		case opIfNormNotLe:
+			x, y := *raw.At[float64](np, i.b)**raw.At[float64](np, i.c), *raw.At[float64](np, i.d)**raw.At[float64](np, i.e)
+			if !(float64(x)+float64(y) <= *raw.At[float64](np, int32(i.x)*8)) {
+				goto jump
+			}
+		case opIfNormLt:
+			x, y := *raw.At[float64](np, i.b)**raw.At[float64](np, i.c), *raw.At[float64](np, i.d)**raw.At[float64](np, i.e)
+			if float64(x)+float64(y) < *raw.At[float64](np, int32(i.x)*8) {
+				goto jump
+			}
+		case opIfNormNotLt:
+			x, y := *raw.At[float64](np, i.b)**raw.At[float64](np, i.c), *raw.At[float64](np, i.d)**raw.At[float64](np, i.e)
+			if !(float64(x)+float64(y) < *raw.At[float64](np, int32(i.x)*8)) {
+				goto jump
+			}
 		case opIfNil:
 			if *raw.At[raw.Pointer](pp, i.b) == nil {
 				goto jump
@@ -494,40 +667,95 @@ next:
 				goto jump
 			}
 
+		case opAddKIfLt:
+			v := *raw.At[int64](np, i.e) + int64(i.c)
+			*raw.At[int64](np, i.b) = v
+			if v < *raw.At[int64](np, i.d) {
+				goto jump
+			}
+		case opAddKIfLe:
+			v := *raw.At[int64](np, i.e) + int64(i.c)
+			*raw.At[int64](np, i.b) = v
+			if v <= *raw.At[int64](np, i.d) {
+				goto jump
+			}
+		case opAddIfLt:
+			v := *raw.At[int64](np, i.e) + *raw.At[int64](np, i.c)
+			*raw.At[int64](np, i.b) = v
+			if v < *raw.At[int64](np, i.d) {
+				goto jump
+			}
+		case opAddIfLe:
+			v := *raw.At[int64](np, i.e) + *raw.At[int64](np, i.c)
+			*raw.At[int64](np, i.b) = v
+			if v <= *raw.At[int64](np, i.d) {
+				goto jump
+			}
+		case opAddKIfLtK:
+			v := *raw.At[int64](np, i.e) + int64(i.c)
+			*raw.At[int64](np, i.b) = v
+			if v < int64(i.d) {
+				goto jump
+			}
+		case opAddKIfLeK:
+			v := *raw.At[int64](np, i.e) + int64(i.c)
+			*raw.At[int64](np, i.b) = v
+			if v <= int64(i.d) {
+				goto jump
+			}
+		case opAddKIfGtK:
+			v := *raw.At[int64](np, i.e) + int64(i.c)
+			*raw.At[int64](np, i.b) = v
+			if v > int64(i.d) {
+				goto jump
+			}
+		case opAddKIfGeK:
+			v := *raw.At[int64](np, i.e) + int64(i.c)
+			*raw.At[int64](np, i.b) = v
+			if v >= int64(i.d) {
+				goto jump
+			}
+
 		case opCall:
-			callee := c.codes[i.c]
-			if !callee.ready.Load() {
-				t.pc = raw.Address(ip)
-				callee.prepare()
-				goto again
+			callee = c.codes[i.c]
+			if callee.ready.Load() {
+				goto call
 			}
-			if t.run.stop.Load() {
-				goto stop
-			}
-			f := &t.frames[t.top]
-			p, n := f.p+int(i.a), f.n+int(i.b)
-			if p+callee.needP > len(t.ptrs) || n+callee.needN > len(t.nums) || t.top+2 > len(t.frames) {
-				t.pc = raw.Address(ip)
-				t.room(callee, p, n)
-				goto again
-			}
-			f.pc = int(raw.Address(ip)-c.base) + insSize
-			pan := f.pan
-			t.top++
-			f = &t.frames[t.top]
-			f.c, f.p, f.n = callee, p, n
-			if pan != nil && c.wrapper {
-				f.pan, f.flags = pan, flagKeeps
-			}
-			c, ip = callee, callee.start
-			pp, np = raw.PointerTo(&t.ptrs[p]), raw.PointerTo(&t.nums[n])
-			continue
-		case opCallFn, opInvoke:
 			t.pc = raw.Address(ip)
-			if t.callValue(c, i, pp, np) {
-				goto enter
+			callee.prepare()
+			goto again
+		case opInvoke:
+			{
+				w := raw.At[[2]raw.Pointer](pp, i.d)
+				s := c.sites[i.c]
+				known := s.known.Load()
+				if known == nil {
+					goto slowCall
+				}
+				var x *siteTarget
+				for k := range *known {
+					if (*known)[k].word == w[0] {
+						x = &(*known)[k]
+						break
+					}
+				}
+				if x == nil {
+					goto slowCall
+				}
+				switch x.recv {
+				case recvPointer:
+					*raw.At[raw.Pointer](pp, i.e) = w[1]
+				case recvNumber:
+					*raw.At[uint64](np, (i.b+s.args.n)*8) = *raw.As[uint64](w[1])
+				case recvNothing:
+				default:
+					goto slowCall
+				}
+				callee = x.c
+				goto call
 			}
-			goto resume
+		case opCallFn:
+			goto slowCall
 		case opReturn:
 			f := &t.frames[t.top]
 			if f.flags != 0 {
@@ -558,37 +786,84 @@ next:
 			goto again
 		case opFn:
 			t.pc = raw.Address(ip)
+			keep[0], keep[1], keep[2], keepC[0] = ip, pp, np, c
 			c.fns[i.a](t, pp, np)
-			goto resume
+			goto kept
 		case opString:
 			t.pc = raw.Address(ip)
+			keep[0], keep[1], keep[2], keepC[0] = ip, pp, np, c
 			concat(t, i, pp, np)
-			goto resume
+			goto kept
 		case opAssertT:
 			ty := *raw.At[raw.Pointer](pp, i.b)
 			if i.x != 0 {
 				ty = raw.TabType(ty)
 			}
-			setBool(np, i.a, ty == c.types[i.d].Type)
+			var v uint64
+			if ty == c.types[i.d].Type {
+				v = 1
+			}
+			*raw.At[uint64](np, i.a) = v
 		case opTypeOf:
 			*raw.At[raw.Pointer](pp, i.a) = raw.TabType(*raw.At[raw.Pointer](pp, i.b))
 		case opLenMap:
 			t.pc = raw.Address(ip)
+			keep[0], keep[1], keep[2], keepC[0] = ip, pp, np, c
 			mapLen(i, pp, np)
-			goto resume
+			goto kept
 		default:
 			goto unknown
 		}
 		ip = raw.Add(ip, insSize)
 	}
+call: // callee, whose arguments are in place
+	{
+		if t.run.stop.Load() {
+			goto stop
+		}
+		i := raw.As[ins](ip)
+		f := &t.frames[t.top]
+		p, n := f.p+int(i.a), f.n+int(i.b)
+		if p+callee.needP > len(t.ptrs) || n+callee.needN > len(t.nums) || t.top+2 > len(t.frames) {
+			t.pc = raw.Address(ip)
+			t.room(callee, p, n)
+			goto again
+		}
+		f.pc = int(raw.Address(ip)-c.base) + insSize
+		pan := f.pan
+		t.top++
+		f = &t.frames[t.top]
+		f.c, f.p, f.n = callee, p, n
+		if pan != nil && c.wrapper {
+			f.pan, f.flags = pan, flagKeeps
+		}
+		c, ip = callee, callee.start
+		pp, np = raw.PointerTo(&t.ptrs[p]), raw.PointerTo(&t.nums[n])
+		goto next
+	}
+slowCall: // of what is not known yet, or has to be prepared
+	t.pc = raw.Address(ip)
+	if t.callValue(c, raw.As[ins](ip), pp, np) {
+		goto enter
+	}
+	goto resume
 jump: // to the target of the instruction
-	if d := raw.As[ins](ip).a; d >= 0 || !t.run.stop.Load() {
+	{
+		d := raw.As[ins](ip).a
+		if d <= 0 && t.run.stop.Load() {
+			goto stop
+		}
 		ip = raw.Add(ip, int(d))
 		goto next
 	}
 stop:
 	t.pc = raw.Address(ip)
 	panic(stopped{})
+kept: // after an instruction that has called a Go function
+	if !t.moved {
+		ip, pp, np, c = raw.Add(keep[0], insSize), keep[1], keep[2], keepC[0]
+		goto next
+	}
 resume: // after the instruction at t.pc
 	t.pc += insSize
 	goto again
@@ -607,6 +882,11 @@ outsideRow:
 	t.pc = raw.Address(ip)
 	outOfRow(raw.As[ins](ip), pp, np)
 	return panicked
+grow:
+	t.pc = raw.Address(ip)
+	keep[0], keep[1], keep[2], keepC[0] = ip, pp, np, c
+	t.appendGrown(c, raw.As[ins](ip), pp, np)
+	goto kept
 negative:
 	t.pc = raw.Address(ip)
 	panic(plainError("runtime error: negative shift amount"))
@@ -678,7 +958,7 @@ func (t *thread) callValue(c *code, i *ins, pp, np raw.Pointer) bool {
 	if i.op == opCallFn {
 		tg = t.funcTarget(c.types[i.d], *raw.At[raw.Pointer](pp, i.c))
 	} else {
-		tg = t.methodTarget(c.sites[i.c], raw.Add(pp, int(i.d)), raw.Add(pp, int(i.a)*8), raw.Add(np, int(i.b)*8))
+		tg, _ = t.methodTarget(c.sites[i.c], raw.Add(pp, int(i.d)), raw.Add(pp, int(i.a)*8), raw.Add(np, int(i.b)*8))
 	}
 	f := &t.frames[t.top]
 	p, n := f.p+int(i.a), f.n+int(i.b)
@@ -714,6 +994,12 @@ func (t *thread) runDefer(c *code) int {
 	}
 	t.push(d.target, p, n).flags = flagDeferred
 	return 1
+}
+
+// textHead is a string in memory.
+type textHead struct {
+	p raw.Pointer
+	n uint64
 }
 
 func f32(np raw.Pointer, off int32) float32 { return *raw.At[float32](np, off) }

@@ -354,8 +354,8 @@ func withImports(decl string) string {
 	var head, body strings.Builder
 	for i := 0; i < len(toks); i++ {
 		path, j := toks[i].lit, i
-		for is(i, token.IDENT) && is(j+1, token.QUO) && is(j+2, token.IDENT) {
-			path += "/" + toks[j+2].lit
+		for is(i, token.IDENT) && is(j+2, token.IDENT) && (is(j+1, token.QUO) || is(j+1, token.PERIOD) && is(j+3, token.QUO)) {
+			path += toks[j+1].lit + toks[j+2].lit // a period before a slash is of the path: gonum.org/v1
 			j += 2
 		}
 		if is(i, token.IDENT) && is(j+1, token.PERIOD) && is(j+2, token.IDENT) && path != "__r" {

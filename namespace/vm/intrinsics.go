@@ -41,6 +41,7 @@ func init() {
 	}
 	addCallers()
 	addSyncs()
+	addSorting()
 	intrinsics["sync.OnceValue"], intrinsics["sync.OnceValues"] = onceValue, onceValue
 	intrinsics["errors.AsType"] = errorsAsType
 	intrinsics["math/rand/v2.N"] = randN
@@ -98,8 +99,13 @@ func (t *thread) checkStop() {
 
 func printed(pp, np raw.Pointer, n int, err error) {
 	*raw.At[uint64](np, 0) = uint64(n)
-	w := raw.At[[2]raw.Pointer](pp, 0)
-	*w = [2]raw.Pointer{}
+	setError(pp, 0, err)
+}
+
+// setError sets two pointer registers to an error.
+func setError(pp raw.Pointer, at int32, err error) {
+	w := raw.At[[2]raw.Pointer](pp, at*8)
+	w[0], w[1] = nil, nil
 	if err != nil {
 		ty, data := raw.IfaceWords(err)
 		w[0], w[1] = raw.Tab(raw.TypeOf(reflect.TypeFor[error]()), ty), data

@@ -123,6 +123,17 @@ func (m *Machine) global(g *ssa.Global) raw.Pointer {
 	return p
 }
 
+// Close lets go of what the process keeps for the machine. Nothing of it may run any more, and nobody may use
+// values of its types.
+func (m *Machine) Close() {
+	m.types.mu.Lock()
+	defer m.types.mu.Unlock()
+	for _, f := range m.types.forged {
+		f.Release()
+	}
+	m.types.forged = nil
+}
+
 // stopped is what a panic carries that ends a thread; no code of the program sees it.
 type stopped struct{}
 

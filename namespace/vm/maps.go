@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"go/token"
 	"go/types"
 	"reflect"
 	"unicode/utf8"
@@ -14,11 +15,51 @@ import (
 type mapType struct {
 	t         raw.Type
 	key, elem *typ
+	by        keyKind
+	one       bool // elements are 64 bits without pointers
 }
+
+// keyKind is how a map is looked into.
+type keyKind uint8
+
+const (
+	keyOther keyKind = iota
+	key64            // an integer
+	keyStr
+)
 
 func (f *function) mapType(t types.Type) *mapType {
 	m := t.Underlying().(*types.Map)
-	return &mapType{f.m.typeOf(t).Type, f.m.typeOf(m.Key()), f.m.typeOf(m.Elem())}
+	mt := &mapType{t: f.m.typeOf(t).Type, key: f.m.typeOf(m.Key()), elem: f.m.typeOf(m.Elem())}
+	b, ok := m.Key().Underlying().(*types.Basic)
+	switch {
+	case !ok || sizes.Sizeof(m.Elem()) > raw.MapMaxElem:
+	case b.Info()&types.IsString != 0:
+		mt.by = keyStr
+	case b.Info()&types.IsInteger != 0 && sizes.Sizeof(b) == 8:
+		mt.by = key64
+	}
+	mt.one = elemKind(mt.elem) == part64
+	return mt
+}
+
+// find is where the element of the key in registers is, nil when there is none.
+func (mt *mapType) find(t *thread, m, pp, np raw.Pointer, key loc) raw.Pointer {
+	switch mt.by {
+	case key64:
+		return raw.MapAccess64(mt.t, m, *raw.At[uint64](np, key.n*8))
+	case keyStr:
+		return raw.MapAccessStr(mt.t, m, text(pp, np, key))
+	}
+	return raw.MapAccess(mt.t, m, t.operand(mt.key.shape, pp, np, key, 0))
+}
+
+// slot is where the element of the key in registers is to be set, at once. The map is not one by other keys.
+func (mt *mapType) slot(m, pp, np raw.Pointer, key loc) raw.Pointer {
+	if mt.by == key64 {
+		return raw.MapSlot64(mt.t, m, *raw.At[uint64](np, key.n*8))
+	}
+	return raw.MapSlotStr(mt.t, m, text(pp, np, key))
 }
 
 // operand is where a value in registers can be read as memory, until the next operand with the same
@@ -81,11 +122,14 @@ func (f *function) lookup(x *ssa.Lookup) {
 		if t.run.races.Load() != nil {
 			defer t.mapUse(mp, false)()
 		}
-		p := raw.MapAccess(mt.t, mp, t.operand(mt.key.shape, pp, np, key, 0))
+		p := mt.find(t, mp, pp, np, key)
 		d, e := raw.Add(pp, int(dst.p)*8), raw.Add(np, int(dst.n)*8)
-		if p == nil {
+		switch {
+		case p == nil:
 			mt.elem.zero(d, e)
-		} else {
+		case mt.one:
+			*raw.As[uint64](e) = *raw.As[uint64](p)
+		default:
 			mt.elem.load(d, e, p)
 		}
 		if ok >= 0 {
@@ -96,7 +140,26 @@ func (f *function) lookup(x *ssa.Lookup) {
 
 func (f *function) mapUpdate(x *ssa.MapUpdate) {
 	mt := f.mapType(x.Map.Type())
+	if sum, ok := x.Value.(*ssa.BinOp); ok && f.fused[sum] {
+		f.addToElement(mt, f.use(x.Map).p*8, f.use(x.Key), f.use(sum.Y).n*8, sum.Type())
+		return
+	}
 	m, key, elem := f.use(x.Map).p*8, f.use(x.Key), f.use(x.Value)
+	if mt.by != keyOther {
+		f.emitFn(func(t *thread, pp, np raw.Pointer) {
+			mp := *raw.At[raw.Pointer](pp, m)
+			if t.run.races.Load() != nil {
+				defer t.mapUse(mp, true)()
+			}
+			to := mt.slot(mp, pp, np, key)
+			if mt.one {
+				*raw.As[uint64](to) = *raw.At[uint64](np, elem.n*8)
+				return
+			}
+			mt.elem.store(to, raw.Add(pp, int(elem.p)*8), raw.Add(np, int(elem.n)*8))
+		})
+		return
+	}
 	f.emitFn(func(t *thread, pp, np raw.Pointer) {
 		mp := *raw.At[raw.Pointer](pp, m)
 		if t.run.races.Load() != nil {
@@ -104,6 +167,48 @@ func (f *function) mapUpdate(x *ssa.MapUpdate) {
 		}
 		raw.MapAssign(mt.t, mp, t.operand(mt.key.shape, pp, np, key, 0), t.operand(mt.elem.shape, pp, np, elem, 1))
 	})
+}
+
+// addToElement emits m[key] += v.
+func (f *function) addToElement(mt *mapType, m int32, key loc, v int32, t types.Type) {
+	if t.Underlying().(*types.Basic).Info()&types.IsFloat != 0 {
+		f.emitFn(func(t *thread, pp, np raw.Pointer) {
+			mp := *raw.At[raw.Pointer](pp, m)
+			if t.run.races.Load() != nil {
+				defer t.mapUse(mp, true)()
+			}
+			*raw.As[float64](mt.slot(mp, pp, np, key)) += *raw.At[float64](np, v)
+		})
+		return
+	}
+	f.emitFn(func(t *thread, pp, np raw.Pointer) {
+		mp := *raw.At[raw.Pointer](pp, m)
+		if t.run.races.Load() != nil {
+			defer t.mapUse(mp, true)()
+		}
+		*raw.As[uint64](mt.slot(mp, pp, np, key)) += *raw.At[uint64](np, v)
+	})
+}
+
+// fuseElement finds m[k] += v, which is a lookup, an addition and an update right after each other.
+func (f *function) fuseElement(b *ssa.BasicBlock, i int, x *ssa.MapUpdate) {
+	sum, ok := x.Value.(*ssa.BinOp)
+	if !ok || sum.Op != token.ADD || i < 2 || b.Instrs[i-1] != ssa.Instruction(sum) || len(*sum.Referrers()) != 1 {
+		return
+	}
+	old, ok := sum.X.(*ssa.Lookup)
+	if !ok || old.CommaOk || b.Instrs[i-2] != ssa.Instruction(old) || len(*old.Referrers()) != 1 || old.X != x.Map || old.Index != x.Key {
+		return
+	}
+	if mt := f.mapType(x.Map.Type()); mt.by != keyOther && mt.one && isNumber(sum.Type()) {
+		f.fused[sum], f.fused[old] = true, true
+	}
+}
+
+// isNumber says that a type is one of integers or real numbers.
+func isNumber(t types.Type) bool {
+	b, ok := t.Underlying().(*types.Basic)
+	return ok && b.Info()&(types.IsInteger|types.IsFloat) != 0
 }
 
 // mapValue is the map in a pointer register.

@@ -3,6 +3,8 @@ package vm
 import (
 	"go/types"
 	"reflect"
+	"runtime"
+	"strings"
 
 	"golang.org/x/tools/go/ssa"
 
@@ -32,20 +34,28 @@ func (m *Machine) nativeOf(c *code) nativeFunc {
 	if make := intrinsics[name]; make != nil {
 		return make(m, fn)
 	}
-	sig := fn.Signature
-	if r := sig.Recv(); r != nil {
-		t := m.typeOf(r.Type())
-		x, ok := t.rt.MethodByName(obj.Name())
-		if !ok {
-			panic(&typeError{msg: "there is no method " + name})
-		}
-		return m.reflectCall(x.Func, sig, t.shape)
-	}
-	v := m.syms.Func(obj.Pkg().Path(), obj.Name())
+	v := m.nativeValue(fn)
 	if !v.IsValid() {
-		panic(&typeError{msg: "there is no function " + name, refused: true})
+		panic(&typeError{msg: "there is no function or method " + name, refused: fn.Signature.Recv() == nil})
 	}
-	return m.reflectCall(v, sig, nil)
+	if r := fn.Signature.Recv(); r != nil {
+		return m.reflectCall(v, fn.Signature, m.typeOf(r.Type()).shape)
+	}
+	return m.reflectCall(v, fn.Signature, nil)
+}
+
+// nativeValue is the function of compiled Go, or the method as one with its receiver first, that a function
+// without a body is. It is not valid when there is none, or the machine does it itself.
+func (m *Machine) nativeValue(fn *ssa.Function) reflect.Value {
+	obj, _ := fn.Object().(*types.Func)
+	if obj == nil || obj.Pkg() == nil || fn.Origin() != nil || refused[obj.FullName()] != "" || intrinsics[obj.FullName()] != nil {
+		return reflect.Value{}
+	}
+	if r := fn.Signature.Recv(); r != nil {
+		x, _ := m.typeOf(r.Type()).rt.MethodByName(obj.Name())
+		return x.Func
+	}
+	return m.syms.Func(obj.Pkg().Path(), obj.Name())
 }
 
 // errorMethod is the method Error of the interface error, as a function.
@@ -91,8 +101,10 @@ func (m *Machine) reflectCall(fn reflect.Value, sig *types.Signature, recv *shap
 	if ft.IsVariadic() {
 		call = fn.CallSlice
 	}
-	if fast := fastCall(fn, ft, recv); fast != nil {
-		return fast
+	if fn.CanInterface() {
+		if direct := directFunc(fn.Interface()); direct != nil {
+			return direct(inPlace(params, recv), loc{})
+		}
 	}
 	return func(_ *thread, pp, np raw.Pointer) {
 		in := make([]reflect.Value, first+len(params))
@@ -180,11 +192,23 @@ func address(v reflect.Value) raw.Pointer {
 }
 
 // callBack runs a function of the machine for compiled code, in a thread of its own.
-func (m *Machine) callBack(tg target, sig *types.Signature, in []reflect.Value, recv *shape, recvAt raw.Pointer, out []reflect.Type) []reflect.Value {
+func (m *Machine) callBack(tg target, sig *types.Signature, in []reflect.Value, recv *shape, recvAt raw.Pointer, out []reflect.Type) (res []reflect.Value) {
 	r := m.run.Load()
 	if r.stop.Load() {
+		if foreign() {
+			return zeros(out)
+		}
 		panic(stopped{})
 	}
+	defer func() {
+		switch x := recover().(type) {
+		case nil:
+		case adrift:
+			res = zeros(out)
+		default:
+			panic(x)
+		}
+	}()
 	if m.callbacks.Add(1) > int64(m.lim.Callbacks) {
 		m.callbacks.Add(-1)
 		r.fail(&LimitError{"calls from compiled code within each other", int64(m.lim.Callbacks)})
@@ -206,7 +230,6 @@ func (m *Machine) callBack(tg target, sig *types.Signature, in []reflect.Value, 
 		put(recv, recvAt)
 	}
 	t.call(tg)
-	var res []reflect.Value
 	at = loc{}
 	for i, s := range m.shapes(sig.Results()) {
 		pp, np := t.regs(int(at.p), int(at.n))
@@ -215,6 +238,39 @@ func (m *Machine) callBack(tg target, sig *types.Signature, in []reflect.Value, 
 	}
 	t.done()
 	return res
+}
+
+// adrift is what a panic carries to callBack that has nobody above it: the run has failed with it already.
+type adrift struct{}
+
+// zeros are the results of a function that did not return.
+func zeros(out []reflect.Type) []reflect.Value {
+	res := make([]reflect.Value, len(out))
+	for i, t := range out {
+		res[i] = reflect.Zero(t)
+	}
+	return res
+}
+
+// foreign says that compiled code has started the goroutine, as a parallel algorithm does for a function that
+// it is given. A panic that leaves it would end the process. It looks at the stack, so it is for calls that
+// have failed.
+func foreign() bool {
+	pcs := make([]uintptr, 256)
+	n := runtime.Callers(2, pcs)
+	for n == len(pcs) {
+		pcs = make([]uintptr, 4*len(pcs))
+		n = runtime.Callers(2, pcs)
+	}
+	outermost := ""
+	frames := runtime.CallersFrames(pcs[:n])
+	for more := n > 0; more; {
+		var f runtime.Frame
+		if f, more = frames.Next(); strings.HasPrefix(f.Function, "farm/namespace/vm.") {
+			outermost = f.Function
+		}
+	}
+	return strings.HasSuffix(outermost, ".CallFromGo")
 }
 
 // funcValue is a function as a value.

@@ -172,12 +172,24 @@ func (t *thread) drop(p *panicking) {
 	}
 }
 
-// leave carries a panic to whoever called the machine: compiled code gets the value as it is.
+// leave carries a panic to whoever called the machine: compiled code gets the value as it is. In a goroutine
+// of compiled code nobody is there to get it: it is the error of the run, and the function gives zero.
 func (t *thread) leave(p *panicking) {
+	if t.back && foreign() {
+		switch {
+		case p.goexit:
+			t.run.fail(ErrGoexit)
+		case p.hard:
+			t.run.fail(t.run.errorOf(p.value))
+		default:
+			t.run.fail(newPanicError(p.value, p.stack))
+		}
+		panic(adrift{})
+	}
 	if t.back && p.hard { // compiled code may recover it, as package fmt does
 		t.run.fail(t.run.errorOf(p.value))
 	}
-	if t.back || p.hard || p.goexit {
+	if t.back || t.nested > 0 || p.hard || p.goexit {
 		panic(p.value)
 	}
 	panic(newPanicError(p.value, p.stack))

@@ -171,7 +171,16 @@ func (f *function) sliceToArrayValue(dst loc, x ssa.Value, to *typ, n int64) {
 func (f *function) appendCall(dst loc, x, y ssa.Value) {
 	elem := f.m.typeOf(x.Type().Underlying().(*types.Slice).Elem())
 	if v, _ := appendsOne(&ssa.CallCommon{Args: []ssa.Value{x, y}}); v != nil {
-		f.appendOne(dst, f.use(x), f.use(v), elem)
+		a, e := f.use(x), f.use(v)
+		if o, ok := appendOps[elemKind(elem)]; ok {
+			i := ins{op: o, x: f.shortRegister(f.typeIndex(elem)), a: dst.p * 8, b: a.p * 8, c: a.n * 8, d: e.n * 8, e: dst.n * 8}
+			if o == opAppendPtr {
+				i.d = e.p * 8
+			}
+			f.emit(i)
+			return
+		}
+		f.appendOne(dst, a, e, elem)
 		return
 	}
 	a, b := f.use(x), f.use(y)
@@ -198,6 +207,30 @@ func (f *function) appendCall(dst loc, x, y ssa.Value) {
 		*raw.At[raw.Pointer](pp, dst.p*8) = p
 		*raw.At[[2]uint64](np, dst.n*8) = [2]uint64{n, c}
 	})
+}
+
+var appendOps = map[partKind]op{partI8: opAppend8, partU8: opAppend8, part64: opAppend64, partPtr: opAppendPtr}
+
+// elemKind is the kind of the only part of a type, another one when it has several or none.
+func elemKind(t *typ) partKind {
+	if t.boxed || len(t.parts) != 1 || sizes.Sizeof(t.t) != partSize[t.parts[0].kind] {
+		return partIface
+	}
+	return t.parts[0].kind
+}
+
+// appendGrown does the append of an instruction to a slice that is full.
+func (t *thread) appendGrown(c *code, i *ins, pp, np raw.Pointer) {
+	elem := c.types[i.x]
+	n := *raw.At[uint64](np, i.c)
+	if n >= uint64(t.m.lim.Memory)/uint64(partSize[elem.parts[0].kind]) {
+		panic(&LimitError{"memory for a slice, bytes", t.m.lim.Memory})
+	}
+	p, room := raw.Grow(elem.Type, *raw.At[raw.Pointer](pp, i.b), int(n), int(n), 1)
+	at := raw.Add(p, int(n)*int(partSize[elem.parts[0].kind]))
+	elem.store(at, raw.Add(pp, int(i.d)), raw.Add(np, int(i.d)))
+	*raw.At[raw.Pointer](pp, i.a) = p
+	*raw.At[[2]uint64](np, i.e) = [2]uint64{n + 1, uint64(room)}
 }
 
 // appendOne emits append(x, v).

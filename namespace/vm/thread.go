@@ -15,6 +15,8 @@ type thread struct {
 	pc     uint64  // address of the instruction that may panic
 	panics []*panicking
 	back   bool // it was called by compiled code
+	moved  bool // the registers are in other memory than they were when an operation began
+	nested int  // calls from compiled code within each other in this thread
 	// a panic runs a deferred function of compiled code; recover, if it is that, does nothing
 	byPanic bool
 	given   *panicking // because of which the next call runs, made by compiled code
@@ -88,13 +90,13 @@ func (t *thread) room(c *code, p, n int) {
 		t.checkStack(need)
 		ptrs := make([]raw.Pointer, min(2*need, t.m.lim.Registers))
 		copy(ptrs, t.ptrs)
-		t.ptrs = ptrs
+		t.ptrs, t.moved = ptrs, true
 	}
 	if need := n + int(c.frame.n) + argRoom; need > len(t.nums) {
 		t.checkStack(need)
 		nums := make([]uint64, min(2*need, t.m.lim.Registers))
 		copy(nums, t.nums)
-		t.nums = nums
+		t.nums, t.moved = nums, true
 	}
 	if t.top+2 > len(t.frames) {
 		if t.top+2 > t.m.lim.Frames {

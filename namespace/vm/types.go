@@ -39,6 +39,7 @@ type typeTable struct {
 	depth   int
 	pending []pendingMethods
 	owners  map[*types.TypeName]*ssa.Function // of local types in instances of generic functions
+	forged  []*raw.Forge
 	learned map[*types.Package]bool
 	hidden  map[*types.TypeName]reflect.Type
 }
@@ -333,6 +334,7 @@ func withoutRecv(s *types.Signature) *types.Signature {
 func (tt *typeTable) forge(t types.Type, text, path string, named bool) reflect.Type {
 	val, ptrs := tt.methodsOf(t), tt.methodsOf(types.NewPointer(t))
 	f := raw.NewForge(text, path, named, layoutOf(t), len(val), len(ptrs))
+	tt.forged = append(tt.forged, f)
 	tt.refl.Set(t, f.Type())
 	tt.pending = append(tt.pending, pendingMethods{f, t, val, ptrs})
 	if s, ok := t.Underlying().(*types.Struct); ok {

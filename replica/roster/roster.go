@@ -24,6 +24,7 @@ import (
 
 	"farm/api"
 	"farm/internal/carry"
+	"farm/replica/form"
 	"farm/scheduler"
 )
 
@@ -264,6 +265,10 @@ func (x *Session) Commands(m *api.FromWorker) ([]scheduler.Command, error) {
 }
 
 func (x *Session) complete(c *api.Complete) (*scheduler.Complete, error) {
+	submits, err := children(c)
+	if err != nil {
+		c = unmeant(c, err)
+	}
 	outcome, err := proto.Marshal(c.Outcome)
 	if err != nil {
 		return nil, err
@@ -277,14 +282,31 @@ func (x *Session) complete(c *api.Complete) (*scheduler.Complete, error) {
 		}
 		cmd.Change.Put = append(cmd.Change.Put, scheduler.Item{Key: it.Key, Value: it.Value, Parts: m})
 	}
-	for _, s := range c.Submits {
-		child, err := Submission(s)
-		if err != nil {
-			return nil, err
-		}
-		cmd.Submits = append(cmd.Submits, child)
-	}
+	cmd.Submits = submits
 	return cmd, nil
+}
+
+// children are the commands for what a report submits. The error names the first that
+// cannot be meant.
+func children(c *api.Complete) (out []*scheduler.Submit, err error) {
+	for i, s := range c.Submits {
+		child, err := form.Submit(s)
+		if err != nil {
+			return nil, fmt.Errorf("submission %d, task %s: %w", i+1, s.GetId(), err)
+		}
+		child.Inputs = 0 // those of tasks that tasks submit are not counted
+		out = append(out, child)
+	}
+	return out, nil
+}
+
+// unmeant is a report of success as that of a failure, since what it submits cannot be.
+// The worker hears which version of the namespace counts.
+func unmeant(c *api.Complete, why error) *api.Complete {
+	o := &api.Outcome{Stdout: c.GetOutcome().GetStdout(), Stderr: c.GetOutcome().GetStderr(), StdoutCut: c.GetOutcome().GetStdoutCut(),
+		StderrCut: c.GetOutcome().GetStderrCut(), Error: &api.TaskError{Kind: "invalid", Message: why.Error()}}
+	return &api.Complete{Task: c.Task, Attempt: c.Attempt, Epoch: c.Epoch, Base: c.Base, Ending: api.Ending_PERMANENT, Cause: "invalid: " + why.Error(),
+		Outcome: o, Took: c.Took}
 }
 
 // Refused tells the worker that its report was of a superseded attempt.

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"farm/api"
+	"farm/replica/form"
 	"farm/scheduler"
 )
 
@@ -121,9 +122,27 @@ func (n *node) handle(c *api.Call, reply func(*api.Reply)) {
 	case *api.Call_DrainWorker:
 		n.then(&scheduler.WorkerIdle{Worker: op.DrainWorker.Worker, Drain: !op.DrainWorker.Undo}, reply, func() *api.Reply { return n.worker(op.DrainWorker.Worker) })
 	case *api.Call_SetQueue:
-		n.setQueue(op.SetQueue, reply)
+		n.then(form.SetQueue(op.SetQueue), reply, func() *api.Reply { return n.queues(op.SetQueue.Name) })
 	case *api.Call_ListQueues:
 		reply(n.queues(op.ListQueues.Name))
+	case *api.Call_ListJobs:
+		reply(n.jobs(op.ListJobs))
+	case *api.Call_ListFailures:
+		reply(n.failures(op.ListFailures))
+	case *api.Call_RetryJob:
+		n.retryJob(op.RetryJob, reply)
+	case *api.Call_RetryTask:
+		n.then(&scheduler.Retry{ID: op.RetryTask.Id, Request: op.RetryTask.Request}, reply, func() *api.Reply { return n.task(op.RetryTask.Id) })
+	case *api.Call_DropTask:
+		n.drop(op.DropTask.Id, reply)
+	case *api.Call_PutSchedule:
+		n.putSchedule(op.PutSchedule, reply)
+	case *api.Call_ChangeSchedule:
+		n.changeSchedule(op.ChangeSchedule, reply)
+	case *api.Call_GetSchedule:
+		reply(n.schedule(op.GetSchedule.Name))
+	case *api.Call_ListSchedules:
+		reply(&api.Reply{Result: &api.Reply_Schedules{Schedules: &api.ScheduleList{Schedules: form.Schedules(n.state)}}})
 	case *api.Call_Status:
 		reply(&api.Reply{Result: &api.Reply_Status{Status: n.status()}})
 	default:
@@ -141,9 +160,9 @@ func (n *node) then(c scheduler.Command, reply func(*api.Reply), show func() *ap
 }
 
 func (n *node) submit(s *api.Submit, reply func(*api.Reply)) {
-	c, why := command(s)
-	if why != "" {
-		reply(failure(api.Code_INVALID, "%s", why))
+	c, err := form.Submit(s)
+	if err != nil {
+		reply(failure(api.Code_INVALID, "%v", err))
 		return
 	}
 	switch r := n.step(c); {
@@ -179,7 +198,7 @@ func (n *node) task(id string) *api.Reply {
 	if t == nil {
 		return failure(api.Code_NOT_FOUND, "there is no task %s", id)
 	}
-	v := taskView(t)
+	v := form.Task(t)
 	v.Waiting = n.state.WaitsFor(t)
 	if l := n.live[id]; l != nil && t.State == scheduler.Running {
 		v.Progress = l.progress
@@ -192,7 +211,7 @@ func (n *node) job(id string) *api.Reply {
 	if j == nil {
 		return failure(api.Code_NOT_FOUND, "there is no job %s", id)
 	}
-	return &api.Reply{Result: &api.Reply_Job{Job: jobView(j)}}
+	return &api.Reply{Result: &api.Reply_Job{Job: form.Job(j)}}
 }
 
 func (n *node) worker(id string) *api.Reply {
@@ -215,7 +234,7 @@ func (n *node) Watch(q *api.WatchRequest, g api.Farm_WatchServer) error {
 		return status.Errorf(codes.NotFound, "there is no task %s", q.Id)
 	}
 	last := func() {
-		events.put(&api.Event{Event: &api.Event_Task{Task: taskView(n.state.Task(q.Id))}})
+		events.put(&api.Event{Event: &api.Event_Task{Task: form.Task(n.state.Task(q.Id))}})
 		close(over)
 	}
 	if t.State.Final() {

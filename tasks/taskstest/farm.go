@@ -120,7 +120,27 @@ func (f *Farm) Serve(mux *tasks.Mux, o tasks.WorkerOptions) (stop func() error) 
 	return stop
 }
 
-// Advance moves the farm's clock on: what was to happen in that time happens now.
+// Settled waits until no attempt of a task runs, and returns the task as it is then: it
+// waits for something, such as its time after a failure, or is at its end. A test calls it
+// before Advance, when a handler has just returned and the farm may not know yet.
+func (f *Farm) Settled(ctx context.Context, id string) (*tasks.Info, error) {
+	tick := time.NewTicker(tickTime)
+	defer tick.Stop()
+	for {
+		i, err := f.client.Get(ctx, id)
+		if err != nil || i.State != tasks.Running {
+			return i, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return i, context.Cause(ctx)
+		}
+	}
+}
+
+// Advance moves the farm's clock on: what was to happen in that time happens now, each
+// time of a schedule included.
 func (f *Farm) Advance(d time.Duration) { f.node.advance(d) }
 
 // Now is the farm's clock.

@@ -63,7 +63,7 @@ func newNode(addr string) *node {
 		waits: map[string][]*wait{}, live: map[string]*liveTask{}, attached: map[string][]chan struct{}{}}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.roster.Lead(true, time.Now())
-	n.step(&scheduler.Found{Cluster: "memory"})
+	n.step(&scheduler.Found{Cluster: "memory", Parked: true})
 	return n
 }
 
@@ -77,10 +77,22 @@ func (n *node) now() int64 {
 
 func (n *node) clock() int64 { return time.Now().Add(n.offset).UnixNano() }
 
+// advance moves the clock on. It stops at each time of a schedule on the way, so that no
+// schedule misses one.
 func (n *node) advance(d time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.offset += d
+	end := n.clock() + int64(d)
+	for at := n.state.NextSchedule(); at != 0 && at <= end; at = n.state.NextSchedule() {
+		n.move(at)
+	}
+	n.move(end)
+}
+
+// move moves the clock on to a time, and does what is due by then.
+func (n *node) move(to int64) {
+	n.offset += time.Duration(max(to-n.clock(), 0))
+	n.fire()
 	n.step(&scheduler.Tick{})
 }
 
@@ -96,6 +108,7 @@ func (n *node) tick() {
 		case <-t.C:
 		}
 		n.mu.Lock()
+		n.fire()
 		if at := n.state.NextDeadline(); at != 0 && at <= n.clock() {
 			n.step(&scheduler.Tick{})
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -16,24 +17,36 @@ var (
 	compile = flag.Bool("compile", false, "hold more.want against what the Go compiler's programs print; about a minute")
 )
 
-// TestWantsAreOfTheseCases holds more.want against the cases it was made from.
+// suite is a file of cases and what Go says of them.
+type suite struct{ file, text, want string }
+
+var suites = []suite{{"more", moreText, moreWant}, {"gonum", gonumText, gonumWant}}
+
+// TestWantsAreOfTheseCases holds the answers against the cases they were made from.
 func TestWantsAreOfTheseCases(t *testing.T) {
-	first, _, _ := strings.Cut(moreWant, "\n")
-	if first != sumOfCases() && !*update {
-		t.Error("more.want is not of these cases: go test ./namespace/internal/cases -update")
+	for _, s := range suites {
+		if first, _, _ := strings.Cut(s.want, "\n"); first != s.sum() && !*update {
+			t.Errorf("%s.want is not of these cases: go test ./namespace/internal/cases -update", s.file)
+		}
 	}
 }
 
-func sumOfCases() string {
-	return fmt.Sprintf("# SHA-256 of more.txt: %x", sha256.Sum256([]byte(moreText)))
+func (s suite) sum() string {
+	return fmt.Sprintf("# SHA-256 of %s.txt: %x", s.file, sha256.Sum256([]byte(s.text)))
 }
 
-// TestWantsAreGos compiles the cases of more.txt with Go, as one program, and holds what it prints against
-// more.want, or writes that.
+// TestWantsAreGos compiles the cases of each suite with Go, as one program, and holds what it prints against
+// the answers, or writes those.
 func TestWantsAreGos(t *testing.T) {
 	if !*update && !*compile {
 		t.Skip("compiling all cases takes a minute: -compile")
 	}
+	for _, s := range suites {
+		t.Run(s.file, func(t *testing.T) { s.ask(t) })
+	}
+}
+
+func (s suite) ask(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) {
 		path := filepath.Join(dir, name)
@@ -45,15 +58,16 @@ func TestWantsAreGos(t *testing.T) {
 		}
 	}
 	var imports, calls strings.Builder
-	for i, w := range parse(moreText) {
+	for i, w := range parse(s.text) {
 		pkg := fmt.Sprintf("c%d", i)
 		write(pkg+"/case.go", program(pkg, w))
 		fmt.Fprintf(&imports, "import %q\n", "cases/"+pkg)
 		fmt.Fprintf(&calls, "\tfmt.Println(%q)\n\t%s.Run()\n", "## "+w.name, pkg)
 	}
-	write("go.mod", "module cases\n\ngo 1.26\n")
+	write("go.mod", "module cases\n\ngo 1.26\n\nrequire gonum.org/v1/gonum "+version(t, "gonum.org/v1/gonum")+"\n")
+	write("go.sum", read(t, "../../../go.sum"))
 	write("main.go", "package main\n\nimport \"fmt\"\n"+imports.String()+"\nfunc main() {\n"+calls.String()+"}\n")
-	cmd := exec.Command("go", "run", "-trimpath", ".")
+	cmd := exec.Command("go", "run", ".")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off", "TZ=UTC")
 	cmd.Stderr = os.Stderr
@@ -61,24 +75,45 @@ func TestWantsAreGos(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out = append([]byte(sumOfCases()+"\n"), out...)
+	out = append([]byte(s.sum()+"\n"), out...)
 	if *update {
-		if err := os.WriteFile("more.want", out, 0o600); err != nil {
+		if err := os.WriteFile(s.file+".want", out, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	got, want := strings.Split(string(out), "\n"), strings.Split(moreWant, "\n")
+	got, want := strings.Split(string(out), "\n"), strings.Split(s.want, "\n")
 	name := ""
 	for i := range max(len(got), len(want)) {
 		g, w := at(got, i), at(want, i)
 		if g != w {
-			t.Errorf("%s, line %d: Go prints %s, more.want has %s", name, i+1, g, w)
+			t.Errorf("%s, line %d: Go prints %s, %s.want has %s", name, i+1, g, s.file, w)
 		}
 		if strings.HasPrefix(g, "## ") {
 			name = g
 		}
 	}
+}
+
+// version is that of a module in go.mod.
+func version(t *testing.T, module string) string {
+	t.Helper()
+	for l := range strings.Lines(read(t, "../../../go.mod")) {
+		if f := strings.Fields(l); len(f) > 1 && f[0] == module {
+			return f[1]
+		}
+	}
+	t.Fatal("go.mod does not mention", module)
+	return ""
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 func at(list []string, i int) string {
@@ -106,7 +141,7 @@ func program(pkg string, w written) string {
 // TestEnough keeps the suite from shrinking unnoticed, and names unique.
 func TestEnough(t *testing.T) {
 	seen := map[string]bool{}
-	for _, c := range List() {
+	for _, c := range slices.Concat(List(), Gonum) {
 		if seen[c.Name] {
 			t.Errorf("two cases are called %q", c.Name)
 		}

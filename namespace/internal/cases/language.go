@@ -1,6 +1,11 @@
 package cases
 
-import "slices"
+import (
+	"slices"
+
+	ns "farm/namespace"
+	"farm/namespace/typeinfo"
+)
 
 // Language are cases over the whole language: declarations, then expressions. What each gives was
 // printed by the Go compiler's programs.
@@ -538,5 +543,13 @@ var Language = []Case{
 		}},
 }
 
-// List gives all cases: All, then Language, More and Members.
+// List gives the cases of all engines: All, then Language, More and Members.
 func List() []Case { return slices.Concat(All, Language, More, Members) }
+
+// For gives the cases of an engine: List, and for the machine Gonum, when the binary has that.
+func For(engine string) []Case {
+	if engine != ns.EngineSSA || !typeinfo.HasGonum() {
+		return List()
+	}
+	return append(List(), Gonum...)
+}

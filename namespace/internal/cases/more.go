@@ -19,6 +19,14 @@ var moreText string
 //go:embed more.want
 var moreWant string
 
+// gonum.txt and gonum.want are the same for gonum, which only the machine has.
+//
+//go:embed gonum.txt
+var gonumText string
+
+//go:embed gonum.want
+var gonumWant string
+
 // wrong are the cells that the interpreter is known to get wrong, by case and number of the cell, each with its
 // cause. Tests demand that they are wrong: a case that became right is to be taken from the list.
 var wrong = map[string]map[int]string{
@@ -77,18 +85,25 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 var goSays = map[string][]string{}
 
 // More are cases over the whole language and what people use of the library.
-var More = func() (out []Case) {
-	want := strings.Split(moreWant, "\n")
-	for _, w := range parse(moreText) {
+var More = ofText(moreText, moreWant)
+
+// Gonum are cases of package gonum: its functions, its types in variables, and its calls of user code.
+var Gonum = ofText(gonumText, gonumWant)
+
+// ofText are cases as they are written, with what Go says of them.
+func ofText(cells, answers string) (out []Case) {
+	want := strings.Split(answers, "\n")
+	for _, w := range parse(cells) {
 		c := Case{Name: w.name, Cells: w.cells}
 		at := slices.Index(want, "## "+w.name)
 		for i, asks := range w.asks {
-			text, says := "", ""
+			text := ""
 			if asks && at >= 0 && at+1 < len(want) {
 				at++
 				text, _ = strconv.Unquote(want[at]) // one that is stale fails the test of this package
 			}
-			if says = text; Refused[w.name][i] != "" {
+			says := text
+			if Refused[w.name][i] != "" {
 				text = "ERR:" + Refused[w.name][i]
 			}
 			c.Want, goSays[c.Name] = append(c.Want, text), append(goSays[c.Name], says)
@@ -96,4 +111,4 @@ var More = func() (out []Case) {
 		out = append(out, c)
 	}
 	return out
-}()
+}

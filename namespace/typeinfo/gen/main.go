@@ -6,17 +6,17 @@ import (
 	"os"
 
 	"farm/namespace/typeinfo/gen/blob"
+	"farm/namespace/typeinfo/packages"
 )
 
 func main() {
-	if len(os.Args) != 2 {
-		log.Fatal("usage: gen FILE")
-	}
-	b, err := blob.Make()
-	if err != nil {
-		log.Fatal(err)
-	}
-	if err := os.WriteFile(os.Args[1], b, 0o644); err != nil {
-		log.Fatal(err)
+	for file, list := range map[string][]string{"std.bin": packages.Allowed, "gonum.bin": packages.Gonum} {
+		b, err := blob.Make(list)
+		if err != nil {
+			log.Fatal(err)
+		}
+		if err := os.WriteFile(file, b, 0o644); err != nil {
+			log.Fatal(err)
+		}
 	}
 }

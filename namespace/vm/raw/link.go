@@ -34,6 +34,22 @@ func mapassign(t, m, key, elem unsafe.Pointer)
 //go:noescape
 func maplen(m unsafe.Pointer) int
 
+// Those that compiled code uses for maps with keys of 64 bits that are no pointers, and of strings.
+
+//go:linkname mapaccessFast64 runtime.mapaccess2_fast64
+//go:noescape
+func mapaccessFast64(t, m unsafe.Pointer, key uint64) (unsafe.Pointer, bool)
+
+//go:linkname mapassignFast64 runtime.mapassign_fast64
+func mapassignFast64(t, m unsafe.Pointer, key uint64) unsafe.Pointer
+
+//go:linkname mapaccessFastStr runtime.mapaccess2_faststr
+//go:noescape
+func mapaccessFastStr(t, m unsafe.Pointer, key string) (unsafe.Pointer, bool)
+
+//go:linkname mapassignFastStr runtime.mapassign_faststr
+func mapassignFastStr(t, m unsafe.Pointer, key string) unsafe.Pointer
+
 //go:linkname growslice reflect.growslice
 func growslice(t unsafe.Pointer, old header, num int) header
 

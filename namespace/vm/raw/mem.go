@@ -114,6 +114,36 @@ func MapAccess(t Type, m, key Pointer) Pointer { return mapaccess(t, m, key) }
 // MapAssign sets the element of a key.
 func MapAssign(t Type, m, key, elem Pointer) { mapassign(t, m, key, elem) }
 
+// MapAccess64 is MapAccess for a map whose keys are integers of 64 bits and whose elements have at most
+// MapMaxElem bytes.
+func MapAccess64(t Type, m Pointer, key uint64) Pointer {
+	p, ok := mapaccessFast64(t, m, key)
+	if !ok {
+		return nil
+	}
+	return p
+}
+
+// MapSlot64 is where the element of a key of such a map is, made when there is none. It is to be set at
+// once.
+func MapSlot64(t Type, m Pointer, key uint64) Pointer { return mapassignFast64(t, m, key) }
+
+// MapAccessStr is MapAccess for a map whose keys are strings and whose elements have at most MapMaxElem
+// bytes.
+func MapAccessStr(t Type, m Pointer, key string) Pointer {
+	p, ok := mapaccessFastStr(t, m, key)
+	if !ok {
+		return nil
+	}
+	return p
+}
+
+// MapSlotStr is MapSlot64 for such a map.
+func MapSlotStr(t Type, m Pointer, key string) Pointer { return mapassignFastStr(t, m, key) }
+
+// MapMaxElem is the size up to which elements lie in the map itself.
+const MapMaxElem = 128
+
 // MapLen is the length of a map; m may be nil.
 func MapLen(m Pointer) int { return maplen(m) }
 

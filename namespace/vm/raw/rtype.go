@@ -179,9 +179,10 @@ func hashOf(s string) uint32 {
 // Forge is a type that is being made. Its address is known at once; Type may be used in other types
 // before Fill.
 type Forge struct {
-	t, ptr *abiType
-	pkg    string
-	equal  func(a, b unsafe.Pointer) bool
+	t, ptr  *abiType
+	pkg     string
+	equal   func(a, b unsafe.Pointer) bool
+	entries []int // of its methods
 }
 
 // NewForge begins a type with the layout. text is what reflect.Type.String gives; a type with a name
@@ -359,13 +360,13 @@ func (f *Forge) SetMethods(ptr bool, methods []Method) error {
 		a.Name = nameOff(m.Name, m.Call != nil)
 		if m.Call != nil {
 			x++
-			ifn, err := entry(m.Call)
+			ifn, err := f.entry(m.Call)
 			if err != nil {
 				return err
 			}
 			a.Ifn, a.Tfn = ifn, ifn
 			if m.Direct != nil {
-				if a.Tfn, err = entry(m.Direct); err != nil {
+				if a.Tfn, err = f.entry(m.Direct); err != nil {
 					return err
 				}
 			}
@@ -401,39 +402,63 @@ var slots [maxSlots]unsafe.Pointer
 
 const maxSlots = 4096
 
+// slotsUsed says which entries are taken: those below n that are not in free.
 var slotsUsed struct {
 	sync.Mutex
-	n int
+	n    int
+	free []int
 }
 
 // SlotsLeft is how many method entries are free.
 func SlotsLeft() int {
 	slotsUsed.Lock()
 	defer slotsUsed.Unlock()
-	return maxSlots - slotsUsed.n
+	return maxSlots - slotsUsed.n + len(slotsUsed.free)
 }
 
-func entry(fn Pointer) (int32, error) {
+// entry takes a method entry and gives its place in the program text.
+func (f *Forge) entry(fn Pointer) (int32, error) {
 	slotsUsed.Lock()
 	defer slotsUsed.Unlock()
 	if err := Supported(); err != nil {
 		return 0, err
 	}
-	if slotsUsed.n == maxSlots {
+	i := slotsUsed.n
+	if n := len(slotsUsed.free); n > 0 {
+		i, slotsUsed.free = slotsUsed.free[n-1], slotsUsed.free[:n-1]
+	} else if slotsUsed.n++; i == maxSlots {
+		slotsUsed.n--
 		return 0, errSlots
 	}
-	i := slotsUsed.n
-	slotsUsed.n++
 	slots[i] = fn
-	return addReflectOff(codePointer(firstEntry() + 16*uintptr(i))), nil
+	f.entries = append(f.entries, i)
+	return addReflectOff(codePointer(firstEntry() + entrySize*uintptr(i))), nil
 }
+
+// entrySize is how far entries are apart, in bytes.
+const entrySize = 16
+
+// Release gives the entries of the methods back, and lets go of what they run. The type stays; nobody may have
+// a value of it any more.
+func (f *Forge) Release() {
+	slotsUsed.Lock()
+	defer slotsUsed.Unlock()
+	for _, i := range f.entries {
+		slots[i] = released
+	}
+	slotsUsed.free = append(slotsUsed.free, f.entries...)
+	f.entries = nil
+}
+
+// released is the function value of entries that were given back and not taken again.
+var released = Word(reflect.ValueOf(func() { panic("raw: a method of a type that was released") }))
 
 // codePointer is an address in the program text, which the collector does not look at.
 func codePointer(pc uintptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&pc)) }
 
 // Supported says why the machine does not run here; nil when it does.
 func Supported() error {
-	if runtime.GOARCH != "amd64" {
+	if firstEntry() == 0 {
 		return fmt.Errorf("the machine does not run on %s", runtime.GOARCH)
 	}
 	return nil

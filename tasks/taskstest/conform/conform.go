@@ -36,6 +36,9 @@ func Run(t *testing.T, addrs ...string) {
 		{"stuck", testStuck}, {"many", testMany}, {"repeated", testRepeated}, {"drain", testDrain}, {"drain is over", testDrainOver},
 		{"does not return", testNotReturning}, {"middleware", testMiddleware}, {"limits", testLimits}, {"name taken", testNameTaken},
 		{"drained worker", testDrainedWorker}, {"labels", testLabels}, {"order of priority", testPriority}, {"delay", testDelay}, {"job", testJob},
+		{"retried job", testRetryJob}, {"backoff", testBackoff}, {"deadline", testDeadline}, {"run at", testRunAt}, {"after", testAfter}, {"keep", testKeep}, {"cron", testCron}, {"cron changes", testCronChanges},
+		{"parked", testParked}, {"cancel all", testCancelAll}, {"filter", testFilter}, {"labelled", testLabelled}, {"unique while", testUniqueWhile},
+		{"children", testChildren},
 		{"concurrency", testConcurrency}, {"keys", testKeys}, {"rate", testRate}, {"pause", testPause}, {"unique", testUnique},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, s) })

@@ -24,9 +24,9 @@ import (
 	"farm/namespace/typeinfo/packages"
 )
 
-// Make gives the data. The same toolchain gives the same bytes.
-func Make() ([]byte, error) {
-	files, err := exportFiles(packages.Allowed)
+// Make gives the data of a list of packages. The same toolchain and modules give the same bytes.
+func Make(list []string) ([]byte, error) {
+	files, err := exportFiles(list)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func Make() ([]byte, error) {
 	}
 	put([]byte(runtime.Version()))
 	from := importer.ForCompiler(token.NewFileSet(), "gc", func(p string) (io.ReadCloser, error) { return os.Open(files[p]) })
-	for _, p := range slices.Sorted(slices.Values(packages.Allowed)) {
+	for _, p := range slices.Sorted(slices.Values(list)) {
 		pkg, err := from.Import(p)
 		if err != nil {
 			return nil, err
@@ -80,7 +80,12 @@ func exportFiles(pkgs []string) (map[string]string, error) {
 	return files, nil
 }
 
+// lacks are the exported members that the interpreter has no symbol for. It has no package of gonum, and is
+// not asked for one.
 func lacks(pkg *types.Package) (out []string) {
+	if packages.OfGonum(pkg.Path()) {
+		return nil
+	}
 	syms := stdlib.Symbols[pkg.Path()+"/"+path.Base(pkg.Path())]
 	if pkg.Path() == "math/rand/v2" {
 		syms = stdlib.Symbols["math/rand/v2/rand"]
