@@ -34,6 +34,7 @@ const (
 	hasSucceeded = 1
 	hasFailed    = 2
 	wasCancelled = 3
+	isGone       = 4 // it ended, unnoticed, and is no longer kept
 )
 
 func endOf(t *Task) byte {
@@ -87,7 +88,8 @@ func (s *State) afterAllowed(id string, o *Timing, b *batch) Result {
 }
 
 // noteEnded notes what has become of the tasks that a task waits for. Those that are
-// not known any more are as they were noted before.
+// not known any more are as they were noted before; if that was live, nobody will ever
+// tell how they ended.
 func (s *State) noteEnded(t *Task) {
 	o := t.Options
 	if o == nil || len(o.After) == 0 {
@@ -98,6 +100,8 @@ func (s *State) noteEnded(t *Task) {
 	for i, id := range o.After {
 		if x := s.Task(id); x != nil {
 			ended[i] = endOf(x)
+		} else if ended[i] == stillLive {
+			ended[i] = isGone
 		}
 	}
 	o.ended = ended
@@ -111,11 +115,7 @@ func (s *State) awaitable(t *Task) Result {
 		return refuse(Conflict, "%s", o.why())
 	}
 	for i, e := range o.ended {
-		switch id := o.After[i]; {
-		case e != stillLive:
-		case s.tasks[id] == nil:
-			return refuse(Conflict, "task %s, which it was to run after, is no longer kept", id)
-		case len(s.dependents[id]) >= MaxDependents:
+		if id := o.After[i]; e == stillLive && len(s.dependents[id]) >= MaxDependents {
 			return refuse(Limit, "%d tasks wait for task %s, which is the limit", MaxDependents, id)
 		}
 	}
@@ -178,6 +178,8 @@ func (o *Timing) why() string {
 			return fmt.Sprintf("task %s, which it was to run after, failed", o.After[i])
 		case wasCancelled:
 			return fmt.Sprintf("task %s, which it was to run after, was cancelled", o.After[i])
+		case isGone:
+			return fmt.Sprintf("task %s, which it was to run after, is no longer kept", o.After[i])
 		}
 	}
 	return ""

@@ -77,9 +77,7 @@ func (h *history) admitted(s *State, c Command, effects []Effect) {
 			}
 			a := &awaited{old.when, maps.Clone(old.came)}
 			for id := range a.came {
-				if s.Task(id) != nil {
-					a.came[id] = finalState(s, id)
-				}
+				a.look(s, id)
 			}
 			h.after[it.ID] = a
 		}
@@ -91,9 +89,7 @@ func (h *history) admitted(s *State, c Command, effects []Effect) {
 		delete(h.ended, c.ID)
 		if a := h.after[c.ID]; a != nil {
 			for id := range a.came {
-				if s.Task(id) != nil {
-					a.came[id] = finalState(s, id)
-				}
+				a.look(s, id)
 			}
 		}
 	}
@@ -120,6 +116,16 @@ func finalState(s *State, id string) TaskState {
 }
 
 // came notes the end of a task with those that wait for it.
+// look notes what has become of a task. One that is not kept any more has ended; how, if
+// that was not noted, nobody knows: not as a success.
+func (a *awaited) look(s *State, id string) {
+	if s.Task(id) != nil {
+		a.came[id] = finalState(s, id)
+	} else if a.came[id] == 0 {
+		a.came[id] = Failed
+	}
+}
+
 func (h *history) came(t *Task) {
 	for _, a := range h.after {
 		if is, there := a.came[t.ID]; there && is == 0 {
@@ -515,15 +521,43 @@ func TestAfterOnce(t *testing.T) {
 	s.is("z", Running)
 }
 
-// TestRetryAfterUnknown: a task cannot wait for one of which nobody knows what became.
+// TestRetryAfterUnknown: a task does not wait for one that is not kept any more. That one
+// has ended, and nobody knows how.
 func TestRetryAfterUnknown(t *testing.T) {
 	s := newScene(t, 2)
 	s.submit("a", "", Timing{})
-	s.submit("x", "", Timing{After: []string{"a"}, AfterWhen: AllFinished})
-	s.do(&Cancel{ID: "x"})
+	for id, when := range map[string]When{"all": AllSucceeded, "any": AnySucceeded, "finished": AllFinished} {
+		s.submit(id, "", Timing{After: []string{"a"}, AfterWhen: when})
+		s.do(&Cancel{ID: id})
+	}
 	s.end("a", Permanent)
 	s.do(&Discard{ID: "a"})
-	s.refused(&Retry{ID: "x"}, Conflict, "task a, which it was to run after, is no longer kept")
+	s.refused(&Retry{ID: "all"}, Conflict, "task a, which it was to run after, is no longer kept")
+	s.refused(&Retry{ID: "any"}, Conflict, "none of the 1 tasks it was to run after succeeded")
+	s.do(&Retry{ID: "finished"})
+	s.is("finished", Running)
+}
+
+// TestReplaceAfterUnknown: what takes the place of a task that waited for one that is not
+// kept any more fails, or goes, and does not wait for ever.
+func TestReplaceAfterUnknown(t *testing.T) {
+	s := newScene(t, 2)
+	s.submit("a", "", Timing{})
+	s.do(&OpenJob{ID: "j"})
+	for id, when := range map[string]When{"all": AllSucceeded, "finished": AllFinished} {
+		s.do(&Submit{ID: id, Job: "j", Kind: Run, Inputs: 1, Options: &Options{Timing: Timing{After: []string{"a"}, AfterWhen: when}}})
+	}
+	s.do(&CancelJob{ID: "j"})
+	s.end("a", Permanent)
+	s.do(&Discard{ID: "a"})
+	for _, id := range []string{"all", "finished"} {
+		s.do(&Replace{Job: "j", Round: 1, Task: id, Items: []Replacement{{ID: id + "/0/r1"}}, Last: true})
+	}
+	s.is("all/0/r1", Failed)
+	s.end("finished/0/r1", Success)
+	if j := s.Job("j"); j.Finished == 0 || j.Succeeded != 1 || j.Failed != 1 {
+		t.Errorf("the job is %+v", j)
+	}
 }
 
 // TestLongChain: the end of a task that twenty thousand hang on, one on the other.

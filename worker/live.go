@@ -39,6 +39,7 @@ func newLiveEngine(h host) engine {
 	}
 	// The first cell pays for the interpreter and its symbols: not the user's.
 	_, _ = e.c.Run(context.Background(), namespace.Run{Source: "1", Discard: true})
+	go live.Prepare() // nor for what the other engine needs, if it is asked for later
 	return e
 }
 

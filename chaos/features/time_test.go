@@ -159,11 +159,11 @@ func scheduleAt() row {
 			for want = time.Date(year-1, 12, 31, 23, 0, 0, 0, time.UTC); !want.After(s.Created); year++ {
 				want = time.Date(year, 12, 31, 23, 0, 0, 0, time.UTC)
 			}
-		},
-		during: func(f *farm) { // worked out anew by whoever leads
-			_, err := f.PauseSchedule(f.ctx, "zoned")
+			_, err = f.PauseSchedule(f.ctx, "zoned")
 			f.must(err)
-			_, err = f.ResumeSchedule(f.ctx, "zoned")
+		},
+		during: func(f *farm) { // it is worked out anew by whoever leads
+			_, err := f.ResumeSchedule(f.ctx, "zoned")
 			f.must(err)
 		},
 		after: func(f *farm) {

@@ -38,13 +38,12 @@ func (d *drawing) asks() {
 	if labels {
 		d.equip(rnd)
 	}
-	var ids []string
+	var failing []Event
 	for i := range d.p.Events {
 		e := &d.p.Events[i]
 		if e.Do != doSubmit {
 			continue
 		}
-		ids = append(ids, e.ID)
 		// The same for an event that repeats another.
 		own := rand.New(rand.NewPCG(d.p.Seed, uint64(number(e.ID))))
 		if labels && needsWorker(e.Op) && e.Job == "" && own.IntN(3) == 0 {
@@ -56,14 +55,21 @@ func (d *drawing) asks() {
 		if snoozes && e.Op == opAppend && own.IntN(4) == 0 {
 			e.Op, e.NS, e.N = opSnooze, "", int64(1+own.IntN(2))
 		}
+		if again && e.Op == opAppend && own.IntN(4) == 0 {
+			e.Op, e.N, e.Try = opFail, 1, 0 // so that it succeeds when it is tried again
+		}
+		if e.Op == opPermanent || e.Op == opFail && e.N > int64(e.Try) {
+			failing = append(failing, *e)
+		}
+	}
+	for i := range failing {
+		if e := failing[i]; again && rnd.IntN(2) == 0 {
+			d.add(Event{At: e.At + time.Duration(rnd.IntN(4000))*time.Millisecond, Do: doAgain, ID: e.ID})
+		}
 	}
 	for range rnd.IntN(10) {
-		at := time.Duration(rnd.Int64N(int64(span)))
-		if again && len(ids) > 0 {
-			d.add(Event{At: at, Do: doAgain, ID: ids[rnd.IntN(len(ids))]})
-		}
 		if slots {
-			d.add(Event{At: at, Do: doSlots, Who: fmt.Sprint("w", 1+rnd.IntN(len(d.p.Slots))), N: int64(rnd.IntN(4))})
+			d.add(Event{At: time.Duration(rnd.Int64N(int64(span))), Do: doSlots, Who: fmt.Sprint("w", 1+rnd.IntN(len(d.p.Slots))), N: int64(rnd.IntN(4))})
 		}
 	}
 }

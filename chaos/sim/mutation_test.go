@@ -156,7 +156,11 @@ func (p *position) claim`}}, []string{"disk"}, "1"},
 	{"what a refused report submits is taken", true, []edit{{"scheduler/step.go",
 		`	n := s.namespaces[t.Namespace]
 	if n != nil && (n.tasks[0] != t`,
-		`	s.spawn(t, c.Submits)
+		`	for _, x := range c.Submits {
+		if s.Task(x.ID) == nil {
+			s.accept(x, t)
+		}
+	}
 	n := s.namespaces[t.Namespace]
 	if n != nil && (n.tasks[0] != t`}}, []string{"once", "durable"}, "1"},
 	{"what a failed attempt submits is taken", false, []edit{{"scheduler/step.go",
@@ -164,15 +168,27 @@ func (p *position) claim`}}, []string{"disk"}, "1"},
 		t.Failures++
 		t.blame(c.Cause)`,
 		`	default:
-		s.spawn(t, c.Submits)
+		for _, x := range c.Submits {
+			if s.Task(x.ID) == nil {
+				s.accept(x, t)
+			}
+		}
 		t.Failures++
 		t.blame(c.Cause)`}}, []string{"once", "durable"}, "1"},
 	{"what two tasks submit by one name is taken twice", false, []edit{{"scheduler/submits.go",
-		`s.Task(c.ID) != nil || u != nil`,
-		`s.tasks[c.ID] != nil || u != nil`}}, []string{"once", "durable"}, "1"},
+		`there := s.Task(c.ID) != nil;`,
+		`there := s.tasks[c.ID] != nil;`}}, []string{"once", "durable"}, "1"},
 	{"what a task submits is lost", false, []edit{{"scheduler/step.go",
-		`		s.spawn(t, c.Submits) // before`,
-		`		// before`}}, []string{"once"}, "1"},
+		`			s.accept(child, t)`,
+		`			_ = child`}}, []string{"once"}, "1"},
+	{"what a task submits does not wait for others of it", false, []edit{{"scheduler/submits.go",
+		`			take = append(take, c)`,
+		`			x := *c
+			if c.Options != nil {
+				x.Options = c.Options.clone()
+				x.Options.After, x.Options.AfterWhen = nil, 0
+			}
+			take = append(take, &x)`}}, []string{"after", "order"}, "1"},
 	{"a worker is not told that its success was taken for a failure", false, []edit{{"replica/roster/roster.go",
 		`		ref.Version = e.Version + 1`,
 		``}}, []string{"once", "order"}, "refused-success.txt"},
@@ -217,7 +233,7 @@ func (p *position) claim`}}, []string{"disk"}, "1"},
 	{"a task that is made live again does not take its unique key", false, []edit{{"scheduler/retry.go",
 		`	s.holdAgain(t)
 `,
-		``}}, []string{"unique"}, "1"},
+		``}}, []string{"unique"}, "150"},
 	{"a job does not wait for a task that is made live again", false, []edit{{"scheduler/retry.go",
 		`		j.Failed--
 `,

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -233,6 +234,7 @@ func rounds(b *testing.B, p program, all []side) []time.Duration {
 	took := make([][]time.Duration, len(all))
 	for b.Loop() {
 		for i, s := range all {
+			runtime.GC() // what others have left
 			_, busy, err := s.run(p, p.size)
 			if err != nil {
 				b.Fatal(err)

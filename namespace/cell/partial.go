@@ -107,16 +107,19 @@ func hiddenBy(info *types.Info, s *ast.SelectorExpr) (what, why string) {
 	return n.Obj().Pkg().Path() + "." + name, whyNotMember(n.Obj().Pkg().Path(), name)
 }
 
-// changesPartial finds an assignment to a variable, or to a part of one, of a package that cells see a part
-// of: what it holds is the host's. The same for gonum, whose variables the whole process computes with. It
-// also finds the address, by which it could be assigned.
+// changesPartial finds an assignment to a variable of a package that cells see a part of: what it holds is the
+// host's. Of gonum, whose variables the whole process computes with, it also finds one to a part. It finds the
+// address as well, by which it could be assigned.
 func changesPartial(info *types.Info, file *ast.File) *ast.SelectorExpr {
 	var found *ast.SelectorExpr
 	see := func(x ast.Expr) {
-		if s := ofPackage(info, x); s != nil && found == nil {
-			if p := info.Uses[s.Sel].Pkg(); p != nil && (partial(p) || packages.OfGonum(p.Path())) {
-				found = s
-			}
+		s := ofPackage(info, x)
+		if s == nil || found != nil {
+			return
+		}
+		p := info.Uses[s.Sel].Pkg()
+		if p != nil && (partial(p) && s == ast.Unparen(x) || packages.OfGonum(p.Path())) {
+			found = s
 		}
 	}
 	ast.Inspect(file, func(n ast.Node) bool {

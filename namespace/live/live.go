@@ -24,6 +24,8 @@ import (
 
 	ns "farm/namespace"
 	"farm/namespace/cell"
+	"farm/namespace/value"
+	"farm/namespace/vm"
 )
 
 // Limits of what a context keeps. All of it can be made again.
@@ -33,6 +35,7 @@ const (
 	maxUnits   = 2000     // checked cells
 	maxEnvs    = 500      // environments
 	maxParsed  = 64 << 20 // bytes of source a compiler may have taken in before it is replaced
+	fewMethods = 2048     // method entries of the process: with fewer, instances are let go of before one is made
 )
 
 // DefaultStackBytes is Options.StackBytes where nothing is said.
@@ -101,6 +104,7 @@ func (c *Context) turnTo(engine string) {
 // reset drops all that can be made again.
 func (s *side) reset() {
 	s.dropAll()
+	value.Forget() // what the compiler that goes has made types of
 	s.comp = cell.NewCompilerTo(ns.Target(s.engine))
 	s.envs, s.units = map[sum]*cell.Env{}, map[unitKey]*unit{}
 }
@@ -304,6 +308,9 @@ func (c *Context) fitting(units []*unit) (*loaded, error) {
 	}
 	at := slices.IndexFunc(c.engines, fits)
 	if at < 0 {
+		if c.engine == ns.EngineSSA && vm.MethodsLeft() < fewMethods {
+			c.dropAll() // what they have of the process is what a new one may lack
+		}
 		l, err := newLoaded(c.engine, c.comp, c.opt)
 		if err != nil {
 			return nil, err

@@ -87,6 +87,9 @@ func (c *Context) unit(key unitKey, env *cell.Env) (*unit, error) {
 		if err != nil || len(missing) == 0 {
 			return u, err
 		}
+		if i := slices.IndexFunc(missing, func(n string) bool { return slices.Contains(also, n) }); i >= 0 {
+			return nil, fmt.Errorf("%w: a variable refers to %q, which is not there", ns.ErrCorrupt, missing[i])
+		}
 		also = append(also, missing...)
 		slices.Sort(also)
 	}

@@ -94,8 +94,9 @@ type planKey struct {
 	rt reflect.Type
 }
 
-// maxCachedPlans bounds the cache of plans, in plans; a full cache is dropped.
-const maxCachedPlans = 8192
+// maxCachedPlans bounds the cache of plans, in plans; a full cache is dropped. A plan keeps its static type, and
+// that all types of the namespace it was checked in: kilobytes each when types are redefined often.
+const maxCachedPlans = 1024
 
 // planCache remembers plans. A namespace keeps its static types between cells,
 // so that a hit is the rule.
@@ -110,6 +111,14 @@ func (c *planCache) get(k planKey) *plan {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.plans[k]
+}
+
+// Forget drops what the package remembers of types, for when many of them will not come again: it is made again
+// when needed. It may be called at any time.
+func Forget() {
+	plans.mu.Lock()
+	defer plans.mu.Unlock()
+	clear(plans.plans)
 }
 
 func (c *planCache) put(k planKey, p *plan) {

@@ -10,8 +10,9 @@
 //
 // One concern has one file: types.go and shape.go what values are; compile.go, instr.go, arith.go,
 // iface.go, slices.go, maps.go, chans.go, call.go and builtin.go what becomes of each instruction;
-// exec.go runs them; thread.go and panics.go are calls, deferred calls and panics; native.go and
-// intrinsics.go compiled Go; load.go makes programs.
+// order.go, jump.go, fuse.go and float.go in which order, and what is done in one; live.go and assign.go
+// which values share registers; exec.go runs them; thread.go and panics.go are calls, deferred calls and
+// panics; native.go, fast.go, sort.go and intrinsics.go compiled Go; load.go makes programs.
 //
 // A goroutine of the program is a goroutine. Turns of loops, calls and waits look whether the task has
 // ended. A panic that nothing recovers, in any goroutine, is the error of the task.

@@ -8,6 +8,7 @@ import (
 	"go/token"
 	"go/types"
 	"maps"
+	"regexp"
 	"slices"
 	"sync"
 
@@ -43,13 +44,30 @@ func NewImporter(fset *token.FileSet, export func(path string) ([]byte, error), 
 	for _, p := range given {
 		im.given[p.Path()] = p
 	}
-	// First of all, so that export data refers to them.
+	// First of all, so that export data refers to their types. Those without any can wait until they are
+	// imported: to check all that they do takes longer than anything else here.
 	for _, path := range slices.Sorted(maps.Keys(sources)) {
+		if !exportsTypes(sources[path]) {
+			continue
+		}
 		if _, err := im.load(path); err != nil {
 			return nil, err
 		}
 	}
 	return im, nil
+}
+
+// typeDecl is the beginning of a declaration of exported types, or of several of which some may be.
+var typeDecl = regexp.MustCompile(`(?m)^type [A-Z(]`)
+
+// exportsTypes says that files may declare exported types.
+func exportsTypes(files map[string]string) bool {
+	for _, text := range files {
+		if typeDecl.MatchString(text) {
+			return true
+		}
+	}
+	return false
 }
 
 // Give adds a package that was made with this importer.

@@ -123,6 +123,10 @@ func (m *Machine) global(g *ssa.Global) raw.Pointer {
 	return p
 }
 
+// MethodsLeft is how many method entries the process has left, for types that are still to be made: up to three for
+// each method of a type.
+func MethodsLeft() int { return raw.SlotsLeft() }
+
 // Close lets go of what the process keeps for the machine. Nothing of it may run any more, and nobody may use
 // values of its types.
 func (m *Machine) Close() {

@@ -58,8 +58,11 @@ func ownFunc(f raw.Pointer) (target, bool) {
 // nest runs do with a Go function for a function of the machine that takes one or two integers and gives a
 // bool. It runs in this thread, on top of what is there, and do must not keep it.
 func (t *thread) nest(tg target, do func(call func(i, j int) bool)) {
-	caller, pc := &t.frames[t.top], t.pc
-	caller.pc = int(pc-caller.c.base) + insSize
+	pc := t.pc
+	if t.top >= 0 { // otherwise it is what a goroutine begins with
+		caller := &t.frames[t.top]
+		caller.pc = int(pc-caller.c.base) + insSize
+	}
 	t.nested++
 	defer func() { t.pc, t.nested, t.moved = pc, t.nested-1, true }() // a loop within may have cleared moved
 	p, n := t.end()

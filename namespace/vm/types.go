@@ -416,6 +416,9 @@ func (tt *typeTable) setMethods(p pendingMethods) {
 func (tt *typeTable) methodFuncs(rt reflect.Type, recv types.Type, sel *types.Selection, sig *types.Signature) (call, direct raw.Pointer) {
 	out := tt.tuple(sig.Results())
 	fn := func(arg reflect.Type, indirect bool) raw.Pointer {
+		if arg.Kind() == reflect.Pointer { // all pointers are passed alike; package reflect never forgets a function type
+			arg = basicTypes[types.UnsafePointer]
+		}
 		in := append([]reflect.Type{arg}, tt.tuple(sig.Params())...)
 		body := &methodBody{m: tt.m, sel: sel, recv: recv, indirect: indirect, out: out}
 		return raw.NewFuncMaker(reflect.FuncOf(in, out, sig.Variadic())).Make(body, nil, nil).Value()
