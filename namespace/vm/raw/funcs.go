@@ -95,7 +95,7 @@ func (method) Call() {}
 // reflect, or for a method of a type made here. No defer statement sees it as a call of its own.
 func Adapter(p Pointer) bool {
 	pc := *(*uintptr)(p)
-	return pc == makeFuncCode || pc == methodValueCode || pc-firstEntry() < 16*maxSlots
+	return pc == makeFuncCode || pc == methodValueCode || pc-firstEntry() < entrySize*maxSlots
 }
 
 // Goroutine is the number of the goroutine that calls it. It takes a microsecond.
