@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -71,7 +72,7 @@ func Declarations(items Items) ([]DeclInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(p.decls, func(a, b cell.Decl) int { return a.Ordinal - b.Ordinal })
+	slices.SortFunc(p.decls, func(a, b cell.Decl) int { return cmp.Or(a.Ordinal-b.Ordinal, strings.Compare(a.Key, b.Key)) })
 	for _, d := range p.decls {
 		out = append(out, DeclInfo{Key: d.Key, Kind: d.Kind.String(), Source: d.Source})
 	}
@@ -223,7 +224,18 @@ func SetJSON(items Items, name string, j []byte) (Delta, error) {
 	if string(items[key]) == string(b) {
 		return Delta{}, nil
 	}
-	return Delta{Put: map[string][]byte{key: b}}, nil
+	return withoutLiterals(items, Delta{Put: map[string][]byte{key: b}})
+}
+
+// withoutLiterals is the delta that also deletes the function literals which no variable holds after it.
+func withoutLiterals(items Items, d Delta) (Delta, error) {
+	unused, err := UnusedLiterals(items, d)
+	if err != nil {
+		return Delta{}, err
+	}
+	d.Delete = append(d.Delete, unused...)
+	slices.Sort(d.Delete)
+	return d, nil
 }
 
 func setError(name string, err error) error {
@@ -298,7 +310,7 @@ func Delete(items Items, name string) (Delta, error) {
 	if len(users) > 0 {
 		return Delta{}, &InUseError{Name: name, By: users}
 	}
-	return Delta{Delete: slices.Sorted(maps.Keys(gone))}, nil
+	return withoutLiterals(items, Delta{Delete: slices.Sorted(maps.Keys(gone))})
 }
 
 // mentioners lists what, outside gone, mentions a name of gone.
@@ -339,6 +351,14 @@ func mentioners(items Items, gone map[string]bool) ([]string, error) {
 				return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, k, err)
 			}
 			found = mentionsAny(f, names)
+			if found && cell.IsLiteral(name) { // it goes with the last variable that holds it
+				holders, err := literalHolders(items, name, gone)
+				if err != nil {
+					return nil, err
+				}
+				users = append(users, holders...)
+				found = false
+			}
 		case item.VarPrefix:
 			x, err := parser.ParseExpr(string(item.VarHeader(b)))
 			if err != nil {
@@ -358,7 +378,7 @@ func mentioners(items Items, gone map[string]bool) ([]string, error) {
 		}
 	}
 	slices.Sort(users)
-	return users, nil
+	return slices.Compact(users), nil
 }
 
 func mentionsAny(n ast.Node, names map[string]bool) (found bool) {

@@ -29,7 +29,7 @@
 //	                encoded unit, to the end (package value; root 0 is this variable, then the others)
 //	             2: name string of the variable that owns the unit
 //	             3: as 1, and before the unit the number of declarations that functions in it need,
-//	                and their names (f, T, T.M), sorted
+//	                and their names (f, T, T.M, __lit_… of a function literal), sorted
 //
 // Declarations are ordered by their ordinal, so that constant groups and generic types read the way
 // they were written. The type of a variable is a Go type expression in the scope of the namespace: its

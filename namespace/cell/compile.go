@@ -71,6 +71,8 @@ type Unit struct {
 	Trees   []ast.Decl
 	Uses    map[string]string // imports of Trees, local name → path
 	Program bool              // it is a whole program
+	// Literals are the function literals in Trees, without those within others.
+	Literals map[*ast.FuncLit]*Literal
 
 	// Vars are the variables the code may touch, with those it makes (New).
 	Vars []Var
@@ -101,6 +103,8 @@ type work struct {
 	kept  []*Decl // declarations that stay
 	added []*Decl // declarations of the cell that are new or changed
 	stmts []ast.Stmt
+
+	texts map[*token.File]string // of the statements, as parsed
 
 	also     []string        // variables to count as touched
 	trailing ast.Expr        // last expression, nil
@@ -469,6 +473,7 @@ func (w *work) parseStmts(chunks []chunk) error {
 	if len(f.Decls) != 1 {
 		return &Error{Msgs: []string{"unbalanced braces"}}
 	}
+	w.keepText(f, b.String())
 	w.stmts = f.Decls[0].(*ast.FuncDecl).Body.List
 	if len(w.stmts) > 0 {
 		if es, ok := w.stmts[len(w.stmts)-1].(*ast.ExprStmt); ok {

@@ -1,6 +1,7 @@
 package cell
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -112,7 +113,7 @@ func (c *Compiler) newEnv(imports map[string]string, decls []*Decl, vars map[str
 	if vars == nil {
 		vars = map[string]string{}
 	}
-	slices.SortStableFunc(decls, func(a, b *Decl) int { return a.Ordinal - b.Ordinal })
+	slices.SortFunc(decls, func(a, b *Decl) int { return cmp.Or(a.Ordinal-b.Ordinal, strings.Compare(a.Key, b.Key)) })
 	e := &Env{
 		Imports: imports, Decls: decls, Vars: vars, c: c,
 		byName: map[string]*Decl{}, methods: map[string][]*Decl{}, varNode: map[string]ast.Expr{},

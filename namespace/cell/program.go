@@ -33,6 +33,7 @@ func (w *work) parseProgram(src string) (*program, error) {
 	if err != nil || f.Name.Name != "main" || !hasMain(f) {
 		return nil, nil //nolint:nilerr // what does not parse as a file is split, which tells the errors
 	}
+	w.keepText(f, src)
 	for _, is := range f.Imports {
 		if _, err := w.importOf(is); err != nil {
 			return nil, err

@@ -145,5 +145,8 @@ func position(p token.Position) string {
 	if name == "cell" || name == "" || name == BaseFile {
 		return fmt.Sprintf("%d:%d", p.Line, p.Column)
 	}
+	if IsLiteral(name) {
+		name = "a function literal that a variable holds,"
+	}
 	return fmt.Sprintf("in %s %d:%d", name, p.Line, p.Column)
 }

@@ -79,6 +79,7 @@ func (w *work) emitTrees() (*Unit, error) {
 		maps.Copy(u.Uses, w.usedImports(mentions(d)))
 	}
 	u.Defs = w.treeDefs()
+	u.Literals = w.literals()
 	w.remember()
 	return u, nil
 }

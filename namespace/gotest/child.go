@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strconv"
+	"syscall"
 
 	ns "farm/namespace"
 	"farm/namespace/live"
@@ -18,6 +20,10 @@ const maxStack = 256 << 20
 // child runs one program and says on descriptor 3 what became of it.
 func child(file string) int {
 	debug.SetMaxStack(maxStack)
+	if err := limitTime(os.Getenv(limitVar)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	say := os.NewFile(3, "outcome")
 	src, err := os.ReadFile(file)
 	if err != nil {
@@ -32,6 +38,18 @@ func child(file string) int {
 	_, err = c.Run(context.Background(), ns.Run{Source: string(src), Discard: true})
 	return report(say, classOf(err), err)
 }
+
+// limitTime lets the process have that many seconds of processors: then the system kills it.
+func limitTime(seconds string) error {
+	n, err := strconv.ParseUint(seconds, 10, 32)
+	if err != nil {
+		return err
+	}
+	return syscall.Setrlimit(rlimitCPU, &syscall.Rlimit{Cur: n, Max: n})
+}
+
+// rlimitCPU is the limit of time on linux.
+const rlimitCPU = 0
 
 // report says what became of the program.
 func report(say *os.File, class string, err error) int {

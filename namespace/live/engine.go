@@ -28,6 +28,9 @@ type engine interface {
 	Run(ctx context.Context, u *cell.Unit, task *ns.TaskInfo, s *submissions) ended
 	// Codec knows the types in interfaces, of the namespace env.
 	Codec(env *cell.Env) value.Engine
+	// Literals are the function literals of units that values described by Codec have, by the names of the
+	// declarations that keep them.
+	Literals() map[string]*cell.Literal
 	// Aliased says whether, since it was last asked, Codec has met a value that was memory of another
 	// variable and is encoded as a copy.
 	Aliased() bool

@@ -294,5 +294,8 @@ func panicText(v any) string {
 	return fmt.Sprint(v)
 }
 
+// Literals implements engine: it keeps no functions.
+func (*interpreter) Literals() map[string]*cell.Literal { return nil }
+
 // Close implements engine: nothing outside an interpreter refers to it.
 func (l *interpreter) Close() {}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"go/ast"
 	"go/token"
 	"go/types"
 	"maps"
@@ -37,6 +38,9 @@ type machine struct {
 	loads int
 	stuck bool
 	env   *cell.Env // where the types of values are looked up
+
+	literals map[*ast.FuncLit]*cell.Literal // of the units
+	held     map[string]*cell.Literal       // those that values described since Codec have, by name
 }
 
 // sourceBase is where positions of packages from source begin: above all those of cells.
@@ -76,7 +80,7 @@ func newMachine(comp *cell.Compiler, opt Options) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{comp: comp, names: map[string][]types.Object{}, funcs: map[int]*types.Func{}}
+	m := &machine{comp: comp, names: map[string][]types.Object{}, funcs: map[int]*types.Func{}, literals: map[*ast.FuncLit]*cell.Literal{}}
 	exit := func(code int) { panic(&vm.ExitError{Code: code}) }
 	m.services.init(opt, exit, func() int { return m.parts.Goroutines() })
 	stack := opt.StackBytes
@@ -173,6 +177,7 @@ func (m *machine) Load(u *cell.Unit, defs []cell.Def) error {
 		return bug("no function %s", u.Func)
 	}
 	m.funcs[u.N] = fn
+	maps.Copy(m.literals, u.Literals)
 	return nil
 }
 
@@ -237,7 +242,11 @@ func (m *machine) Explain(err error) error {
 		return &ns.LimitError{What: e.What, Limit: e.Limit, Got: e.Limit + 1}
 	}
 	if e, ok := errors.AsType[*vm.LoadError](err); ok {
-		return &ns.NotAllowedError{What: "this code", Why: "the machine cannot run it: " + e.Msg, Pos: "1:1", Internal: !e.Refused}
+		pos := "1:1"
+		if at := trace([]string{e.Pos}); len(at) > 0 {
+			pos = at[0]
+		}
+		return &ns.NotAllowedError{What: "this code", Why: "the machine cannot run it: " + e.Msg, Pos: pos, Internal: !e.Refused}
 	}
 	return err
 }
@@ -255,9 +264,12 @@ func userTrace(stack []string) []string {
 
 // Codec implements engine.
 func (m *machine) Codec(env *cell.Env) value.Engine {
-	m.env = env
+	m.env, m.held = env, map[string]*cell.Literal{}
 	return m
 }
+
+// Literals implements engine.
+func (m *machine) Literals() map[string]*cell.Literal { return m.held }
 
 // Aliased implements engine: the machine copies what is put into interfaces.
 func (m *machine) Aliased() bool { return false }
@@ -349,6 +361,17 @@ func (m *machine) Func(word unsafe.Pointer) (value.Func, error) {
 	}
 	out := value.Func{Name: f.Name}
 	needs := map[string]bool{}
+	if f.Literal != nil {
+		lit := m.literals[f.Literal]
+		if lit == nil {
+			return out, errors.New("a function literal that is not known")
+		}
+		if lit.Refused != "" {
+			return out, errors.New("a function literal: " + lit.Refused)
+		}
+		out.Name = lit.Name + f.Name
+		needs[lit.Name], m.held[lit.Name] = true, lit
+	}
 	if f.Of != nil {
 		needs[vm.DeclaredKey(f.Of)] = true
 	}
@@ -426,8 +449,11 @@ func (m *machine) Named(pkg, name string) (types.Type, reflect.Type, error) {
 	if strings.Contains(name, "[") || packages.OfGonum(pkg) { // an instance, or of compiled code
 		return m.TypeOf(pkg + "." + name)
 	}
+	if pkg != vm.MainPath {
+		return m.parts.TypeNamed(pkg, name)
+	}
 	d := m.env.Find(name)
-	if pkg != vm.MainPath || d == nil {
+	if d == nil {
 		return nil, nil, errors.New("it is not declared")
 	}
 	for _, o := range m.names[d.Key] {

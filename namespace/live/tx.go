@@ -24,8 +24,10 @@ type tx struct {
 	touched map[string]cell.Var // variables the run may have changed
 	delta   ns.Delta
 	submits *submissions
-	broken  bool // the engine is not to be used again
-	failed  bool // something has failed in the middle
+
+	literals bool // the delta has declarations of function literals, or takes some away
+	broken   bool // the engine is not to be used again
+	failed   bool // something has failed in the middle
 }
 
 func (t *tx) do(ctx context.Context, main, call *unit) (ns.Result, error) {
@@ -246,8 +248,66 @@ func (t *tx) checkpoint() error {
 			t.l.vars[n].item = b
 		}
 	}
+	t.keepLiterals()
 	if t.l.eng.Aliased() { // what is in memory is not what was encoded: decode it before it is used again
 		t.undo()
+	}
+	return nil
+}
+
+// keepLiterals declares the function literals that variables have come to hold.
+func (t *tx) keepLiterals() {
+	for name, lit := range t.l.eng.Literals() {
+		key := item.DeclPrefix + name
+		if t.c.items[key] != nil {
+			continue
+		}
+		d := lit.Decl()
+		t.put(key, item.Decl{Kind: byte(d.Kind), Source: d.Source}.Encode())
+		for n, path := range lit.Imports {
+			t.put(item.ImportPrefix+n, item.Import(path))
+		}
+		t.literals = true
+	}
+}
+
+// dropLiterals takes out of the namespace the function literals that no variable holds any more.
+func (t *tx) dropLiterals() error {
+	if !t.literals && !slices.ContainsFunc(t.env.Decls, func(d *cell.Decl) bool { return cell.IsLiteral(d.Key) }) {
+		return nil
+	}
+	unused, err := ns.UnusedLiterals(t.c.items, t.delta)
+	if err != nil || len(unused) == 0 {
+		return err
+	}
+	t.delta.Delete = append(t.delta.Delete, unused...)
+	t.literals = true
+	return nil
+}
+
+// fits refuses literals that are too many.
+func (t *tx) fits() error {
+	if !t.literals {
+		return nil
+	}
+	n := 0
+	for k := range t.c.items {
+		if strings.HasPrefix(k, item.DeclPrefix) {
+			n++
+		}
+	}
+	for k := range t.delta.Put {
+		if strings.HasPrefix(k, item.DeclPrefix) && t.c.items[k] == nil {
+			n++
+		}
+	}
+	for _, k := range t.delta.Delete {
+		if strings.HasPrefix(k, item.DeclPrefix) && t.c.items[k] != nil {
+			n--
+		}
+	}
+	if lim := t.c.lim.Decls; n > lim {
+		return &ns.LimitError{What: "declarations, with function literals in variables", Limit: int64(lim), Got: int64(n)}
 	}
 	return nil
 }
@@ -273,12 +333,22 @@ func (t *tx) commit(units ...*unit) error {
 	if _, named := t.c.items[item.EngineKey]; !named && t.c.engine != ns.EngineYaegi {
 		t.put(item.EngineKey, item.Engine(t.c.engine))
 	}
+	if err := t.dropLiterals(); err != nil {
+		return err
+	}
 	slices.Sort(t.delta.Delete)
 	t.delta.Delete = slices.Compact(t.delta.Delete)
+	if err := t.fits(); err != nil {
+		return err
+	}
 	if n, lim := t.delta.Size(), t.c.lim.Delta; n > lim {
 		return &ns.LimitError{What: "delta", Limit: int64(lim), Got: int64(n)}
 	}
 	t.c.apply(t.delta)
+	if t.literals { // the environment is another than what was checked
+		t.c.env = nil
+		return nil
+	}
 	t.c.env = t.env
 	if len(t.c.envs) <= maxEnvs {
 		t.c.envs[t.c.sum] = t.env

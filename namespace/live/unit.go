@@ -187,7 +187,11 @@ func (c *Context) keepsFuncs(u *unit) error {
 		for _, f := range v.Funcs {
 			for _, d := range changed {
 				if slices.Contains(strings.Split(d, ","), f) || u.Before.NeedsType(f, d) {
-					return &ns.CompileError{Msgs: []string{fmt.Sprintf("%s is changed but %s still holds a function of %s: delete or redefine it first", d, k[len(item.VarPrefix):], f)}}
+					of := "function of " + f
+					if cell.IsLiteral(f) {
+						of = "function literal that uses it"
+					}
+					return &ns.CompileError{Msgs: []string{fmt.Sprintf("%s is changed but %s still holds a %s: delete or redefine it first", d, k[len(item.VarPrefix):], of)}}
 				}
 			}
 		}

@@ -122,9 +122,10 @@ func (f *function) offsetof(v ssa.Value, dst loc) {
 			f.fail("offset of %s", v)
 		}
 		off := f.fieldOffset(a)
+		named := a
 		for { // embedded structs that the selector does not name
 			outer, ok := a.X.(*ssa.FieldAddr)
-			if !ok || outer.Pos() != a.Pos() {
+			if !ok || !implied(f.fn, outer, named) {
 				break
 			}
 			a = outer

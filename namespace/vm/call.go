@@ -268,7 +268,7 @@ func (t *thread) funcTarget(ft *typ, p raw.Pointer) target {
 		}
 	}
 	sig := ft.t.Underlying().(*types.Signature)
-	c := &code{m: t.m, native: t.m.reflectCall(raw.Value(ft.Type, raw.PointerTo(&p)), sig, nil)}
+	c := &code{m: t.m, native: t.m.reflectCall(raw.Value(ft.Type, raw.PointerTo(&p)), sig, nil), adapter: raw.Adapter(p)}
 	c.ready.Store(true)
 	return target{c: c}
 }

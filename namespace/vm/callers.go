@@ -1,9 +1,12 @@
 package vm
 
 import (
+	"go/token"
 	"reflect"
 	"runtime"
 	"sync"
+
+	"golang.org/x/tools/go/ssa"
 
 	"farm/namespace/vm/raw"
 )
@@ -14,12 +17,17 @@ type callers struct {
 	mu    sync.Mutex
 	list  []caller
 	index map[caller]int
+	funcs map[*code]*funcInfo
 }
 
+// caller is a place in a function: the number of an instruction, or atEntry.
 type caller struct {
 	c  *code
 	pc int
 }
+
+// atEntry is where a function begins.
+const atEntry = -1
 
 // firstPC is the number of the first caller. Compiled code has no such addresses.
 const firstPC = 1 << 50
@@ -47,6 +55,21 @@ func (x *callers) at(pc uint64) (caller, bool) {
 		return x.list[i], true
 	}
 	return caller{}, false
+}
+
+// info is what a *runtime.Func of a function points to: for each function the same.
+func (x *callers) info(c *code) raw.Pointer {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	f := x.funcs[c]
+	if f == nil {
+		if x.funcs == nil {
+			x.funcs = map[*code]*funcInfo{}
+		}
+		f = &funcInfo{c: c}
+		x.funcs[c] = f
+	}
+	return raw.PointerTo(f)
 }
 
 // panicCode stands for the runtime between a panic and what it runs.
@@ -77,7 +100,12 @@ func (t *thread) place(c caller) (file string, line int) {
 	if c.pc >= len(c.c.pos) || t.m.opt.Fset == nil {
 		return "", 0
 	}
-	p := t.m.opt.Fset.Position(c.c.pos[c.pc])
+	var p token.Position
+	if c.pc == atEntry {
+		p = t.m.opt.Fset.Position(c.c.fn.Pos())
+	} else {
+		p = t.m.opt.Fset.Position(c.c.pos[c.pc])
+	}
 	if p.Filename == "" {
 		p.Filename = "??" // a line comment without a file
 	}
@@ -87,7 +115,7 @@ func (t *thread) place(c caller) (file string, line int) {
 // funcInfo stands behind a *runtime.Func.
 type funcInfo struct {
 	_ [64]byte
-	c caller
+	c *code
 }
 
 // addCallers adds the functions of package runtime that look at the stack to the intrinsics.
@@ -123,7 +151,7 @@ func addCallers() {
 	})
 	intrinsics["runtime.FuncForPC"] = plain(func(t *thread, pp, np raw.Pointer) {
 		if c, ok := t.m.callers.at(*raw.At[uint64](np, 0)); ok {
-			*raw.At[raw.Pointer](pp, 0) = raw.PointerTo(&funcInfo{c: c})
+			*raw.At[raw.Pointer](pp, 0) = t.m.callers.info(c.c)
 			return
 		}
 		*raw.At[raw.Pointer](pp, 0) = nil
@@ -131,10 +159,14 @@ func addCallers() {
 	intrinsics["(*runtime.Func).Name"] = plain(func(_ *thread, pp, np raw.Pointer) {
 		name := ""
 		if p := *raw.At[raw.Pointer](pp, 0); p != nil {
-			name = raw.As[funcInfo](p).c.c.name
+			name = raw.As[funcInfo](p).c.name
 		}
 		setString(pp, np, loc{}, name)
 	})
+	intrinsics["(*runtime.Func).Entry"] = plain(func(t *thread, pp, np raw.Pointer) {
+		*raw.At[uint64](np, 0) = t.m.callers.number(caller{raw.As[funcInfo](recvPtr(pp)).c, atEntry})
+	})
+	intrinsics["(reflect.Value).Pointer"] = reflectPointer
 	intrinsics["(*runtime.Func).FileLine"] = plain(func(t *thread, pp, np raw.Pointer) {
 		c, _ := t.m.callers.at(*raw.At[uint64](np, 0))
 		file, line := "", 0
@@ -164,9 +196,29 @@ func nextFrame(t *thread, pp, np raw.Pointer) {
 		f.PC = pc
 		if c, ok := t.m.callers.at(uint64(pc)); ok {
 			f.Function = c.c.name
+			f.Func = raw.As[runtime.Func](t.m.callers.info(c.c))
 			f.File, f.Line = t.place(c)
 		}
 	}
 	*raw.At[raw.Pointer](pp, 0) = box
 	setBool(np, 0, len(x.pcs) > 0)
+}
+
+// reflectPointer gives functions of the machine addresses of their own: in memory they all have the code
+// that calls the machine.
+func reflectPointer(m *Machine, fn *ssa.Function) nativeFunc {
+	s := m.typeOf(fn.Signature.Recv().Type()).shape
+	rt := reflect.TypeFor[reflect.Value]()
+	return func(t *thread, pp, np raw.Pointer) {
+		v := memory(rt, s, pp, np, loc{}).Interface().(reflect.Value)
+		if v.Kind() == reflect.Func && !v.IsNil() {
+			if f := raw.FuncOf(raw.Word(v)); f != nil {
+				if b, ok := f.Body.(*closureBody); ok {
+					*raw.At[uint64](np, 0) = t.m.callers.number(caller{b.c, atEntry})
+					return
+				}
+			}
+		}
+		*raw.At[uint64](np, 0) = uint64(v.Pointer())
+	}
 }

@@ -234,6 +234,7 @@ type code struct {
 	results loc
 	recover int  // where to go on after a recovered panic, or -1
 	wrapper bool // made by the compiler to call another function
+	adapter bool // of compiled Go, and calls another function that may be the machine's
 
 	nums  []uint64
 	ptrs  []raw.Pointer

@@ -74,6 +74,7 @@ type jump struct {
 
 // compile makes the instructions of a function. It panics with a *typeError.
 func compile(c *code) {
+	c.m.types.claim(c.fn)
 	c.params, c.args, c.recv, c.results = loc{}, loc{}, nil, loc{}
 	frame := loc{}
 	p := newPlan(c.fn)
@@ -123,21 +124,31 @@ func (f *function) fail(format string, a ...any) {
 func (f *function) run() {
 	f.signature()
 	f.c.wrapper = strings.Contains(f.fn.Synthetic, "wrapper") || strings.Contains(f.fn.Synthetic, "thunk")
+	skip := unevaluated(f.fn)
 	for _, b := range f.lay.order {
 		f.block = b
 		f.starts[b.Index], f.barrier = len(f.c.ins), len(f.c.ins)
 		for _, in := range b.Instrs {
-			if f.fused[in] {
+			if f.fused[in] || skip[in] {
 				continue
 			}
-			if p := in.Pos(); p.IsValid() {
-				f.pos = p
-			}
+			f.moveTo(b, in)
 			f.temp = loc{}
 			f.instr(in)
 		}
 	}
 	f.recovery()
+}
+
+// moveTo sets the position of what is emitted next to that of an instruction.
+func (f *function) moveTo(b *ssa.BasicBlock, in ssa.Instruction) {
+	if p := in.Pos(); p.IsValid() {
+		f.pos = p
+	} else if _, ok := in.(*ssa.RunDefers); ok && fallsOff(b) {
+		if p := closing(f.fn); p.IsValid() {
+			f.pos = p
+		}
+	}
 }
 
 // recovery is what is done after a recovered panic: the deferred functions that are left, and the return.

@@ -792,7 +792,7 @@ next:
 		case opString:
 			t.pc = raw.Address(ip)
 			keep[0], keep[1], keep[2], keepC[0] = ip, pp, np, c
-			concat(i, pp, np)
+			concat(t, i, pp, np)
 			goto kept
 		case opAssertT:
 			ty := *raw.At[raw.Pointer](pp, i.b)
@@ -941,8 +941,12 @@ func loadBox(c *code, i *ins, pp raw.Pointer) {
 	*raw.At[raw.Pointer](pp, i.a) = box
 }
 
-func concat(i *ins, pp, np raw.Pointer) {
-	s := str(pp, np, i.b, i.c) + str(pp, np, i.d, int32(i.x)*8)
+func concat(t *thread, i *ins, pp, np raw.Pointer) {
+	a, b := str(pp, np, i.b, i.c), str(pp, np, i.d, int32(i.x)*8)
+	if int64(len(a))+int64(len(b)) > t.m.lim.Memory {
+		panic(&LimitError{"memory for a string, bytes", t.m.lim.Memory})
+	}
+	s := a + b
 	*raw.At[raw.Pointer](pp, i.a), *raw.At[uint64](np, i.e) = raw.StringData(s), uint64(len(s))
 }
 
@@ -988,7 +992,7 @@ func (t *thread) runDefer(c *code) int {
 		t.native(d.target, p, n)
 		return 2
 	}
-	t.push(d.target, p, n)
+	t.push(d.target, p, n).flags = flagDeferred
 	return 1
 }
 

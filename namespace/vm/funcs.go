@@ -23,10 +23,20 @@ type FuncValue struct {
 	// literal in the first one in it; "bound T M" of a method value, "method T M" of a method expression.
 	Name string
 	// Of is the declared function or method of package main that has the code, nil for others.
-	Of       *types.Func
+	Of *types.Func
+	// Literal is the outermost function literal that has the code, when it is in a function whose name
+	// begins with ReservedPrefix. Name is then its path in the declaration that keeps that literal.
+	Literal  *ast.FuncLit
 	Types    []types.Type // that the name mentions
 	Captured []Captured
 }
+
+// ReservedPrefix begins the names of functions that are run and not kept, KeptPrefix those of functions that
+// are all the same.
+const (
+	ReservedPrefix = "__"
+	KeptPrefix     = "__lit_"
+)
 
 // Captured is a variable that a function has captured, or what holds the place of one.
 type Captured struct {
@@ -79,9 +89,13 @@ func pointerAt[T any](s []T, i int32) raw.Pointer {
 
 // codeName names the code of a function.
 func codeName(fn *ssa.Function) (f FuncValue, err error) {
-	path := ""
+	path, literalPath := "", ""
+	var literal *ast.FuncLit
 	root := fn
 	for ; root.Parent() != nil; root = root.Parent() {
+		if lit, ok := root.Syntax().(*ast.FuncLit); ok {
+			literal, literalPath = lit, "#1"+path
+		}
 		for i, x := range root.Parent().AnonFuncs {
 			if x == root {
 				path = fmt.Sprintf("#%d%s", i+1, path)
@@ -102,8 +116,12 @@ func codeName(fn *ssa.Function) (f FuncValue, err error) {
 	case strings.HasPrefix(root.Synthetic, "thunk"):
 		f.Name = "method " + fullText(root.Params[0].Type()) + " " + obj.Name()
 		f.Types = []types.Type{root.Params[0].Type()}
-	case strings.HasPrefix(obj.Name(), "__"):
-		return f, errors.New("a function made by the statements of a cell: declare a function that makes it")
+	case strings.HasPrefix(obj.Name(), ReservedPrefix) && !strings.HasPrefix(obj.Name(), KeptPrefix):
+		if literal == nil {
+			return f, errors.New("a function of the statements of a cell that is no literal")
+		}
+		f.Name, f.Literal = literalPath, literal
+		return f, nil
 	case root.Signature.Recv() != nil && root.Origin() != nil, obj.Parent() != nil && obj.Parent() != obj.Pkg().Scope() && obj.Signature().Recv() == nil:
 		return f, errors.New("a function of an instance of a generic type")
 	default:

@@ -31,6 +31,7 @@ func init() {
 		"(*sync.Mutex).Lock":     plain(func(t *thread, pp, _ raw.Pointer) { t.lock(raw.As[sync.Mutex](recvPtr(pp)).TryLock) }),
 		"(*sync.RWMutex).Lock":   plain(func(t *thread, pp, _ raw.Pointer) { t.lock(raw.As[sync.RWMutex](recvPtr(pp)).TryLock) }),
 		"(*sync.RWMutex).RLock":  plain(func(t *thread, pp, _ raw.Pointer) { t.lock(raw.As[sync.RWMutex](recvPtr(pp)).TryRLock) }),
+		"(*sync.rlocker).Lock":   plain(func(t *thread, pp, _ raw.Pointer) { t.lock(raw.As[sync.RWMutex](recvPtr(pp)).TryRLock) }),
 		"(*sync.WaitGroup).Wait": plain(func(t *thread, pp, _ raw.Pointer) { t.wait(raw.As[sync.WaitGroup](recvPtr(pp)).Wait) }),
 		"(*sync.Cond).Wait":      plain(func(t *thread, pp, _ raw.Pointer) { t.wait(raw.As[sync.Cond](recvPtr(pp)).Wait) }),
 		"(*sync.WaitGroup).Go":   plain(waitGroupGo),
@@ -39,6 +40,7 @@ func init() {
 		"runtime.GC":             plain(collect),
 	}
 	addCallers()
+	addSyncs()
 	addSorting()
 	intrinsics["sync.OnceValue"], intrinsics["sync.OnceValues"] = onceValue, onceValue
 	intrinsics["errors.AsType"] = errorsAsType
@@ -53,15 +55,27 @@ var refused = map[string]string{
 	"runtime.SetFinalizer":          memoryIsOther,
 	"runtime.AddCleanup":            memoryIsOther,
 	"runtime.MemProfile":            memoryIsOther,
+	"runtime.ReadMemStats":          memoryIsOther,
+	"runtime/debug.ReadGCStats":     memoryIsOther,
+	"testing.AllocsPerRun":          memoryIsOther,
+	"testing.Benchmark":             memoryIsOther,
 	"runtime.Stack":                 stackIsOther,
 	"runtime/debug.Stack":           stackIsOther,
 	"runtime/debug.PrintStack":      stackIsOther,
 	"runtime/debug.SetPanicOnFault": "there are no faults",
+	"testing.Main":                  endsProcess,
+	"(*testing.M).Run":              endsProcess,
+	"syscall.Exit":                  endsProcess,
+	"syscall.Mmap":                  addressSpace,
+	"syscall.Mprotect":              addressSpace,
+	"syscall.Munmap":                addressSpace,
 }
 
 const (
 	memoryIsOther = "when memory is allocated and freed is not as in compiled code"
 	stackIsOther  = "the stack is that of the machine, not of the program"
+	endsProcess   = "it ends the process, which is not the program's"
+	addressSpace  = "the memory is the process's, and a fault in it is not the program's"
 )
 
 func plain(fn nativeFunc) func(*Machine, *ssa.Function) nativeFunc {
@@ -184,6 +198,7 @@ func waitGroupGo(t *thread, pp, _ raw.Pointer) {
 }
 
 func afterFunc(t *thread, pp, np raw.Pointer) {
+	t.run.races.Store(allRaces())
 	x := time.AfterFunc(time.Duration(*raw.At[int64](np, 0)), t.laterFunc(*raw.At[raw.Pointer](pp, 0)))
 	*raw.At[raw.Pointer](pp, 0) = raw.PointerTo(x)
 }
@@ -205,8 +220,11 @@ var atomicPointer = map[string]func(*Machine, *ssa.Function) nativeFunc{
 }
 
 // cloneMap is what maps.Clone does with a map in an interface.
-func cloneMap(_ *thread, pp, _ raw.Pointer) {
+func cloneMap(t *thread, pp, _ raw.Pointer) {
 	m := reflect.ValueOf(anyOf(pp, 0, false))
+	if t.run.races.Load() != nil {
+		defer t.mapUse(m.UnsafePointer(), false)()
+	}
 	n := reflect.MakeMapWithSize(m.Type(), m.Len())
 	for it := m.MapRange(); it.Next(); {
 		n.SetMapIndex(it.Key(), it.Value())

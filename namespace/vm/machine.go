@@ -73,6 +73,7 @@ type Machine struct {
 	callbacks atomic.Int64
 	threads   sync.Pool
 	callers   callers
+	adapters  adapters
 	natives   sync.Map // raw.Pointer → string: functions of compiled Go as values
 }
 
@@ -94,7 +95,7 @@ func (m *Machine) codeOf(fn *ssa.Function) *code {
 	defer m.mu.Unlock()
 	c := m.codes[fn]
 	if c == nil {
-		c = &code{m: m, fn: fn, name: fn.RelString(nil), recover: -1}
+		c = &code{m: m, fn: fn, name: goName(fn), recover: -1}
 		m.codes[fn] = c
 	}
 	return c
@@ -150,10 +151,16 @@ func (e *ExitError) Error() string { return fmt.Sprintf("exit status %d", e.Code
 // LoadError is returned when code cannot be run by the machine.
 type LoadError struct {
 	Msg     string
-	Refused bool // it uses something that the machine does not have on purpose
+	Pos     string // where the code is that cannot be run, "" when that is not known
+	Refused bool   // it uses something that the machine does not have on purpose
 }
 
-func (e *LoadError) Error() string { return e.Msg }
+func (e *LoadError) Error() string {
+	if e.Pos == "" {
+		return e.Msg
+	}
+	return e.Pos + ": " + e.Msg
+}
 
 // LimitError is returned when code needs more than the machine gives.
 type LimitError struct {

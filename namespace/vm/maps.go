@@ -118,7 +118,11 @@ func (f *function) lookup(x *ssa.Lookup) {
 		ok = (dst.n + mt.elem.size.n) * 8
 	}
 	f.emitFn(func(t *thread, pp, np raw.Pointer) {
-		p := mt.find(t, *raw.At[raw.Pointer](pp, m), pp, np, key)
+		mp := *raw.At[raw.Pointer](pp, m)
+		if t.run.races.Load() != nil {
+			defer t.mapUse(mp, false)()
+		}
+		p := mt.find(t, mp, pp, np, key)
 		d, e := raw.Add(pp, int(dst.p)*8), raw.Add(np, int(dst.n)*8)
 		switch {
 		case p == nil:
@@ -142,8 +146,12 @@ func (f *function) mapUpdate(x *ssa.MapUpdate) {
 	}
 	m, key, elem := f.use(x.Map).p*8, f.use(x.Key), f.use(x.Value)
 	if mt.by != keyOther {
-		f.emitFn(func(_ *thread, pp, np raw.Pointer) {
-			to := mt.slot(*raw.At[raw.Pointer](pp, m), pp, np, key)
+		f.emitFn(func(t *thread, pp, np raw.Pointer) {
+			mp := *raw.At[raw.Pointer](pp, m)
+			if t.run.races.Load() != nil {
+				defer t.mapUse(mp, true)()
+			}
+			to := mt.slot(mp, pp, np, key)
 			if mt.one {
 				*raw.As[uint64](to) = *raw.At[uint64](np, elem.n*8)
 				return
@@ -154,6 +162,9 @@ func (f *function) mapUpdate(x *ssa.MapUpdate) {
 	}
 	f.emitFn(func(t *thread, pp, np raw.Pointer) {
 		mp := *raw.At[raw.Pointer](pp, m)
+		if t.run.races.Load() != nil {
+			defer t.mapUse(mp, true)()
+		}
 		raw.MapAssign(mt.t, mp, t.operand(mt.key.shape, pp, np, key, 0), t.operand(mt.elem.shape, pp, np, elem, 1))
 	})
 }
@@ -161,13 +172,21 @@ func (f *function) mapUpdate(x *ssa.MapUpdate) {
 // addToElement emits m[key] += v.
 func (f *function) addToElement(mt *mapType, m int32, key loc, v int32, t types.Type) {
 	if t.Underlying().(*types.Basic).Info()&types.IsFloat != 0 {
-		f.emitFn(func(_ *thread, pp, np raw.Pointer) {
-			*raw.As[float64](mt.slot(*raw.At[raw.Pointer](pp, m), pp, np, key)) += *raw.At[float64](np, v)
+		f.emitFn(func(t *thread, pp, np raw.Pointer) {
+			mp := *raw.At[raw.Pointer](pp, m)
+			if t.run.races.Load() != nil {
+				defer t.mapUse(mp, true)()
+			}
+			*raw.As[float64](mt.slot(mp, pp, np, key)) += *raw.At[float64](np, v)
 		})
 		return
 	}
-	f.emitFn(func(_ *thread, pp, np raw.Pointer) {
-		*raw.As[uint64](mt.slot(*raw.At[raw.Pointer](pp, m), pp, np, key)) += *raw.At[uint64](np, v)
+	f.emitFn(func(t *thread, pp, np raw.Pointer) {
+		mp := *raw.At[raw.Pointer](pp, m)
+		if t.run.races.Load() != nil {
+			defer t.mapUse(mp, true)()
+		}
+		*raw.As[uint64](mt.slot(mp, pp, np, key)) += *raw.At[uint64](np, v)
 	})
 }
 
@@ -201,6 +220,9 @@ func (f *function) deleteCall(x, key ssa.Value) {
 	mt := f.mapType(x.Type())
 	m, k := f.use(x).p*8, f.use(key)
 	f.emitFn(func(t *thread, pp, np raw.Pointer) {
+		if t.run.races.Load() != nil {
+			defer t.mapUse(*raw.At[raw.Pointer](pp, m), true)()
+		}
 		kv := raw.Value(mt.key.Type, t.operand(mt.key.shape, pp, np, k, 0))
 		if v := mapValue(mt, pp, m); !v.IsNil() {
 			v.SetMapIndex(kv, reflect.Value{})
@@ -214,7 +236,10 @@ func (f *function) clearCall(x ssa.Value) {
 	v := f.use(x)
 	if _, ok := x.Type().Underlying().(*types.Map); ok {
 		mt := f.mapType(x.Type())
-		f.emitFn(func(_ *thread, pp, _ raw.Pointer) {
+		f.emitFn(func(t *thread, pp, _ raw.Pointer) {
+			if t.run.races.Load() != nil {
+				defer t.mapUse(*raw.At[raw.Pointer](pp, v.p*8), true)()
+			}
 			if m := mapValue(mt, pp, v.p*8); !m.IsNil() {
 				m.Clear()
 			}
@@ -230,6 +255,7 @@ func (f *function) clearCall(x ssa.Value) {
 // iterator is what a range over a map or string has come to.
 type iterator struct {
 	m        *reflect.MapIter
+	of       raw.Pointer // the map
 	key, val reflect.Value
 	s        string
 	at       int
@@ -249,7 +275,7 @@ func (f *function) rangeOver(x *ssa.Range) {
 	f.emitFn(func(_ *thread, pp, _ raw.Pointer) {
 		m := reflect.New(raw.Reflect(mt.t)).Elem()
 		m.Set(mapValue(mt, pp, v.p*8))
-		it := &iterator{m: m.MapRange(), key: raw.Value(mt.key.Type, raw.New(mt.key.Type)), val: raw.Value(mt.elem.Type, raw.New(mt.elem.Type))}
+		it := &iterator{m: m.MapRange(), of: *raw.At[raw.Pointer](pp, v.p*8), key: raw.Value(mt.key.Type, raw.New(mt.key.Type)), val: raw.Value(mt.elem.Type, raw.New(mt.elem.Type))}
 		*raw.At[raw.Pointer](pp, dst) = raw.PointerTo(it)
 	})
 }
@@ -280,8 +306,11 @@ func (f *function) nextOf(x *ssa.Next) {
 	key, val := used(1), used(2)
 	kAt := dst.plus(loc{0, 1})
 	vAt := kAt.plus(f.sizeOf(tuple.At(1).Type()))
-	f.emitFn(func(_ *thread, pp, np raw.Pointer) {
+	f.emitFn(func(t *thread, pp, np raw.Pointer) {
 		it := raw.As[iterator](*raw.At[raw.Pointer](pp, it))
+		if t.run.races.Load() != nil {
+			defer t.mapUse(it.of, false)()
+		}
 		ok := it.m.Next()
 		setBool(np, dst.n*8, ok)
 		if !ok {

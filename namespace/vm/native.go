@@ -69,9 +69,23 @@ func (m *Machine) nativeMethod(rt reflect.Type, name string, sig *types.Signatur
 	if !ok {
 		panic(&typeError{msg: "there is no method " + name + " of " + rt.String()})
 	}
-	c := &code{m: m, native: m.reflectCall(x.Func, sig, recv)}
+	c := &code{m: m, native: m.ownMethod(rt, name)}
+	if c.native == nil {
+		c.native = m.reflectCall(x.Func, sig, recv)
+	}
 	c.ready.Store(true)
 	return c
+}
+
+// ownMethod is a method of a pointer type of compiled Go that the machine does itself, nil when it does not.
+func (m *Machine) ownMethod(rt reflect.Type, name string) nativeFunc {
+	if rt.Kind() != reflect.Pointer {
+		return nil
+	}
+	if make := intrinsics["(*"+rt.Elem().PkgPath()+"."+rt.Elem().Name()+")."+name]; make != nil {
+		return make(m, nil)
+	}
+	return nil
 }
 
 // reflectCall calls a function of compiled Go through package reflect. recv is the shape of its receiver,
@@ -202,7 +216,7 @@ func (m *Machine) callBack(tg target, sig *types.Signature, in []reflect.Value, 
 	}
 	defer m.callbacks.Add(-1)
 	t := m.threads.Get().(*thread)
-	t.back, t.run = true, r
+	t.back, t.run, t.given = true, r, m.adapters.take()
 	at := loc{}
 	put := func(s *shape, mem raw.Pointer) {
 		pp, np := t.regs(int(at.p), int(at.n))

@@ -3,6 +3,11 @@ package vm
 import (
 	"fmt"
 	"go/token"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"farm/namespace/vm/raw"
 )
 
 // panicking is a panic, or a call of runtime.Goexit, on its way.
@@ -30,6 +35,9 @@ func (t *thread) newPanic(r any) {
 		p.goexit = true
 	}
 	p.stack, p.callers = t.trace(), t.stack()
+	if e, ok := r.(*typeError); ok && e.pos == "" && len(p.stack) > 0 {
+		_, e.pos, _ = strings.Cut(p.stack[0], " at ")
+	}
 	if t.top >= 0 { // where the frame stays while deferred functions run
 		f := &t.frames[t.top]
 		f.pc = int(t.pc-f.c.base) + insSize
@@ -95,9 +103,46 @@ func (t *thread) startDeferred(d *deferred, p *panicking) bool {
 	}()
 	t.byPanic = true
 	defer func() { t.byPanic = false }()
+	if d.target.c.adapter {
+		defer t.m.adapters.expect(p)()
+	}
 	pp, np := t.regs(pos, nos)
 	d.target.c.native(t, pp, np)
 	return false
+}
+
+// adapters are the panics because of which compiled code is to call a function of the machine, by goroutine.
+// That function may recover, as if it had been deferred itself.
+type adapters struct {
+	some atomic.Int64
+	by   sync.Map // number of a goroutine → *panicking
+}
+
+// expect says that the next function called back in this goroutine runs because of p; the result takes it
+// back.
+func (x *adapters) expect(p *panicking) (done func()) {
+	g := raw.Goroutine()
+	x.some.Add(1)
+	old, nested := x.by.Swap(g, p)
+	return func() {
+		x.some.Add(-1)
+		if nested {
+			x.by.Store(g, old)
+		} else {
+			x.by.Delete(g)
+		}
+	}
+}
+
+// take is the panic because of which a function is called back, nil when there is none.
+func (x *adapters) take() *panicking {
+	if x.some.Load() == 0 {
+		return nil
+	}
+	if p, ok := x.by.LoadAndDelete(raw.Goroutine()); ok {
+		return p.(*panicking)
+	}
+	return nil
 }
 
 func (f *frame) popDefer() *deferred {
@@ -179,6 +224,9 @@ func (t *thread) index(i int) int {
 	f := &t.frames[i]
 	if i == t.top {
 		return int(t.pc-f.c.base) / insSize
+	}
+	if t.frames[i+1].flags&flagDeferred != 0 { // it looks for more when that has returned
+		return f.pc / insSize
 	}
 	return f.pc/insSize - 1
 }

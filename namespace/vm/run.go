@@ -16,6 +16,7 @@ type run struct {
 	stop   atomic.Bool
 	done   chan struct{} // closed with stop
 	failed atomic.Pointer[failure]
+	races  atomic.Pointer[races] // nil as long as there is one goroutine
 
 	mu    sync.Mutex
 	count int           // goroutines of the program, without the first
@@ -37,6 +38,7 @@ func (r *run) fail(err error) {
 
 // began and ended count the goroutines of the program.
 func (r *run) began() {
+	r.races.Store(allRaces())
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.count++
@@ -154,7 +156,7 @@ func (r *run) errorOf(x any) error {
 	case *PanicError:
 		return x
 	case *typeError:
-		return &LoadError{Msg: x.msg, Refused: x.refused}
+		return &LoadError{Msg: x.msg, Pos: x.pos, Refused: x.refused}
 	case *ExitError:
 		if x.Code == 0 {
 			return errExit0

@@ -19,7 +19,8 @@ type thread struct {
 	nested int  // calls from compiled code within each other in this thread
 	// a panic runs a deferred function of compiled code; recover, if it is that, does nothing
 	byPanic bool
-	str     [2]string // memory for operands that are strings
+	given   *panicking // because of which the next call runs, made by compiled code
+	str     [2]string  // memory for operands that are strings
 }
 
 // frame is a call.
@@ -34,9 +35,10 @@ type frame struct {
 
 // Flags of frames.
 const (
-	flagBase   = 1 << iota // returns to compiled code
-	flagUnwind             // a deferred function: when it returns, unwinding goes on
-	flagKeeps              // has defers or pan
+	flagBase     = 1 << iota // returns to compiled code
+	flagUnwind               // a deferred function: when it returns, unwinding goes on
+	flagKeeps                // has defers or pan
+	flagDeferred             // a deferred function that runs as its function returns
 )
 
 // deferList are the deferred calls of a frame, last first.
@@ -156,7 +158,11 @@ func (t *thread) call(tg target) {
 		c.native(t, pp, np)
 		return
 	}
-	t.push(tg, p, n).flags = flagBase
+	f := t.push(tg, p, n)
+	f.flags = flagBase
+	if t.given != nil {
+		f.pan, f.flags, t.given = t.given, flagBase|flagKeeps, nil
+	}
 	t.interpret(t.top)
 }
 

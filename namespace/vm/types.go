@@ -38,6 +38,7 @@ type typeTable struct {
 	static  sync.Map     // raw.Type → types.Type
 	depth   int
 	pending []pendingMethods
+	owners  map[*types.TypeName]*ssa.Function // of local types in instances of generic functions
 	forged  []*raw.Forge
 	learned map[*types.Package]bool
 	hidden  map[*types.TypeName]reflect.Type
@@ -61,6 +62,7 @@ var sizes = types.SizesFor("gc", "amd64")
 // typeError is code or a type that the machine cannot make.
 type typeError struct {
 	msg     string
+	pos     string // of the code that needed it
 	refused bool
 }
 
@@ -265,7 +267,7 @@ func reflectText(t types.Type) string {
 	if n, ok := t.(*types.Named); ok && n.TypeArgs().Len() > 0 {
 		var args []string
 		for a := range n.TypeArgs().Types() {
-			args = append(args, types.TypeString(a, nil))
+			args = append(args, types.TypeString(unaliased(a), nil))
 		}
 		text := n.Obj().Name() + "[" + strings.Join(args, ",") + "]"
 		if n.Obj().Pkg() != nil {
@@ -299,7 +301,7 @@ func (tt *typeTable) named(t *types.Named) reflect.Type {
 			return rt
 		}
 	}
-	text := reflectText(t)
+	text := tt.nameOf(t)
 	if i, ok := t.Underlying().(*types.Interface); ok {
 		if i.NumMethods() == 0 {
 			f := raw.NewForge(text, path, true, raw.Layout{Kind: reflect.Interface, Size: 16, Align: 8, Pointers: []uintptr{0, 8}, Comparable: true}, 0, 0)

@@ -171,6 +171,20 @@ func (p *Parts) Reflect(t types.Type) (rt reflect.Type, err error) {
 	return p.reflectOf(t), nil
 }
 
+// TypeNamed finds a type of a package of compiled Go, exported or not.
+func (p *Parts) TypeNamed(path, name string) (types.Type, reflect.Type, error) {
+	pkg, err := p.im.Import(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	o, ok := pkg.Scope().Lookup(name).(*types.TypeName)
+	if !ok {
+		return nil, nil, &LoadError{Msg: "there is no type " + path + "." + name}
+	}
+	rt, err := p.Reflect(o.Type())
+	return o.Type(), rt, err
+}
+
 func (p *Parts) failed(r any) error {
 	if e, ok := r.(*typeError); ok {
 		return &LoadError{Msg: e.msg, Refused: e.refused}

@@ -116,6 +116,10 @@ func TestCancelEndsAllThatWaits(t *testing.T) {
 		"sleep":      `time.Sleep(time.Hour)`,
 		"mutex":      `var m sync.Mutex; m.Lock(); m.Lock()`,
 		"rwmutex":    `var m sync.RWMutex; m.RLock(); m.Lock()`,
+		"locker":     `var m sync.Mutex; m.Lock(); var l sync.Locker = &m; l.Lock()`,
+		"rlocker":    `var m sync.RWMutex; m.Lock(); m.RLocker().Lock()`,
+		"method":     `var m sync.Mutex; m.Lock(); f := m.Lock; f()`,
+		"once":       `var o sync.Once; o.Do(func() { select {} })`,
 		"waitgroup":  `var w sync.WaitGroup; w.Add(1); w.Wait()`,
 		"cond":       `c := sync.NewCond(&sync.Mutex{}); c.L.Lock(); c.Wait()`,
 		"context":    `ctx, stop := context.WithCancel(context.Background()); defer stop(); <-ctx.Done()`,
@@ -207,6 +211,90 @@ func TestLimitsAreErrors(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMemoryIsLimited proves that an allocation beyond the limit is an error of the program or of the task.
+func TestMemoryIsLimited(t *testing.T) {
+	for name, c := range map[string]struct{ body, says string }{
+		"make":       {`_ = make([]int, n)`, "makeslice: len out of range"},
+		"make cap":   {`_ = make([]int, 0, n)`, "makeslice: cap out of range"},
+		"channel":    {`_ = make(chan int, n)`, "makechan: size out of range"},
+		"append":     {`var s []byte; for { s = append(s, "0123456789"...) }`, "memory for a slice, bytes: limit 65536"},
+		"append one": {`var s []int; for { s = append(s, 1) }`, "memory for a slice, bytes: limit 65536"},
+		"text":       {`s := "x"; for { s += s }`, "memory for a string, bytes: limit 65536"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out output
+			err := run(t.Context(), t, "package main\nvar n = 100_000\nfunc main() { "+c.body+" }", vm.Limits{Memory: 1 << 16}, &out)
+			if err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("error is %v", err)
+			}
+		})
+	}
+}
+
+// TestRacesOnMapsAreErrors lets goroutines use a map without order: it is an error of the program, and the
+// process goes on.
+func TestRacesOnMapsAreErrors(t *testing.T) {
+	for name, body := range map[string]string{
+		"writes":   `for range 3 { go func() { for { m[1]++ } }() }; select {}`,
+		"read":     `go func() { for { m[1] = 2 } }(); for { _ = m[1] }`,
+		"delete":   `go func() { for { delete(m, 1); m[2] = 1 } }(); for { m[1] = 1 }`,
+		"range":    `go func() { for { m[1] = 2 } }(); for { for range m {} }`,
+		"clear":    `go func() { for { clear(m) } }(); for { m[1] = 1 }`,
+		"clone":    `go func() { for { m[1] = 1 } }(); for { _ = maps.Clone(m) }`,
+		"callback": `go func() { for { sort.Slice([]int{2, 1, 3}, func(i, j int) bool { m[1]++; return i < j }) } }(); for { m[1] = 1 }`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			var out output
+			err := run(ctx, t, "package main\nimport (\"maps\"; \"sort\")\nvar _, _ = maps.Clone[map[int]int], sort.Ints\nvar m = map[int]int{}\nfunc main() { "+body+" }", vm.Limits{}, &out)
+			e, ok := errors.AsType[*vm.PanicError](err)
+			if !ok || !strings.Contains(e.Text, "fatal error: concurrent map") || len(e.Stack) == 0 {
+				t.Errorf("error is %v", err)
+			}
+		})
+	}
+	t.Run("none", func(t *testing.T) {
+		var out output
+		err := run(t.Context(), t, `package main
+import ("fmt"; "sync")
+func main() {
+	var mu sync.RWMutex
+	var wg sync.WaitGroup
+	shared, keys := map[any]int{}, map[int]bool{}
+	for i := range 8 {
+		keys[i] = true
+		wg.Go(func() {
+			own := map[string]int{}
+			for k := range 2000 {
+				own[fmt.Sprint(k%10)]++
+				mu.RLock()
+				for range shared { break }
+				n := shared[i]
+				mu.RUnlock()
+				mu.Lock()
+				shared[i] = n + own[fmt.Sprint(k%10)]
+				mu.Unlock()
+				mu.Lock()
+				func() { defer mu.Unlock(); defer func() { recover() }(); shared[[]int{}] = 1 }() // the use of the map ends
+			}
+		})
+	}
+	wg.Wait()
+	n := 0
+	for i := range keys { n += shared[i] }
+	fmt.Println(n, len(shared))
+}
+`, vm.Limits{}, &out)
+		if err == nil && out.String() != "1608000 8\n" {
+			t.Errorf("printed %q", out.String())
+		}
+		if err != nil && !strings.Contains(err.Error(), "concurrent") {
+			t.Error(err)
+		}
+	})
 }
 
 // TestLeftGoroutinesEnd lets a program end while others of its goroutines run and wait.

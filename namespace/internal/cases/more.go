@@ -42,6 +42,10 @@ var Refused = map[string]map[int]string{
 	"stringers in containers":                  {1: "does not show fmt the methods inside it"},
 	"state machine of functions":               {0: "refers to itself without a struct in between", 1: "undefined"},
 	"package variables in order of dependence": {0: "undefined: b", 1: "undefined"}, // a cell is run from top to bottom
+
+	"function literals of statements":                        {1: "a func value", 2: "undefined", 3: "undefined", 4: "undefined"},
+	"function literals that share what they have captured":   {1: "a func value", 2: "undefined", 3: "a func value", 4: "undefined", 5: "a func value", 6: "undefined"},
+	"function literals that call themselves and make others": {1: "a func value", 2: "a func value", 3: "a func value", 4: "undefined"},
 }
 
 // written is a case of more.txt.

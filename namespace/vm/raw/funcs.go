@@ -2,6 +2,7 @@ package raw
 
 import (
 	"reflect"
+	"runtime"
 	"unsafe"
 )
 
@@ -80,4 +81,31 @@ func FuncOf(p Pointer) *Func {
 		return back.self
 	}
 	return nil
+}
+
+// methodValueCode is the code of the method values that package reflect makes.
+var methodValueCode = *(*uintptr)(Word(reflect.ValueOf(reflect.ValueOf(method(0)).MethodByName("Call").Interface())))
+
+type method int
+
+// Call is there to have a method.
+func (method) Call() {}
+
+// Adapter says that a function value does nothing but call a function that it was made of: by package
+// reflect, or for a method of a type made here. No defer statement sees it as a call of its own.
+func Adapter(p Pointer) bool {
+	pc := *(*uintptr)(p)
+	return pc == makeFuncCode || pc == methodValueCode || pc-firstEntry() < entrySize*maxSlots
+}
+
+// Goroutine is the number of the goroutine that calls it. It takes a microsecond.
+func Goroutine() (n uint64) {
+	var b [64]byte
+	for _, c := range b[len("goroutine "):runtime.Stack(b[:], false)] {
+		if c < '0' || c > '9' {
+			break
+		}
+		n = 10*n + uint64(c-'0')
+	}
+	return n
 }
