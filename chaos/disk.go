@@ -150,10 +150,13 @@ func (x *run) damage(ctx context.Context, n *node, file string, how func(path st
 		return "", fmt.Errorf("%s: %w", what, err)
 	}
 	if found == "" { // it runs; what it has at rest is looked at in whole
-		if err := x.stop(ctx, n); err != nil {
+		err := x.stop(ctx, n)
+		if err == nil {
+			found = x.verify(ctx, n)
+		} else if found = x.saysOfDamage(n, from); found == "" { // it may have come upon it at that moment
 			return "", err
 		}
-		if found = x.verify(ctx, n); found == "" {
+		if found == "" {
 			return what + ": what was written is intact", x.c.spawn(n)
 		}
 	}
@@ -172,22 +175,28 @@ func (x *run) refuses(ctx context.Context, n *node, from int64) (string, error) 
 		if !n.proc.over() {
 			return x.c.unhealthy(ctx) == nil, nil
 		}
-		b, err := os.ReadFile(x.c.logPath(n))
-		if err != nil {
-			return false, err
-		}
-		for line := range strings.Lines(string(b[from:])) {
-			if names := strings.Contains(line, "corrupt") || strings.Contains(line, "checksum") || strings.Contains(line, "bbolt"); names {
-				said = strings.TrimSpace(line)
-			}
-		}
-		if said == "" {
+		if said = x.saysOfDamage(n, from); said == "" {
 			said = "the end of the process, without a word of why"
 			x.violate(promiseIntact, "%s ended on damaged data and does not say so: %s", n.id, x.c.ending(n))
 		}
 		return true, nil
 	})
-	return shortened(said), err
+	return said, err
+}
+
+// saysOfDamage is the last that a node that has ended wrote of damage into its log, of
+// which from is the start; nothing if it wrote nothing.
+func (x *run) saysOfDamage(n *node, from int64) (said string) {
+	b, err := os.ReadFile(x.c.logPath(n))
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(b[from:])) {
+		if strings.Contains(line, "corrupt") || strings.Contains(line, "checksum") || strings.Contains(line, "bbolt") {
+			said = strings.TrimSpace(line)
+		}
+	}
+	return shortened(said)
 }
 
 func shortened(s string) string {

@@ -313,8 +313,10 @@ func (p *process) lost(err error) *death {
 	return d
 }
 
-// deathWait is how long a child that closed its connection may take to end.
-const deathWait = 200 * time.Millisecond
+// deathWait is how long a child that closed its connection may take to end. On a
+// machine with much other work a child that dies takes its time, and is not to be taken
+// for one that goes on without a connection.
+const deathWait = 2 * time.Second
 
 // kill kills the child with all it started and waits for its end. The group is
 // killed before the child is reaped: until then its number is its own.

@@ -94,8 +94,8 @@ var mutations = []mutation{
 	},
 	{
 		name: "tick", what: "a schedule leaves out what falls due while nobody leads", promise: "a schedule submits once", scenario: "queues",
-		edits: []edit{{"replica/schedules.go", "case first > recent || policy == scheduler.CatchUpAll:", "case first > now-int64(time.Second):"},
-			{"replica/schedules.go", "recent := now - int64(missedAfter)", "recent := now - int64(time.Second)"}},
+		edits: []edit{{"replica/form/schedule.go", "case first > recent || policy == scheduler.CatchUpAll:", "case first > now-int64(time.Second):"},
+			{"replica/form/schedule.go", "recent := now - int64(missedAfter)", "recent := now - int64(time.Second)"}},
 	},
 	{
 		name: "mixed-up", what: "a worker mixes up results that it reports to the next leader", promise: "exactly once", scenario: "queues",
