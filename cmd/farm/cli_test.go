@@ -343,7 +343,8 @@ func TestVariables(t *testing.T) {
 	run("ns", "ls", "--json", "d").check(t, 0, `{"name":"d","version":2,"epoch":0,"items":1,"bytes":99,"queue":0}`+"\n", "")
 	run("ns", "show", "d").check(t, 0, "import \"strings\"\nfunc f() {}\nx\tint\t9\t2\n", "farm: namespace d, version 2, 0 bytes, 0 tasks queued\n")
 	run("get", "--type", "d", "x").check(t, 0, "int\n", "")
-	run("get", "--type", "d,c?", "x").check(t, 1, "d: int\n", "farm: get x in c0: not found: namespace c0 has no variable x\n")
+	run("get", "--type", "d,c?", "x").check(t, 1, "d: int\n", "farm: get x in c0: not found: namespace c0 has no variable x\n"+
+		"farm: get x in c1: not found: namespace c1 has no variable x\nfarm: 2 of 3 failed\n")
 	run("ns", "history", "d").check(t, 0, "3\t1970-01-01T00:00:02.5Z\t1\ttrue\tt3\n2\t1970-01-01T00:00:01Z\t4\tfalse\tt2\n", "")
 	run("ns", "history", "--json", "d").check(t, 0, `{"version":3,"made":"1970-01-01T00:00:02.5Z","task":"t3","changed":1,"restorable":true}`+"\n"+
 		`{"version":2,"made":"1970-01-01T00:00:01Z","task":"t2","changed":4,"restorable":false}`+"\n", "")
@@ -405,7 +406,7 @@ func TestTaskVerbs(t *testing.T) {
 func TestStatus(t *testing.T) {
 	f := newFakeFarm(t)
 	farmCommand(t.Context(), t, f, "", "status", "--json").check(t, 0, `{"leader":"n1","term":3,"nodes":[{"id":"n1","raft":"127.0.0.1:1","api":"","pid":123,"role":"leader","voter":true,"applied":812,"hash":"abcd","reachable":true,"refused":0,"withdrawn":0,"goroutines":0,"labels":{"gpu":"1"}}],`+
-		`"workers":[{"id":"n1","node":"n1","slots":2,"busy":1,"assigned":0,"state":"ready","isolation":"full","labels":{"gpu":"1"}}],"tasks":{"queued":0,"running":1,"succeeded":9,"failed":0,"cancelled":0}}`+"\n", "")
+		`"workers":[{"id":"n1","node":"n1","slots":2,"busy":1,"assigned":0,"state":"ready","isolation":"full","labels":{"gpu":"1"}}],"tasks":{"queued":0,"running":1,"succeeded":9,"failed":0,"cancelled":0},"queues":[]}`+"\n", "")
 	farmCommand(t.Context(), t, f, "", "status").check(t, 0, "leader n1, term 3\ntasks  0 queued, 1 running, 9 succeeded, 0 failed, 0 cancelled\n\n"+
 		"n1\tleader\tyes\t\t127.0.0.1:1\t123\t812\tabcd\tyes\tgpu=1\n\nn1\tn1\t2\t1\tready\tfull\tgpu=1\n", "")
 }
