@@ -83,7 +83,7 @@ func TestMachineFailures(t *testing.T) {
 		{"loop", "for {\n}", kindTimeout, "timed out after 1s", api.Ending_FAILURE},
 		{"lock", "import \"sync\"\nvar mu sync.Mutex\nmu.Lock()\nmu.Lock()", kindTimeout, "timed out after 1s", api.Ending_FAILURE},
 		{"exit", "import \"os\"\ngo os.Exit(3)\nselect {}", kindExit, "code 3", api.Ending_FAILURE},
-		{"maps", "m := map[int]int{}\nfor range 8 { go func() { for { m[1]++ } }() }\nfor { m[2]++ }", kindCrash, "concurrent map", api.Ending_FAILURE},
+		{"maps", "m := map[int]int{}\nfor range 8 { go func() { for { m[1]++ } }() }\nfor { m[2]++ }", kindPanic, "concurrent map", api.Ending_FAILURE},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if raceDetector && (tc.kind == kindMemory || tc.kind == kindLimit || tc.kind == kindCrash) {

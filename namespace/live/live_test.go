@@ -162,6 +162,12 @@ func results(t *testing.T, engine string) {
 		{"for i := 0; i < 2; i++ { n++ }", "", ""},
 	} {
 		r := mustRun(t, c, x.src)
+		if x.typ == "func()" && engine == "ssa" { // it has a name there
+			x.json = string(r.JSON)
+			if !strings.HasPrefix(x.json, `{"$func":"__lit_`) {
+				t.Errorf("%s: %s", x.src, x.json)
+			}
+		}
 		if string(r.JSON) != x.json || r.Type != x.typ {
 			t.Errorf("%s: %s of type %q, want %s of type %q", x.src, r.JSON, r.Type, x.json, x.typ)
 		}
