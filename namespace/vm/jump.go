@@ -250,7 +250,7 @@ func (f *function) floatCondition(c *ssa.BinOp) func(bool) ins {
 		o, l, r = token.LEQ, r, l
 	}
 	x := uint16(0)
-	if l == f.use(c.X).n*8 && len(*c.X.Referrers()) == 1 {
+	if users := c.X.Referrers(); users != nil && o == c.Op && len(*users) == 1 { // a constant has none
 		x = markAlone
 	}
 	return func(holds bool) ins {
