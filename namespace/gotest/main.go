@@ -82,6 +82,10 @@ func main() {
 	flag.DurationVar(&timeLimit, "time", TimeLimit, "how much time of processors a program may take")
 	engine := flag.String("engine", engineYaegi, "what runs them: yaegi, as cells, or ssa, the virtual machine, as programs")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "gotest: %q is no flag; -only chooses programs\n", flag.Arg(0))
+		os.Exit(2)
+	}
 	if err := choose(*engine); err != nil {
 		fmt.Fprintln(os.Stderr, "gotest:", err)
 		os.Exit(1)
