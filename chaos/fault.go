@@ -570,8 +570,14 @@ func lossyLinks(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 
 // ---- leaders, members, clocks ----
 
+// handOver asks the leader to let another node lead, and waits until one leads in a
+// later term. That may be the same node: the one it named can fail to win its election.
 func (x *run) handOver(ctx context.Context) error {
 	n, err := x.leader(ctx)
+	if err != nil {
+		return err
+	}
+	before, err := x.c.info(ctx, n, false)
 	if err != nil {
 		return err
 	}
@@ -584,19 +590,23 @@ func (x *run) handOver(ctx context.Context) error {
 	if reply.Error != nil && reply.Error.Code != api.Code_NOT_LEADER {
 		return fmt.Errorf("hand over: %s", reply.Error.Message)
 	}
-	return x.soon(ctx, "another node leads", func() bool {
+	return x.soon(ctx, "a node leads in a later term", func() bool {
 		l := x.c.leader(ctx)
-		return l != nil && (l != n || reply.Error != nil)
+		if l == nil {
+			return false
+		}
+		i, err := x.c.info(ctx, l, false)
+		return err == nil && i.Term > before.Term
 	})
 }
 
 func handOver(ctx context.Context, x *run, r *rand.Rand) (string, error) {
-	way := ""
+	n, err := x.leader(ctx)
+	if err != nil {
+		return "", err
+	}
+	way, moves := n.id, 0
 	for range 5 {
-		n, err := x.leader(ctx)
-		if err != nil {
-			return "", err
-		}
 		acked := x.h.next()
 		if err := x.handOver(ctx); err != nil {
 			return "", err
@@ -604,13 +614,19 @@ func handOver(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 		if err := x.acknowledged(ctx, acked); err != nil {
 			return "", err
 		}
-		way += n.id + " → "
+		was := n
+		if n, err = x.leader(ctx); err != nil {
+			return "", err
+		}
+		way += " → " + n.id
+		if n != was {
+			moves++
+		}
 	}
-	n, err := x.leader(ctx)
-	if err != nil {
-		return "", err
+	if moves == 0 {
+		return "", fmt.Errorf("asked five times to hand over, the same node always led again: %s", way)
 	}
-	return way + n.id, nil
+	return way, nil
 }
 
 // stop asks a node to stop, and starts it again.
