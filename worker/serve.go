@@ -16,6 +16,7 @@ import (
 	"time"
 	_ "time/tzdata" // a child has no files, and cells find the same zones everywhere
 
+	"farm/internal/heap"
 	"farm/internal/wire"
 )
 
@@ -71,6 +72,7 @@ func Child() {
 func limitRuntime(memory int64, stack int) {
 	debug.SetMaxStack(stack)
 	debug.SetMemoryLimit(memory / 10 * 9)
+	heap.Follow()
 	debug.SetMaxThreads(maxThreads())
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"farm/internal/heap"
 	"farm/replica"
 	"farm/tasks"
 )
@@ -88,7 +89,7 @@ func (a *app) runNode(ctx context.Context, o *nodeOptions) error {
 	}
 	tend, stop := context.WithCancel(ctx)
 	defer stop()
-	go tendHeap(tend)
+	go heap.Tend(tend)
 	fmt.Fprintf(a.io.out, "ready id=%s api=%s raft=%s\n", n.ID(), n.API(), n.RaftAddr())
 	select {
 	case <-ctx.Done():

@@ -37,7 +37,7 @@ var places = []place{
 	{pkg: "fsm", uses: []string{"scheduler", "leaf"}},
 	{pkg: "replica/consensus", uses: []string{"leaf"}, tests: []string{"fsm", "scheduler"}},
 	{pkg: "replica/...", uses: []string{"replica/...", "fsm", "scheduler", "worker", "namespace", "api", "leaf"}, tests: []string{"tasks"}},
-	{pkg: "namespace/...", uses: []string{"namespace/...", "internal/wire", "internal/ask"}, tests: []string{"internal/zoo"}},
+	{pkg: "namespace/...", uses: []string{"namespace/...", "internal/wire", "internal/ask"}, tests: []string{"internal/zoo", "internal/heap"}},
 	{pkg: "worker/...", uses: []string{"worker/...", "namespace/...", "api", "leaf"}},
 	{pkg: "tasks/taskstest", uses: []string{"tasks", "replica/form", "replica/roster", "scheduler", "api", "leaf"}, tests: []string{"tasks/..."}},
 	{pkg: "tasks/...", uses: []string{"tasks/...", "api", "leaf"}},

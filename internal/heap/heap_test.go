@@ -1,13 +1,16 @@
-package main
+package heap
 
 import (
+	"runtime"
+	"runtime/debug"
 	"runtime/metrics"
 	"testing"
+	"time"
 )
 
 func TestHeapOfANode(t *testing.T) {
 	const mib = 1 << 20
-	var h heapTender
+	var h tender
 	at := uint64(0)
 	for _, c := range []struct {
 		live, more uint64 // MiB
@@ -37,11 +40,45 @@ func TestHeapOfANode(t *testing.T) {
 
 // TestRuntimeTellsOfTheHeap: the metrics are there, and are numbers.
 func TestRuntimeTellsOfTheHeap(t *testing.T) {
-	sample := heapSample()
+	sample := sample()
 	metrics.Read(sample)
 	for _, s := range sample {
 		if s.Value.Kind() != metrics.KindUint64 {
 			t.Errorf("%s is of kind %v", s.Name, s.Value.Kind())
 		}
 	}
+}
+
+// TestFollow: the percentage is that of the heap after each collection, not only the first.
+func TestFollow(t *testing.T) {
+	before := debug.SetGCPercent(100)
+	defer debug.SetGCPercent(before)
+	Follow()
+	if p := percent(); p != maxPercent {
+		t.Fatalf("%d%% at first", p)
+	}
+	large := make([]byte, 8*room)
+	settles(t, minPercent)
+	runtime.KeepAlive(large)
+	large = nil
+	settles(t, maxPercent)
+}
+
+// settles waits until the percentage is as wanted, collecting meanwhile.
+func settles(t *testing.T, want int) {
+	t.Helper()
+	for range 500 {
+		runtime.GC()
+		if percent() == want {
+			return
+		}
+		time.Sleep(10 * time.Millisecond) // the finalizer is another goroutine
+	}
+	t.Fatalf("%d%%, want %d%%", percent(), want)
+}
+
+func percent() int {
+	s := []metrics.Sample{{Name: "/gc/gogc:percent"}}
+	metrics.Read(s)
+	return int(s[0].Value.Uint64())
 }
