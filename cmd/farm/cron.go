@@ -110,7 +110,7 @@ func (a *app) runCronAdd(ctx context.Context, conn *connection, o *cronOptions, 
 	if asJSON {
 		return a.printJSON(jsonSchedule(i))
 	}
-	a.io.talk("schedule %s: next at %s", i.Name, jsonTime(i.Next))
+	a.io.talk("schedule %s: next at %s", i.Name, nextText(i))
 	a.endsHere(conn)
 	return nil
 }
@@ -135,7 +135,7 @@ func (a *app) cronLsCommand() *cli.Command {
 						}
 						continue
 					}
-					next := jsonTime(i.Next)
+					next := nextText(i)
 					if i.Paused {
 						next = "paused"
 					}
@@ -173,6 +173,18 @@ func (a *app) cronShowCommand() *cli.Command {
 	}
 }
 
+// nextText is when a schedule submits next, in its own time zone; empty when it will not.
+func nextText(i *tasks.ScheduleInfo) string {
+	if i.Next.IsZero() {
+		return ""
+	}
+	loc, err := cron.Zone(i.Zone)
+	if err != nil { // this machine does not know the zone
+		loc = time.UTC
+	}
+	return i.Next.In(loc).Format(time.RFC3339)
+}
+
 func (a *app) showSchedule(i *tasks.ScheduleInfo) {
 	line := func(name, text string) {
 		if text != "" && text != "0" {
@@ -187,10 +199,7 @@ func (a *app) showSchedule(i *tasks.ScheduleInfo) {
 		line("paused", "yes")
 	}
 	line("created", jsonTime(i.Created))
-	line("next", jsonTime(i.Next))
-	if loc, err := cron.Zone(i.Zone); err == nil && i.Zone != "" && !i.Next.IsZero() {
-		line("", i.Next.In(loc).Format(time.RFC3339))
-	}
+	line("next", nextText(i))
 	line("last", jsonTime(i.Last))
 	line("last task", i.LastTask)
 	line("submitted", fmt.Sprint(i.Submitted))

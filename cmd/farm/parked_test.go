@@ -134,7 +134,7 @@ func TestCron(t *testing.T) {
 		return farmCommand(t.Context(), t, f, "", append([]string{"cron"}, args...)...)
 	}
 	r := run("add", "--tz", "Europe/Berlin", "--catch-up", "one", "--retries", "2", "--deadline", "1h", "--replace", "-c", "6*7", "n", "*/5 * * * mon")
-	if r.code != 0 || !strings.Contains(r.err, "next at 2026-11-27T01:30:00Z") {
+	if r.code != 0 || !strings.Contains(r.err, "next at 2026-11-27T02:30:00+01:00") {
 		t.Errorf("%+v", r)
 	}
 	p := f.calls[len(f.calls)-1].GetPutSchedule()
@@ -155,7 +155,7 @@ func TestCron(t *testing.T) {
 	if r := run("add", "-c", "x +", "n", "@daily"); r.code != exitFailed || len(f.calls) != n {
 		t.Errorf("a typo: %+v", r)
 	}
-	if r := run("ls"); r.code != 0 || !strings.Contains(r.out, "nightly") || !strings.Contains(r.out, "2026-11-27T01:30:00Z") {
+	if r := run("ls"); r.code != 0 || !strings.Contains(r.out, "nightly") || !strings.Contains(r.out, "2026-11-27T02:30:00+01:00") {
 		t.Errorf("%+v", r)
 	}
 	if r := run("show", "nightly"); r.code != 0 || !strings.Contains(r.out, "2026-11-27T02:30:00+01:00") || !strings.Contains(r.out, "source     6*7") {
