@@ -239,11 +239,12 @@ func (t *tx) checkpoint() error {
 			} else {
 				v.Owner = u.Names[0]
 			}
-			b, key := v.Encode(), item.VarPrefix+n
-			if old := t.c.items[key]; same(b, old) {
+			key := item.VarPrefix + n
+			if old := t.c.items[key]; v.Is(old) {
 				t.l.vars[n].item = old
 				continue
 			}
+			b := v.Encode()
 			t.put(key, b)
 			t.l.vars[n].item = b
 		}

@@ -345,6 +345,10 @@ func (d *decoder) elements(pl *plan, p unsafe.Pointer, n int, depth int) {
 		return
 	case kFloat64:
 		b := d.bytes(8 * n)
+		if littleEndian {
+			copy(unsafe.Slice((*byte)(p), 8*n), b)
+			return
+		}
 		for i, s := 0, unsafe.Slice((*uint64)(p), n); i < n; i++ {
 			s[i] = binary.LittleEndian.Uint64(b[8*i:])
 		}

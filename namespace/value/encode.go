@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"unsafe"
 )
 
@@ -132,16 +133,32 @@ func (g *graph) units() ([]Unit, error) {
 		for _, r := range members[k] {
 			u.Names = append(u.Names, g.names[r.root])
 		}
-		w := writer{g: g, lim: g.lim}
+		w := writer{g: g, lim: g.lim, out: *takeRoom()}
 		data, err := w.unit(members[k])
 		if err != nil {
 			return nil, g.explain(err)
 		}
+		giveRoom(w.out)
 		u.Data, u.Decls = data, w.decls
 		slices.Sort(u.Decls)
 		units = append(units, u)
 	}
 	return units, nil
+}
+
+// maxRoom is how large a buffer may be to be kept for the next units, in bytes.
+const maxRoom = 8 << 20
+
+// rooms are buffers for the bodies of units, which are copied when they are complete.
+var rooms = sync.Pool{New: func() any { return new([]byte) }}
+
+func takeRoom() *[]byte { return rooms.Get().(*[]byte) }
+
+func giveRoom(b []byte) {
+	if cap(b) <= maxRoom {
+		b = b[:0]
+		rooms.Put(&b)
+	}
 }
 
 // writer writes one unit.
@@ -266,10 +283,7 @@ func (w *writer) elements(pl *plan, p unsafe.Pointer, n int, depth int) error {
 		}
 		return nil
 	case kFloat64:
-		w.out = slices.Grow(w.out, 8*n)
-		for _, v := range unsafe.Slice((*float64)(p), n) {
-			w.out = binary.LittleEndian.AppendUint64(w.out, math.Float64bits(v))
-		}
+		w.floats(unsafe.Slice((*float64)(p), n))
 		return nil
 	case kString:
 		for _, v := range unsafe.Slice((*string)(p), n) {
@@ -286,6 +300,20 @@ func (w *writer) elements(pl *plan, p unsafe.Pointer, n int, depth int) error {
 		}
 	}
 	return nil
+}
+
+// littleEndian says whether floats lie in memory as they are encoded.
+var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
+
+func (w *writer) floats(list []float64) {
+	if littleEndian {
+		w.out = append(w.out, unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(list))), 8*len(list))...)
+		return
+	}
+	w.out = slices.Grow(w.out, 8*len(list))
+	for _, v := range list {
+		w.out = binary.LittleEndian.AppendUint64(w.out, math.Float64bits(v))
+	}
 }
 
 // value writes the value of plan pl at p.

@@ -3,6 +3,7 @@
 package item
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -74,8 +75,17 @@ func (d Decl) Encode() []byte {
 }
 
 // Encode encodes a variable.
-func (v Var) Encode() []byte {
-	b := make([]byte, 0, 16+len(v.Type)+len(v.Data))
+func (v Var) Encode() []byte { return append(v.head(len(v.Data)), v.Data...) }
+
+// Is says whether b is what Encode returns, and does not make it.
+func (v Var) Is(b []byte) bool {
+	head := v.head(0)
+	return len(b) == len(head)+len(v.Data) && bytes.HasPrefix(b, head) && bytes.Equal(b[len(head):], v.Data)
+}
+
+// head is what comes before the data, in room for more bytes.
+func (v Var) head(more int) []byte {
+	b := make([]byte, 0, 16+len(v.Type)+more)
 	b = append(b, format)
 	if v.Owner != "" {
 		return str(str(append(b, kindShared), v.Type), v.Owner)
@@ -88,7 +98,7 @@ func (v Var) Encode() []byte {
 	if kind == kindFuncs {
 		b = list(b, v.Funcs)
 	}
-	return append(b, v.Data...)
+	return b
 }
 
 // reader reads the parts of an item; the first fault sticks.
