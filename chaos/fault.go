@@ -572,6 +572,7 @@ func lossyLinks(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 
 // handOver asks the leader to let another node lead, and waits until one leads in a
 // later term. That may be the same node: the one it named can fail to win its election.
+// Where the node that was asked leads no more, it is enough that one does.
 func (x *run) handOver(ctx context.Context) error {
 	n, err := x.leader(ctx)
 	if err != nil {
@@ -589,6 +590,10 @@ func (x *run) handOver(ctx context.Context) error {
 	}
 	if reply.Error != nil && reply.Error.Code != api.Code_NOT_LEADER {
 		return fmt.Errorf("hand over: %s", reply.Error.Message)
+	}
+	if reply.Error != nil {
+		_, err := x.leader(ctx)
+		return err
 	}
 	return x.soon(ctx, "a node leads in a later term", func() bool {
 		l := x.c.leader(ctx)
