@@ -50,26 +50,33 @@ const (
 	MaxNeedsBytes = MaxIDBytes * 3 // one of them
 )
 
-type optionField struct {
-	tag   uint64
-	value []byte
+// optionWriter writes options one after the other: of each its tag and its value.
+type optionWriter struct {
+	out  []byte
+	n    int
+	room [128]byte // for the value of one option, which is copied
 }
 
-// fields are the options that are set, by tag.
-func (o *Options) fields() (f []optionField) {
+func (w *optionWriter) put(tag uint64, value []byte) {
+	w.out = wire.AppendBytes(wire.AppendUint(w.out, tag), value)
+	w.n++
+}
+
+// write writes the options that are set, by tag.
+func (o *Options) write(w *optionWriter) {
 	if len(o.Needs) > 0 {
-		f = append(make([]optionField, 0, 4), optionField{optNeeds, appendStrings(make([]byte, 0, 2+(MaxIDBytes/4+2)*len(o.Needs)), o.Needs)})
+		w.put(optNeeds, appendStrings(w.room[:0], o.Needs))
 	}
 	if o.Queue != "" {
-		f = append(f, optionField{optQueue, wire.AppendString(nil, o.Queue)})
+		w.put(optQueue, wire.AppendString(w.room[:0], o.Queue))
 	}
 	if o.Key != "" {
-		f = append(f, optionField{optKey, wire.AppendString(nil, o.Key)})
+		w.put(optKey, wire.AppendString(w.room[:0], o.Key))
 	}
 	if o.Unique != nil {
-		f = append(f, optionField{optUnique, o.Unique.append(nil)})
+		w.put(optUnique, o.Unique.append(w.room[:0]))
 	}
-	return append(f, o.Timing.fields()...)
+	o.Timing.write(w)
 }
 
 // set reads one option.
@@ -99,16 +106,14 @@ func (o *Options) None() bool {
 	case len(o.Needs) > 0 || o.Queue != "" || o.Key != "": // what most have, without encoding it
 		return false
 	}
-	return len(o.fields()) == 0
+	return o.Unique == nil && o.Timing.none()
 }
 
 func (o *Options) append(b []byte) []byte {
-	fields := o.fields()
-	b = wire.AppendUint(b, uint64(len(fields)))
-	for _, f := range fields {
-		b = wire.AppendBytes(wire.AppendUint(b, f.tag), f.value)
-	}
-	return b
+	w := optionWriter{out: append(b, 0)}
+	o.write(&w)
+	w.out[len(b)] = byte(w.n) // there are fewer than 128 kinds: a number of one byte
+	return w.out
 }
 
 // readOptions reads what append wrote. Errors: wire.ErrCorrupt, *VersionError.

@@ -51,29 +51,34 @@ const (
 	MaxKeep    = 90 * 24 * 3600 * second
 )
 
-func (o *Timing) fields() (f []optionField) {
+// none tells whether none of it is set.
+func (o *Timing) none() bool {
+	return o.Backoff == 0 && o.BackoffMax == 0 && o.Deadline == 0 && o.Within == 0 && o.At == 0 && o.Keep == 0 &&
+		len(o.After) == 0 && len(o.ended) == 0 && o.request == ""
+}
+
+func (o *Timing) write(w *optionWriter) {
 	whole := func(tag uint64, v int64) {
 		if v != 0 {
-			f = append(f, optionField{tag, wire.AppendInt(nil, v)})
+			w.put(tag, wire.AppendInt(w.room[:0], v))
 		}
 	}
 	if o.Backoff != 0 || o.BackoffMax != 0 {
-		f = append(f, optionField{optBackoff, wire.AppendInt(wire.AppendInt(nil, o.Backoff), o.BackoffMax)})
+		w.put(optBackoff, wire.AppendInt(wire.AppendInt(w.room[:0], o.Backoff), o.BackoffMax))
 	}
 	whole(optDeadline, o.Deadline)
 	whole(optWithin, o.Within)
 	whole(optAt, o.At)
 	whole(optKeep, o.Keep)
 	if len(o.After) > 0 {
-		f = append(f, optionField{optAfter, appendStrings([]byte{byte(o.AfterWhen)}, o.After)})
+		w.put(optAfter, appendStrings(append(w.room[:0], byte(o.AfterWhen)), o.After))
 	}
 	if len(o.ended) > 0 {
-		f = append(f, optionField{optEnded, o.ended})
+		w.put(optEnded, o.ended)
 	}
 	if o.request != "" {
-		f = append(f, optionField{optRequest, []byte(o.request)})
+		w.put(optRequest, append(w.room[:0], o.request...))
 	}
-	return f
 }
 
 // set reads one option; false: it is none of Timing.
