@@ -81,7 +81,15 @@ func (g *gen) key(t *typ) string {
 	return "id(" + g.constant(t) + ")"
 }
 
+// maxNest is how many leaves may have other values within them, one in the other.
+const maxNest = 6
+
 func (g *gen) leaf(t *typ) string {
+	if g.nest++; g.nest > maxNest {
+		g.nest--
+		return g.smallest(t)
+	}
+	defer func() { g.nest-- }()
 	if list := g.places(t, false); len(list) > 0 && !g.one(4) {
 		return pick(g.choices, list...)
 	}
@@ -112,6 +120,19 @@ func (g *gen) leaf(t *typ) string {
 		}
 	}
 	return g.literal(t, 1)
+}
+
+// smallest is a value with no other in it.
+func (g *gen) smallest(t *typ) string {
+	switch t.kind {
+	case kInt, kFloat, kString, kBool, kComplex:
+		return "id(" + g.constant(t) + ")"
+	case kPointer, kAny, kIface, kSlice, kMap:
+		return "(" + t.text + ")(nil)"
+	case kFunc:
+		return fmt.Sprintf("func(%s) %s { return %s }", blanks(t.params), t.elem.text, g.smallest(t.elem))
+	}
+	return t.text + "{}"
 }
 
 func (g *gen) constant(t *typ) string {

@@ -227,6 +227,7 @@ type gen struct {
 	depth   int
 	id      int // of the program
 	next    int // number for the next name or tag
+	nest    int // leaves around the expression at hand
 	vars    []variable
 	funcs   []function
 	structs []*typ
