@@ -72,7 +72,7 @@ func Child() {
 func limitRuntime(memory int64, stack int) {
 	debug.SetMaxStack(stack)
 	debug.SetMemoryLimit(memory / 10 * 9)
-	heap.Follow()
+	heap.Follow(heap.ChildRoom)
 	debug.SetMaxThreads(maxThreads())
 }
 

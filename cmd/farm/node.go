@@ -89,7 +89,7 @@ func (a *app) runNode(ctx context.Context, o *nodeOptions) error {
 	}
 	tend, stop := context.WithCancel(ctx)
 	defer stop()
-	go heap.Tend(tend)
+	go heap.Tend(tend, heap.NodeRoom)
 	fmt.Fprintf(a.io.out, "ready id=%s api=%s raft=%s\n", n.ID(), n.API(), n.RaftAddr())
 	select {
 	case <-ctx.Done():

@@ -14,10 +14,15 @@ import (
 	"time"
 )
 
+// Bytes of garbage that are of no account in a process.
 const (
-	room         = 48 << 20 // bytes of garbage that are of no account
-	maxPercent   = 300      // of what is in use that garbage may take
-	minPercent   = 100      // the same, for a large heap: Go's default
+	NodeRoom  = 96 << 20
+	ChildRoom = 48 << 20 // there are many of them
+)
+
+const (
+	maxPercent   = 300 // of what is in use that garbage may take
+	minPercent   = 100 // the same, for a large heap: Go's default
 	lookEvery    = time.Second
 	idleBytes    = 1 << 20 // allocated between two looks by a process that does nothing
 	idleLooks    = 5       // in a row, before its memory is given back
@@ -27,15 +32,16 @@ const (
 // Follow sets the percentage of garbage anew after each collection, from what that one
 // left in use. It costs nothing between collections. The limit of memory, where one is
 // set, still holds: collections come earlier near it.
-func Follow() {
+func Follow(room uint64) {
 	debug.SetGCPercent(maxPercent)
-	f := &follower{sample: sample(), percent: maxPercent}
+	f := &follower{sample: sample(), room: room, percent: maxPercent}
 	runtime.SetFinalizer(&cycle{f}, (*cycle).over)
 }
 
 // follower is what one collection leaves to the next.
 type follower struct {
 	sample  []metrics.Sample
+	room    uint64
 	percent int
 }
 
@@ -44,7 +50,7 @@ type cycle struct{ f *follower }
 
 func (c *cycle) over() {
 	metrics.Read(c.f.sample)
-	if p := change(c.f.percent, c.f.sample[0].Value.Uint64()); p > 0 {
+	if p := change(c.f.percent, c.f.room, c.f.sample[0].Value.Uint64()); p > 0 {
 		c.f.percent = p
 		debug.SetGCPercent(p)
 	}
@@ -54,11 +60,11 @@ func (c *cycle) over() {
 // Tend does what Follow does, once a second, and gives memory back where the process has
 // nothing to do for some seconds, until ctx ends. It does nothing where the environment
 // says what the collector is to do.
-func Tend(ctx context.Context) {
+func Tend(ctx context.Context, room uint64) {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
-	var t tender
+	t := tender{room: room}
 	sample := sample()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -86,7 +92,7 @@ func sample() []metrics.Sample {
 
 // change is the percentage for a heap of which live bytes were in use after its last
 // collection; 0 when it is so near to what is set that a change is not worth it.
-func change(set int, live uint64) int {
+func change(set int, room, live uint64) int {
 	want := maxPercent
 	if live > 0 {
 		want = int(min(max(100*room/live, minPercent), maxPercent))
@@ -99,6 +105,7 @@ func change(set int, live uint64) int {
 
 // tender decides, from what the runtime says, what to do about the heap.
 type tender struct {
+	room    uint64
 	percent int
 	last    uint64 // bytes allocated ever, at the last look
 	since   uint64 // the same, when memory was last given back
@@ -109,7 +116,7 @@ type tender struct {
 // allocated ever. It returns the percentage to set, 0 for none, and whether to give
 // memory back.
 func (t *tender) look(live, allocated uint64) (percent int, free bool) {
-	if percent = change(t.percent, live); percent > 0 {
+	if percent = change(t.percent, t.room, live); percent > 0 {
 		t.percent = percent
 	}
 	if allocated-t.last < idleBytes {

@@ -10,7 +10,7 @@ import (
 
 func TestHeapOfANode(t *testing.T) {
 	const mib = 1 << 20
-	var h tender
+	h := tender{room: 48 * mib}
 	at := uint64(0)
 	for _, c := range []struct {
 		live, more uint64 // MiB
@@ -53,7 +53,8 @@ func TestRuntimeTellsOfTheHeap(t *testing.T) {
 func TestFollow(t *testing.T) {
 	before := debug.SetGCPercent(100)
 	defer debug.SetGCPercent(before)
-	Follow()
+	const room = 48 << 20
+	Follow(room)
 	if p := percent(); p != maxPercent {
 		t.Fatalf("%d%% at first", p)
 	}

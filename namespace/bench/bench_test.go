@@ -201,7 +201,7 @@ var table = flag.String("table", "", "file to which the benchmark writes its tab
 // BenchmarkEngines runs the programs on all sides in turn. -benchtime 5x is five rounds; the figures are
 // medians. Garbage is collected as in a child of a worker, for compiled Go too.
 func BenchmarkEngines(b *testing.B) {
-	heap.Follow()
+	heap.Follow(heap.ChildRoom)
 	names, all := sides(b)
 	rows := map[string][]time.Duration{}
 	for _, p := range list {
