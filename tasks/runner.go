@@ -125,6 +125,7 @@ func (r *runner) Attached(context.CancelFunc) *api.Hello {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.attached = true
+	r.out.Hello()
 	h := &api.Hello{Worker: r.o.Name, Incarnation: r.serial, Slots: uint32(r.o.Slots), Has: r.has, Echo: true}
 	for _, a := range r.attempts {
 		h.Holds = append(h.Holds, a.ref())
@@ -241,7 +242,7 @@ func (r *runner) take(in *api.Assign) {
 func (r *runner) giveBack(a *run) {
 	a.state = gone
 	r.forget(a)
-	r.out.Add(func(m *api.FromWorker) { m.Returns = append(m.Returns, a.ref()) })
+	r.out.Return(a.ref())
 }
 
 // void is for an attempt that nobody wants, or whose report was refused.

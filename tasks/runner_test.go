@@ -55,8 +55,12 @@ func leadRunner(t *testing.T, mux *Mux, o WorkerOptions) *fakeLeader {
 	parts.Go(func() { _ = link.Run(ctx) })
 	parts.Go(func() { l.r.tend(ctx) })
 	t.Cleanup(func() { l.r.abort(); cancel(); close(l.down); parts.Wait() })
-	l.say(&api.Instruction{Do: &api.Instruction_Welcome{Welcome: &api.Welcome{Lease: int64(time.Hour), Beat: int64(time.Hour)}}})
+	l.say(welcome())
 	return l
+}
+
+func welcome() *api.Instruction {
+	return &api.Instruction{Do: &api.Instruction_Welcome{Welcome: &api.Welcome{Lease: int64(time.Hour), Beat: int64(time.Hour)}}}
 }
 
 func (l *fakeLeader) say(i ...*api.Instruction) { l.down <- &api.ToWorker{Instructions: i} }
@@ -127,6 +131,59 @@ func TestVoidedAttemptEnds(t *testing.T) {
 	if returned, reported := l.said(); len(returned) != 0 || slices.Contains(reported, "a") {
 		t.Errorf("given back %v, reported %v", returned, reported)
 	}
+}
+
+// What a Hello says the worker holds, and it gives back before the leader has answered,
+// the leader hears of all the same.
+func TestGivenBackDuringHello(t *testing.T) {
+	mux := NewMux()
+	began, _ := waiter(mux)
+	o := WorkerOptions{Slots: 1}
+	if err := o.defaults(); err != nil {
+		t.Fatal(err)
+	}
+	r := newRunner(context.Background(), mux, o)
+	leaders := make(chan *fakeLeader, 2)
+	first, second := &fakeLeader{r: r, down: make(chan *api.ToWorker, 100)}, &fakeLeader{r: r, down: make(chan *api.ToWorker, 100)}
+	leaders <- first
+	leaders <- second
+	link := attach.New(func(ctx context.Context) (attach.Stream, error) {
+		select {
+		case l := <-leaders:
+			return l, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}, r, r.out, o.Logger)
+	ctx, cancel := context.WithCancel(context.Background())
+	var parts sync.WaitGroup
+	parts.Go(func() { _ = link.Run(ctx) })
+	t.Cleanup(func() { r.abort(); cancel(); close(second.down); parts.Wait() })
+	first.say(welcome())
+	first.assign("a", "wait")
+	first.assign("b", "wait")
+	soon(t, began)
+	close(first.down)
+	eventually(t, "it says what it holds", func() bool { return slices.Equal(second.holds(), []string{"a", "b"}) })
+	r.look(time.Now().Add(time.Minute)) // b has waited long enough for a slot
+	second.say(welcome())
+	eventually(t, "b is given back", func() bool { returned, _ := second.said(); return slices.Equal(returned, []string{"b"}) })
+}
+
+// holds are the tasks of the newest Hello.
+func (l *fakeLeader) holds() (list []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range l.heard {
+		if m.Hello != nil {
+			list = nil
+			for _, a := range m.Hello.Holds {
+				list = append(list, a.Task)
+			}
+		}
+	}
+	slices.Sort(list)
+	return list
 }
 
 // A worker that hears of no leader for two leases ends what runs, and gives it back

@@ -221,7 +221,7 @@ func (w *Worker) nextPending(s *space) (key string, m *part.Manifest) {
 			return key, s.pending[key]
 		}
 		w.drop(s)
-		w.out.Add(func(m *api.FromWorker) { m.Forgot = append(m.Forgot, s.name) })
+		w.out.Forgot(s.name)
 	}
 	s.fetching = false
 	if w.spaces[s.name] == s {

@@ -182,7 +182,7 @@ func (l *leader) receive(s *stream, b []byte) {
 	if m.Hello != nil {
 		l.hellos = append(l.hellos, m.Hello)
 		if !l.quiet {
-			s.to <- tell(&api.Instruction{Do: &api.Instruction_Welcome{Welcome: &api.Welcome{Lease: 1e9, Beat: 20e6}}})
+			s.to <- tell(welcome())
 		}
 	}
 	var answers []*api.Instruction
@@ -208,6 +208,10 @@ func (l *leader) receive(s *stream, b []byte) {
 	l.outputs = append(l.outputs, m.Outputs...)
 	l.progress = append(l.progress, m.Progress...)
 	l.cond.Broadcast()
+}
+
+func welcome() *api.Instruction {
+	return &api.Instruction{Do: &api.Instruction_Welcome{Welcome: &api.Welcome{Lease: 1e9, Beat: 20e6}}}
 }
 
 func tell(i ...*api.Instruction) *api.ToWorker { return &api.ToWorker{Instructions: i} }

@@ -24,6 +24,7 @@ func (w linked) Attached(cut context.CancelFunc) *api.Hello {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.relink = cut
+	w.out.Hello()
 	h := &api.Hello{Worker: w.cfg.ID, Incarnation: w.cfg.Incarnation, Node: w.cfg.Node, Slots: uint32(w.cfg.Slots), Has: w.cfg.Has}
 	for _, a := range w.attempts {
 		a.said = false
@@ -54,6 +55,9 @@ func (w linked) Obey(m *api.ToWorker) bool { return w.obey(m) }
 func (w *Worker) resume() {
 	w.out.Begin()
 	w.sayIsolation()
+	if w.draining {
+		w.sayDraining()
+	}
 	var again []*attempt
 	for _, a := range w.attempts {
 		switch a.state {

@@ -82,6 +82,31 @@ func TestLeaderAway(t *testing.T) {
 	}
 }
 
+// TestGivenBackDuringHello: what a Hello says the worker holds, and it gives back before the
+// leader has answered, the leader hears of all the same.
+func TestGivenBackDuringHello(t *testing.T) {
+	l := start(t, func(c *Config) { c.Slots, c.Limits.DrainTimeout = 1, patience })
+	l.say(l.private("long", "wait"), l.private("a", "value 1"))
+	l.awaitBegan("long")
+	l.mu.Lock()
+	l.quiet = true
+	l.mu.Unlock()
+	l.hangUp(false)
+	l.await("another Hello", func() bool { return len(l.hellos) == 2 })
+	if got := fmt.Sprint(refs(l.now().hellos[1].Holds)); got != "[a.1 long.1]" {
+		t.Errorf("the Hello says it holds %s", got)
+	}
+	drained := make(chan struct{})
+	go func() { defer close(drained); l.end() }()
+	l.poll("a to be given back", func(s Stats) bool { return s.Returned == 1 })
+	l.say(welcome())
+	l.awaitReturn("a")
+	l.await("it to say that it ends", func() bool { return l.heard.draining })
+	l.say(stopIt("long"))
+	l.report("long", 1)
+	<-drained
+}
+
 func TestHeartbeat(t *testing.T) {
 	l := start(t, nil)
 	l.await("heartbeats", func() bool { return l.messages > 10 })

@@ -55,7 +55,7 @@ func (w *Worker) assign(in *api.Assign) bool {
 	w.attempts[a.attemptKey] = a
 	if in.Namespace != "" && !w.place(a) {
 		w.giveBack(a)
-		w.out.Add(func(m *api.FromWorker) { m.Forgot = append(m.Forgot, in.Namespace) })
+		w.out.Forgot(in.Namespace)
 		return true
 	}
 	if err := proto.Unmarshal(in.Work, a.work); err != nil {
@@ -226,7 +226,7 @@ func (w *Worker) giveBack(a *attempt) {
 	a.state = gone
 	w.forget(a)
 	w.stats.Returned++
-	w.out.Add(func(m *api.FromWorker) { m.Returns = append(m.Returns, a.ref()) })
+	w.out.Return(a.ref())
 }
 
 // returnWaiting gives back what waits for a slot since a time of which late
@@ -327,7 +327,7 @@ func (w *Worker) evict() {
 			continue
 		}
 		w.drop(s)
-		w.out.Add(func(m *api.FromWorker) { m.Forgot = append(m.Forgot, s.name) })
+		w.out.Forgot(s.name)
 	}
 }
 

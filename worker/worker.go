@@ -123,13 +123,16 @@ const settleTimeout = time.Second
 func (w *Worker) drain() {
 	w.mu.Lock()
 	w.draining = true
-	w.out.Add(func(m *api.FromWorker) { m.Draining = true })
+	w.sayDraining()
 	w.returnWaiting(func(int64) bool { return true })
 	w.mu.Unlock()
 	w.await(w.cfg.Limits.DrainTimeout, func() bool { return w.running == 0 })
 	w.await(w.cfg.Limits.DrainTimeout, func() bool { return w.uncarried() == 0 || w.relink == nil })
 	w.await(settleTimeout, func() bool { return w.unsettled() == 0 || w.relink == nil })
 }
+
+// sayDraining tells the leader that nothing new is to come. The lock is held.
+func (w *Worker) sayDraining() { w.out.Add(func(m *api.FromWorker) { m.Draining = true }) }
 
 // await waits until done, which is called with the lock held.
 func (w *Worker) await(timeout time.Duration, done func() bool) {

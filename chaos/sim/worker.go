@@ -201,7 +201,7 @@ func (k *worker) dial() {
 		return
 	}
 	l := &link{n: n, k: k, inc: k.inc, life: n.life, heard: map[string]uint32{}}
-	k.link, k.ready = l, false
+	k.link, k.ready, k.out = l, false, &api.FromWorker{}
 	h := &api.Hello{Worker: k.id, Incarnation: k.inc, Slots: uint32(k.full), Has: k.has}
 	for _, a := range k.sorted() {
 		a.said = false
@@ -250,6 +250,15 @@ func (k *worker) say(put func(m *api.FromWorker)) {
 	}
 }
 
+// amend is say for what takes back what a Hello may say that is under way.
+func (k *worker) amend(put func(m *api.FromWorker)) {
+	if k.link != nil && !k.ready {
+		put(k.out)
+		return
+	}
+	k.say(put)
+}
+
 func (k *worker) send() {
 	k.sending = false
 	if k.ready {
@@ -267,7 +276,10 @@ func (k *worker) beat() {
 
 // welcome: the leader listens. It is told what the last one may not have heard.
 func (k *worker) welcome() {
-	k.ready, k.out = true, &api.FromWorker{}
+	k.ready = true
+	if len(k.out.Returns)+len(k.out.Forgot) > 0 {
+		k.say(func(*api.FromWorker) {})
+	}
 	if k.resized { // the leader may not know, or know what is over
 		k.sayResized()
 	}
@@ -329,7 +341,7 @@ func (k *worker) assign(in *api.Assign) bool {
 	k.attempts[a.attemptKey] = a
 	if in.Namespace != "" && !k.place(a) {
 		k.giveBack(a)
-		k.say(func(m *api.FromWorker) { m.Forgot = append(m.Forgot, in.Namespace) })
+		k.amend(func(m *api.FromWorker) { m.Forgot = append(m.Forgot, in.Namespace) })
 		return true
 	}
 	if in.Job != "" && !k.jobs[in.Job] {
@@ -487,7 +499,7 @@ func (k *worker) leave(a *attempt) {
 func (k *worker) giveBack(a *attempt) {
 	a.state = gone
 	delete(k.attempts, a.attemptKey)
-	k.say(func(m *api.FromWorker) { m.Returns = append(m.Returns, a.ref()) })
+	k.amend(func(m *api.FromWorker) { m.Returns = append(m.Returns, a.ref()) })
 }
 
 func (k *worker) abandon(s *space) {
@@ -682,7 +694,7 @@ func (k *worker) evict() {
 	for _, name := range slices.Sorted(maps.Keys(k.spaces)) {
 		if !k.spaces[name].held() {
 			delete(k.spaces, name)
-			k.say(func(m *api.FromWorker) { m.Forgot = append(m.Forgot, name) })
+			k.amend(func(m *api.FromWorker) { m.Forgot = append(m.Forgot, name) })
 			return
 		}
 	}

@@ -26,8 +26,8 @@ type Dialer func(ctx context.Context) (Stream, error)
 // Worker is what a Link is the way to. Its methods are called by one goroutine
 // at a time.
 type Worker interface {
-	// Attached begins a stream: what it returns is said first. cut ends the
-	// stream.
+	// Attached begins a stream: what it returns is said first. Outbox.Hello is to
+	// be called with it. cut ends the stream.
 	Attached(cut context.CancelFunc) *api.Hello
 	// Obey carries out one message, all of it before anything new begins. With a
 	// Welcome in it the leader listens: Outbox.Begin is to be called then. False:

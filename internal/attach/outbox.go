@@ -24,6 +24,7 @@ const (
 type Outbox struct {
 	mu     sync.Mutex
 	open   bool // there is a stream
+	hello  bool // there is to be one: a Hello is under way
 	msg    *api.FromWorker
 	more   []*api.Complete // reports that did not fit the message
 	output int
@@ -35,17 +36,34 @@ func NewOutbox() *Outbox {
 	return &Outbox{msg: &api.FromWorker{}, wake: make(chan struct{}, 1)}
 }
 
-// Begin and End follow the life of a stream. What was not sent is dropped: the
-// worker knows it and says it anew on the next stream.
-func (o *Outbox) Begin() { o.reset(true) }
-
-// End closes the outbox until the next Begin.
-func (o *Outbox) End() { o.reset(false) }
-
-func (o *Outbox) reset(open bool) {
+// Hello, Begin and End follow the life of a stream. What was not sent is dropped: the
+// worker knows it and says it anew on the next stream. Hello is to be called when what
+// the Hello says is collected, before anything of that can change; Begin when the leader
+// has heard it.
+func (o *Outbox) Hello() {
+	o.reset()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.open, o.msg, o.more, o.output = open, &api.FromWorker{}, nil, 0
+	o.hello = true
+}
+
+// Begin opens the outbox. What was amended since Hello is sent first.
+func (o *Outbox) Begin() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.open, o.hello = true, false
+	if len(o.msg.Returns) > 0 || len(o.msg.Forgot) > 0 {
+		o.signal()
+	}
+}
+
+// End closes the outbox until the next stream.
+func (o *Outbox) End() { o.reset() }
+
+func (o *Outbox) reset() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.open, o.hello, o.msg, o.more, o.output = false, false, &api.FromWorker{}, nil, 0
 	select {
 	case <-o.wake:
 	default:
@@ -58,6 +76,29 @@ func (o *Outbox) Add(put func(m *api.FromWorker)) {
 	defer o.mu.Unlock()
 	if o.open {
 		put(o.msg)
+		o.signal()
+	}
+}
+
+// Return gives an attempt back, and Forgot says that a namespace is not held any more. They
+// also amend a Hello that is under way and says otherwise: a leader that never heard of it
+// would wait for the attempt for ever.
+func (o *Outbox) Return(a *api.AttemptRef) {
+	o.amend(func(m *api.FromWorker) { m.Returns = append(m.Returns, a) })
+}
+
+// Forgot: see Return.
+func (o *Outbox) Forgot(namespace string) {
+	o.amend(func(m *api.FromWorker) { m.Forgot = append(m.Forgot, namespace) })
+}
+
+func (o *Outbox) amend(put func(m *api.FromWorker)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.open || o.hello {
+		put(o.msg)
+	}
+	if o.open {
 		o.signal()
 	}
 }
