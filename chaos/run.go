@@ -52,8 +52,8 @@ type run struct {
 
 // Seeds and other limits of a run.
 const (
-	maxViolations = 100 // in a report
-	maxTold       = 10  // while the run lasts
+	maxViolations = 50 // of one promise in a report, so that no promise hides another
+	maxTold       = 10 // while the run lasts
 	pauseBetween  = 400 * time.Millisecond
 )
 
@@ -108,10 +108,16 @@ func (x *run) violate(promise, format string, args ...any) {
 	case promiseReads:
 		x.report.Stale++
 	}
-	if len(x.report.Violations) < maxViolations {
+	n := 0
+	for _, other := range x.report.Violations {
+		if other.Promise == promise {
+			n++
+		}
+	}
+	if n < maxViolations {
 		x.report.Violations = append(x.report.Violations, v)
 	}
-	if len(x.report.Violations) < maxTold {
+	if n < maxTold {
 		x.talk("BROKEN %q: %s", v.Promise, v.What)
 	}
 }
