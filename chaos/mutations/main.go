@@ -62,6 +62,9 @@ func (m mutation) try(args []string) error {
 	if err := m.build(dir, "build", "-o", farm, "./cmd/farm"); err != nil {
 		return err
 	}
+	if m.minutes > 0 {
+		args = append([]string{"--minutes", strconv.Itoa(m.minutes)}, args...)
+	}
 	for seed := 1; seed <= tries; seed++ {
 		cmd := exec.Command(farm, append([]string{"chaos", "--scenario", m.scenario, "--seed", strconv.Itoa(seed), "--dir", dir}, args...)...)
 		cmd.Stderr = os.Stderr

@@ -6,6 +6,7 @@ type mutation struct {
 	what     string // is broken
 	promise  string // the report must name, a part of it
 	scenario string // that must find it
+	minutes  int    // of it in a run; 0: as short as it is
 	edits    []edit
 }
 
@@ -33,7 +34,7 @@ var mutations = []mutation{
 			"	c.task(&api.Task{Id: s.Id, Namespace: s.Namespace, State: scheduler.Queued.String()})\n	n.propose(cmd, func(r scheduler.Result, err error) {\n		c := &call{Call: c.Call, reply: func(*api.Reply) {}}\n		switch {\n		case err != nil:\n		case r.Code == scheduler.OK:\n			c.task(&api.Task{Id: s.Id"}},
 	},
 	{
-		name: "stale-read", what: "a leader reads without making sure that it still leads", promise: "linearizable", scenario: "pauses",
+		name: "stale-read", what: "a leader reads without making sure that it still leads", promise: "linearizable", scenario: "pauses", minutes: 1,
 		edits: []edit{{"replica/calls.go", "if err := n.raft.ReadBarrier(ctx); err != nil {", "if err := ctx.Err(); err != nil {"}},
 	},
 	{
