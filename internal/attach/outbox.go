@@ -37,9 +37,10 @@ func NewOutbox() *Outbox {
 }
 
 // Hello, Begin and End follow the life of a stream. What was not sent is dropped: the
-// worker knows it and says it anew on the next stream. Hello is to be called when what
-// the Hello says is collected, before anything of that can change; Begin when the leader
-// has heard it.
+// worker knows it and says it anew on the next stream.
+
+// Hello is to be called when what the Hello says is collected, before anything of that can
+// change.
 func (o *Outbox) Hello() {
 	o.reset()
 	o.mu.Lock()
@@ -47,7 +48,7 @@ func (o *Outbox) Hello() {
 	o.hello = true
 }
 
-// Begin opens the outbox. What was amended since Hello is sent first.
+// Begin opens the outbox, when the leader has heard the Hello. What was amended since Hello is sent first.
 func (o *Outbox) Begin() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -80,14 +81,13 @@ func (o *Outbox) Add(put func(m *api.FromWorker)) {
 	}
 }
 
-// Return gives an attempt back, and Forgot says that a namespace is not held any more. They
-// also amend a Hello that is under way and says otherwise: a leader that never heard of it
-// would wait for the attempt for ever.
+// Return gives an attempt back. It also amends a Hello that is under way and says
+// otherwise: a leader that never heard of it would wait for the attempt for ever.
 func (o *Outbox) Return(a *api.AttemptRef) {
 	o.amend(func(m *api.FromWorker) { m.Returns = append(m.Returns, a) })
 }
 
-// Forgot: see Return.
+// Forgot says that a namespace is not held any more; it amends a Hello as Return does.
 func (o *Outbox) Forgot(namespace string) {
 	o.amend(func(m *api.FromWorker) { m.Forgot = append(m.Forgot, namespace) })
 }

@@ -197,9 +197,9 @@ func measureWake(ctx context.Context, d time.Duration) (Wake, error) {
 	defer runtime.UnlockOSThread()
 	var echo sync.WaitGroup
 	defer echo.Wait()
-	defer unix.Close(pair[0])
+	defer func() { _ = unix.Close(pair[0]) }()
 	echo.Go(func() {
-		defer unix.Close(pair[1])
+		defer func() { _ = unix.Close(pair[1]) }()
 		runtime.LockOSThread() // not unlocked: the thread ends with it
 		b := make([]byte, 1)
 		for {

@@ -58,10 +58,11 @@ func TestFollow(t *testing.T) {
 	if p := percent(); p != maxPercent {
 		t.Fatalf("%d%% at first", p)
 	}
-	large := make([]byte, 8*room)
-	settles(t, minPercent)
-	runtime.KeepAlive(large)
-	large = nil
+	func() {
+		large := make([]byte, 8*room)
+		settles(t, minPercent)
+		runtime.KeepAlive(large)
+	}()
 	settles(t, maxPercent)
 }
 
