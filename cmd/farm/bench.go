@@ -101,7 +101,7 @@ func (a *app) showBench(r *bench.Report) {
 	}
 	t.print()
 	const mib = 1 << 20
-	fmt.Fprintf(a.io.err, "%d nodes on %d CPUs, %s; the disk makes 4 KiB durable %.0f times a second (p50 %.2f ms, p99 %.2f ms); a byte to another thread and back takes %.0f µs (p99 %.0f µs)\n",
-		r.Nodes, r.CPUs, r.Go, r.Fsync.PerSecond, r.Fsync.P50, r.Fsync.P99, r.Wake.P50, r.Wake.P99)
+	fmt.Fprintf(a.io.err, "%d nodes on %d CPUs, %s; the disk makes 4 KiB durable %.0f times a second (p50 %.2f ms, p99 %.2f ms)\n",
+		r.Nodes, r.CPUs, r.Go, r.Fsync.PerSecond, r.Fsync.P50, r.Fsync.P99)
 	fmt.Fprintf(a.io.err, "memory at most: %d MiB in a node, %d MiB in all children together\n", r.Memory.Node/mib, r.Memory.Children/mib)
 }

@@ -20,7 +20,9 @@ const (
 
 // Outbox collects what is to be sent. It is not bounded by itself: reports and
 // returns are bounded by the attempts the leader assigned, and output and
-// progress by the limits above. It is safe for concurrent use.
+// progress by the limits above. Hello, Begin and End follow the life of a stream:
+// what was not sent is dropped, since the worker knows it and says it anew on the
+// next one. It is safe for concurrent use.
 type Outbox struct {
 	mu     sync.Mutex
 	open   bool // there is a stream
@@ -36,9 +38,6 @@ func NewOutbox() *Outbox {
 	return &Outbox{msg: &api.FromWorker{}, wake: make(chan struct{}, 1)}
 }
 
-// Hello, Begin and End follow the life of a stream. What was not sent is dropped: the
-// worker knows it and says it anew on the next stream.
-
 // Hello is to be called when what the Hello says is collected, before anything of that can
 // change.
 func (o *Outbox) Hello() {
@@ -48,7 +47,8 @@ func (o *Outbox) Hello() {
 	o.hello = true
 }
 
-// Begin opens the outbox, when the leader has heard the Hello. What was amended since Hello is sent first.
+// Begin opens the outbox, when the leader has heard the Hello. What was amended since is
+// sent first.
 func (o *Outbox) Begin() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -35,7 +35,6 @@ type Report struct {
 	Go      string   `json:"go"`
 	Nodes   int      `json:"nodes"`
 	Fsync   Fsync    `json:"fsync"`
-	Wake    Wake     `json:"wake"`
 	Results []Result `json:"results"`
 	Memory  Memory   `json:"memory"`
 }
@@ -46,14 +45,6 @@ type Fsync struct {
 	PerSecond float64 `json:"per_second"`
 	P50       float64 `json:"p50_ms"`
 	P99       float64 `json:"p99_ms"`
-}
-
-// Wake is how long a thread takes to wake another and be woken by it, with no farm
-// running: a byte through a socket and back. On a machine that others share it tells good
-// times from bad: all that goes from process to process follows it.
-type Wake struct {
-	P50 float64 `json:"p50_us"`
-	P99 float64 `json:"p99_us"`
 }
 
 // Result is one case with one number of calls in flight: medians over the runs.
@@ -126,9 +117,6 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	defer os.RemoveAll(dir)
 	r := &Report{CPUs: runtime.NumCPU(), Go: runtime.Version(), Nodes: o.Nodes}
 	if r.Fsync, err = measureFsync(ctx, dir, o.Run); err != nil {
-		return r, err
-	}
-	if r.Wake, err = measureWake(ctx, min(o.Run, wakeTime)); err != nil {
 		return r, err
 	}
 	farm, err := cluster.Start(ctx, cluster.Options{Dir: dir, Binary: o.Binary, Nodes: o.Nodes, Args: o.NodeArgs})

@@ -139,18 +139,6 @@ func TestFsync(t *testing.T) {
 	}
 }
 
-func TestWake(t *testing.T) {
-	w, err := measureWake(t.Context(), 20*time.Millisecond)
-	if err != nil || w.P50 <= 0 || w.P99 < w.P50 {
-		t.Errorf("%+v, %v", w, err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := measureWake(ctx, time.Minute); !errors.Is(err, context.Canceled) {
-		t.Errorf("interrupted: %v", err)
-	}
-}
-
 func TestUnknownCase(t *testing.T) {
 	if _, err := Run(t.Context(), Options{Only: []string{"nonsense"}}); err == nil {
 		t.Error("accepted")

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -182,51 +181,4 @@ func measureFsync(ctx context.Context, dir string, d time.Duration) (Fsync, erro
 	rate := float64(len(took)) / time.Since(begun).Seconds()
 	slices.Sort(took)
 	return Fsync{PerSecond: rate, P50: ms(took[len(took)/2]), P99: ms(took[len(took)*99/100])}, nil
-}
-
-// wakeTime is enough for thousands of round trips.
-const wakeTime = 500 * time.Millisecond
-
-// measureWake sends a byte to another thread and back, over and over.
-func measureWake(ctx context.Context, d time.Duration) (Wake, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return Wake{}, err
-	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var echo sync.WaitGroup
-	defer echo.Wait()
-	defer func() { _ = unix.Close(pair[0]) }()
-	echo.Go(func() {
-		defer func() { _ = unix.Close(pair[1]) }()
-		runtime.LockOSThread() // not unlocked: the thread ends with it
-		b := make([]byte, 1)
-		for {
-			if n, err := unix.Read(pair[1], b); n != 1 || err != nil {
-				return
-			}
-			if _, err := unix.Write(pair[1], b); err != nil {
-				return
-			}
-		}
-	})
-	b := make([]byte, 1)
-	var took []time.Duration
-	for begun := time.Now(); time.Since(begun) < d && ctx.Err() == nil; {
-		one := time.Now()
-		if _, err := unix.Write(pair[0], b); err != nil {
-			return Wake{}, err
-		}
-		if _, err := unix.Read(pair[0], b); err != nil {
-			return Wake{}, err
-		}
-		took = append(took, time.Since(one))
-	}
-	if ctx.Err() != nil {
-		return Wake{}, context.Cause(ctx)
-	}
-	slices.Sort(took)
-	us := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
-	return Wake{P50: us(took[len(took)/2]), P99: us(took[len(took)*99/100])}, nil
 }
