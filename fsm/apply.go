@@ -102,7 +102,9 @@ func (m *Machine) step(index uint64, now int64, cmds []scheduler.Command) []sche
 	defer func() {
 		if p := recover(); p != nil {
 			err := &EntryError{Index: index, Command: at, Cause: p, Stack: debug.Stack()}
-			m.poison(err)
+			if m.poison(err) {
+				close(m.told)
+			}
 			panic(err)
 		}
 	}()

@@ -238,6 +238,31 @@ func TestFailingDisk(t *testing.T) {
 	}
 }
 
+// TestFatalHasTheLastWord: while Fatal ends the process nothing else does, a
+// panic of raft's goroutine at the next entry least of all.
+func TestFatalHasTheLastWord(t *testing.T) {
+	called, end := make(chan struct{}), make(chan struct{})
+	m := mustOpen(t, Options{Dir: t.TempDir(), FlushEvery: never, Fatal: func(error) { close(called); <-end }})
+	m.ApplyBatch(command(1, submit("a", "")))
+	go m.fail(errCrash)
+	<-called
+	panicked := make(chan any, 1)
+	go func() {
+		defer func() { panicked <- recover() }()
+		m.ApplyBatch(command(2, submit("b", "")))
+	}()
+	select {
+	case p := <-panicked:
+		t.Fatalf("the next entry was not held: %v", p)
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(end)
+	if p := <-panicked; p != errCrash {
+		t.Errorf("panic %v", p)
+	}
+	m.Close()
+}
+
 // closeFile makes every write of a database fail.
 func closeFile(t *testing.T, db *bbolt.DB) {
 	t.Helper()

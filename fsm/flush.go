@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -113,11 +114,13 @@ func (m *Machine) kickFlusher() {
 }
 
 // waitForDisk starts a flush when much is unflushed, and waits for one when it
-// is too much. It panics when the machine has failed: what follows must not be
-// applied.
+// is too much. When the machine has failed what follows must not be applied:
+// Options.Fatal is left the time to end the process, with its own words and exit
+// code, and a panic comes only if it does not.
 func (m *Machine) waitForDisk() {
 	for {
 		if err := m.failed(); err != nil {
+			<-m.told
 			panic(err)
 		}
 		m.mu.RLock()
@@ -130,7 +133,7 @@ func (m *Machine) waitForDisk() {
 		if records < backlog*m.opts.FlushRecords && bytes < backlog*flushBytes {
 			return
 		}
-		if err := m.flushes.wait(context.Background(), number); err != nil {
+		if err := m.flushes.wait(context.Background(), number); errors.Is(err, ErrClosed) {
 			panic(err)
 		}
 	}

@@ -89,6 +89,7 @@ type Machine struct {
 	stop    chan struct{}
 	stopped sync.WaitGroup
 	failure atomic.Pointer[error]
+	told    chan struct{}         // closed when what failed has been said
 	hook    func(point string) // of tests: called where a crash is interesting
 	limit   time.Duration      // a commit longer than this ends the process
 
@@ -115,7 +116,7 @@ func Open(o Options) (*Machine, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("fsm: data folder: %w", err)
 	}
-	m := &Machine{opts: o, kick: make(chan struct{}, 1), stop: make(chan struct{}), generation: 1, limit: commitLimit, hook: func(string) {}}
+	m := &Machine{opts: o, kick: make(chan struct{}, 1), stop: make(chan struct{}), told: make(chan struct{}), generation: 1, limit: commitLimit, hook: func(string) {}}
 	st, err := openStore(filepath.Join(o.Dir, stateFile), m.fail)
 	if err != nil {
 		return nil, err
@@ -192,11 +193,12 @@ func (m *Machine) arrive() {
 func (m *Machine) fail(err error) {
 	if m.poison(err) {
 		m.opts.Fatal(err)
+		close(m.told)
 	}
 }
 
 // poison makes the machine write and apply nothing any more, and tells whether
-// it was the first to.
+// it was the first to: whoever was says what failed, and closes told.
 func (m *Machine) poison(err error) bool {
 	if !m.failure.CompareAndSwap(nil, &err) {
 		return false
