@@ -1182,7 +1182,7 @@ type Work struct {
 	First         uint64                 `protobuf:"varint,5,opt,name=first,proto3" json:"first,omitempty"`                                                                          // with call: the position of the first input in its job
 	Set           *SetKey                `protobuf:"bytes,6,opt,name=set,proto3" json:"set,omitempty"`                                                                               // instead of source: set a variable through the engine
 	Files         map[string][]byte      `protobuf:"bytes,7,rep,name=files,proto3" json:"files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // that the code can read, by name
-	Engine        string                 `protobuf:"bytes,60,opt,name=engine,proto3" json:"engine,omitempty"`                                                                        // that runs the code: yaegi or ssa; empty: that of the namespace, yaegi where it has none
+	Engine        string                 `protobuf:"bytes,60,opt,name=engine,proto3" json:"engine,omitempty"`                                                                        // that runs the code: ssa or yaegi; empty: that of the namespace, ssa where it has none
 	Handler       string                 `protobuf:"bytes,30,opt,name=handler,proto3" json:"handler,omitempty"`                                                                      // instead of source: a compiled function of a user's worker, by name
 	Input         []byte                 `protobuf:"bytes,31,opt,name=input,proto3" json:"input,omitempty"`                                                                          // of the handler, JSON
 	unknownFields protoimpl.UnknownFields

@@ -162,8 +162,9 @@ func (l *load) space(ctx context.Context, c *tasks.Client, slot string, values m
 	return g.name, g.err
 }
 
-// fill makes a namespace. It keeps the engine of its first cell, so where one is asked
-// for the variables are made by a cell.
+// fill makes a namespace. It keeps the engine of its first cell, and cells of other
+// namespaces send it some that ask for none: so where one is asked for the variables are
+// made by a cell.
 func (l *load) fill(ctx context.Context, c *tasks.Client, name string, values map[string]any) error {
 	if l.engine != "" {
 		source := ""

@@ -13,7 +13,7 @@
 //	i/<local name>   an import
 //	d/<key>          a declaration: a function, method, type or constant group
 //	v/<name>         a variable
-//	h/engine         the engine of its cells; without it that is yaegi
+//	h/engine         the engine of its cells; without it, yaegi if there are i/ or d/ items, and else still open
 //
 // The key of a declaration is the name of the function or type, "T.M" for method M of T, and the
 // comma-separated names of the specs of a constant or type group.

@@ -11,32 +11,53 @@ import (
 
 // The engines that run cells. A namespace has one for good, chosen with its first cell.
 const (
-	EngineYaegi = "yaegi" // an interpreter of source; the default, and that of a namespace that names none
 	EngineSSA   = "ssa"   // farm's own machine, of package vm
+	EngineYaegi = "yaegi" // an interpreter of source
+	// DefaultEngine runs what asks for none: private tasks and the first cell of a namespace.
+	DefaultEngine = EngineSSA
 )
 
 // Engines are the names of all engines, the default first.
-func Engines() []string { return []string{EngineYaegi, EngineSSA} }
+func Engines() []string { return []string{EngineSSA, EngineYaegi} }
 
 // KnownEngine says that this farm has an engine of that name, or that the name is empty and so leaves the
 // choice to others.
 func KnownEngine(name string) bool { return name == "" || slices.Contains(Engines(), name) }
 
-// EngineOf is the name of the engine of a namespace. It returns *EngineError for one that this farm does
-// not have, and ErrCorrupt.
+// EngineOf is the name of the engine of a namespace, the default one where any may still be chosen. It
+// returns *EngineError for one that this farm does not have, and ErrCorrupt.
 func EngineOf(items Items) (string, error) {
-	b, ok := items[item.EngineKey]
-	if !ok {
-		return EngineYaegi, nil
+	name, _, err := engineOf(items)
+	return name, err
+}
+
+// engineOf is EngineOf, and tells whether the engine is chosen for good. It is in a namespace that names
+// it, and in one with code that does not: cells for yaegi did not name it once. Variables alone, as they
+// are when they were only set, suit every engine.
+func engineOf(items Items) (name string, chosen bool, err error) {
+	b, named := items[item.EngineKey]
+	switch {
+	case !named && hasCode(items):
+		return EngineYaegi, true, nil
+	case !named:
+		return DefaultEngine, false, nil
 	}
-	name, err := item.ParseEngine(b)
-	if err != nil {
-		return "", err
+	if name, err = item.ParseEngine(b); err != nil {
+		return "", true, err
 	}
 	if !slices.Contains(Engines(), name) {
-		return "", &EngineError{Has: name}
+		return "", true, &EngineError{Has: name}
 	}
-	return name, nil
+	return name, true, nil
+}
+
+func hasCode(items Items) bool {
+	for k := range items {
+		if !strings.HasPrefix(k, item.VarPrefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // EngineError is returned when a cell cannot run because of the engine that it or its namespace names.
@@ -56,9 +77,9 @@ func (e *EngineError) Error() string {
 }
 
 // ChooseEngine is the engine for a cell in the namespace: that of the namespace, or the one asked for, if
-// any, when the namespace is empty. It returns *EngineError and ErrCorrupt.
+// any, when none is chosen yet. It returns *EngineError and ErrCorrupt.
 func ChooseEngine(items Items, asked string) (string, error) {
-	has, err := EngineOf(items)
+	has, chosen, err := engineOf(items)
 	switch {
 	case err != nil:
 		return "", err
@@ -66,7 +87,7 @@ func ChooseEngine(items Items, asked string) (string, error) {
 		return has, nil
 	case !KnownEngine(asked):
 		return "", &EngineError{Asked: asked}
-	case len(items) > 0:
+	case chosen:
 		return "", &EngineError{Has: has, Asked: asked}
 	}
 	return asked, nil

@@ -40,7 +40,7 @@ type Task struct {
 	// inputs, when it has no parameters).
 	Call   string
 	Inputs []json.RawMessage
-	// Engine runs the code: "yaegi" or "ssa". Empty: that of the namespace, and "yaegi"
+	// Engine runs the code: "ssa" or "yaegi". Empty: that of the namespace, and "ssa"
 	// in a new or private one. A namespace keeps the engine of its first cell; a task that
 	// asks for another one fails.
 	Engine string

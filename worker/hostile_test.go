@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"farm/api"
+	"farm/namespace"
 )
 
 // What cells try against the machine is refused before it runs, with the name
@@ -63,6 +64,12 @@ func TestBombs(t *testing.T) {
 	if raceDetector {
 		t.Skip("the race detector takes more memory than a child may have")
 	}
+	for _, engine := range namespace.Engines() {
+		t.Run(engine, func(t *testing.T) { throwBombs(t, engine) })
+	}
+}
+
+func throwBombs(t *testing.T, engine string) {
 	l := start(t, func(c *Config) {
 		cells(c)
 		c.Limits.MemoryBytes = 256 << 20
@@ -79,22 +86,22 @@ func TestBombs(t *testing.T) {
 		"format":         {"import \"fmt\"\nlen(fmt.Sprintf(\"%1000000d\", 1)) + len(fmt.Sprintf(\"%*d\", 1<<40, 1))", "none"},
 		"big numbers":    {"import \"math/big\"\nx := big.NewInt(3)\nfor {\n\tx.Mul(x, x)\n}", kindTimeout + " " + kindMemory},
 		"native loop":    {"import \"math/big\"\nx := new(big.Int).Exp(big.NewInt(3), big.NewInt(1<<40), nil)\nx.BitLen()", kindTimeout + " " + kindMemory},
-		"recursion":      {"func f(n int) int { return f(n+1) + 1 }\nf(0)", kindCrash + " " + kindMemory}, // where others ran before, 256 MiB may have no room for 64 of stack beside the 32 it was
+		"recursion":      {"func f(n int) int { return f(n+1) + 1 }\nf(0)", kindLimit + " " + kindCrash + " " + kindMemory}, // where others ran before, 256 MiB may have no room for 64 of stack beside the 32 it was
 		"template":       {"import (\n\"text/template\"\n\"strings\"\n)\nt := template.Must(template.New(\"t\").Parse(`{{define \"a\"}}{{template \"a\"}}{{end}}{{template \"a\"}}`))\nvar b strings.Builder\nerr := t.Execute(&b, nil)\nif err != nil { panic(err) }", kindPanic + " " + kindCrash + " " + kindTimeout + " " + kindUnserializable},
 		"flood":          {"import \"fmt\"\nfor {\n\tfmt.Println(\"flood\")\n}", kindTimeout},
-		"map race":       {"import \"sync\"\nm := map[int]int{}\nvar wg sync.WaitGroup\nfor range 8 {\n\twg.Add(1)\n\tgo func() { defer wg.Done(); for i := range 100000 { m[i%7] = i } }()\n}\nwg.Wait()", kindCrash + " " + kindTimeout + " none"},
+		"map race":       {"import \"sync\"\nm := map[int]int{}\nvar wg sync.WaitGroup\nfor range 8 {\n\twg.Add(1)\n\tgo func() { defer wg.Done(); for i := range 100000 { m[i%7] = i } }()\n}\nwg.Wait()", kindPanic + " " + kindCrash + " " + kindTimeout + " none"},
 		"nil":            {"var p *int\n*p", kindPanic},
 		"deadlock":       {"c := make(chan int)\n<-c", kindTimeout},
 		"sleep":          {"import \"time\"\ntime.Sleep(time.Hour)", kindTimeout},
 		"goroutine left": {"go func() { select {} }()", kindGoroutine},
 	}
 	for name, tc := range bombs {
-		a := l.private(name, tc.source)
+		a := on(engine, l.private(name, tc.source))
 		a.GetAssign().Timeout = int64(30 * time.Second)
 		if strings.HasPrefix(tc.kinds, kindTimeout) {
 			a.GetAssign().Timeout = int64(200 * time.Millisecond)
 		}
-		l.say(a, l.private(name+"-next", "1 + 1"))
+		l.say(a, on(engine, l.private(name+"-next", "1 + 1")))
 	}
 	for name, tc := range bombs {
 		c := l.report(name, 1)
@@ -118,10 +125,15 @@ func TestBombs(t *testing.T) {
 // A panic in a goroutine is the cause of the failure, at once, though the cell
 // waits for that goroutine; what is left of it dies with its child.
 func TestGoroutinePanic(t *testing.T) {
+	t.Run("yaegi", func(t *testing.T) { panicInGoroutine(t, "yaegi", 1) })
+	t.Run("ssa", func(t *testing.T) { panicInGoroutine(t, "ssa", 0) }) // it ends them itself
+}
+
+func panicInGoroutine(t *testing.T, engine string, died uint64) {
 	l := start(t, cells)
 	l.onReport = settle
 	l.say(
-		l.in("s", 1, "a", "n := 1", loadOf(0, 0)),
+		on(engine, l.in("s", 1, "a", "n := 1", loadOf(0, 0))),
 		l.in("s", 1, "b", "import \"sync\"\nvar wg sync.WaitGroup\nn = 2\nwg.Add(1)\ngo func() { panic(\"boom\") }()\nwg.Wait()", nil),
 	)
 	if c := l.report("b", 1); c.Ending != api.Ending_FAILURE || c.Outcome.Error.Kind != kindPanic || c.Outcome.Error.Message != "boom" {
@@ -131,8 +143,8 @@ func TestGoroutinePanic(t *testing.T) {
 	if c := l.report("c", 1); string(c.Outcome.Value) != "1" {
 		t.Errorf("%v", c)
 	}
-	if s := l.w.Stats(); s.Died != 1 {
-		t.Errorf("%d children died", s.Died)
+	if s := l.w.Stats(); s.Died != died {
+		t.Errorf("%d children died, not %d", s.Died, died)
 	}
 }
 

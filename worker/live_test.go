@@ -44,7 +44,7 @@ func TestCells(t *testing.T) {
 		if i == 0 {
 			load = loadOf(0, 0)
 		}
-		l.say(l.in("s", 1, fmt.Sprint("b", i), src, load))
+		l.say(on("yaegi", l.in("s", 1, fmt.Sprint("b", i), src, load)))
 	}
 	if c := l.report("b4", 1); string(c.Outcome.Value) != "4" || c.Base != 4 || len(c.Put) != 0 {
 		t.Errorf("%v", c)
@@ -106,6 +106,7 @@ func TestMachineFailures(t *testing.T) {
 	}
 }
 
+// TestCellFailures is the same for the interpreter, of which more of them cost the child.
 func TestCellFailures(t *testing.T) {
 	l := start(t, func(c *Config) {
 		cells(c)
@@ -131,13 +132,13 @@ func TestCellFailures(t *testing.T) {
 			if raceDetector && (tc.name == "stack" || tc.kind == kindMemory) {
 				t.Skip("the race detector takes more memory than a child may have")
 			}
-			a := l.private(tc.name, tc.source)
+			a := on("yaegi", l.private(tc.name, tc.source))
 			a.GetAssign().Timeout = int64(20 * time.Second)
 			if tc.kind == kindTimeout {
 				a.GetAssign().Timeout = int64(time.Second)
 			}
 			began := time.Now()
-			l.say(a, l.private(tc.name+"-next", "1 + 1"))
+			l.say(a, on("yaegi", l.private(tc.name+"-next", "1 + 1")))
 			c := l.report(tc.name, 1)
 			if c.Ending != tc.ending || c.Outcome.Error.GetKind() != tc.kind || !strings.Contains(c.Outcome.Error.GetMessage(), tc.message) {
 				t.Errorf("ending %v, error %v, stderr %q", c.Ending, c.Outcome.Error, c.Outcome.Stderr)

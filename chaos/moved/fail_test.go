@@ -1,6 +1,7 @@
 package moved
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ type fault struct {
 	name    string
 	end     string // of the cell
 	kind    string // of the error
+	machine string // the kind on the engine ssa, if it is another there
 	timeout time.Duration
 	during  func(f *faults, id string) // what is done while the cell runs; nil: nothing
 }
@@ -36,7 +38,7 @@ var allFaults = []fault{
 	{name: "goroutine that goes on", end: "go func() { for { steps++ } }()", kind: "goroutine"},
 	{name: "timeout", end: "for { steps++ }", kind: "timeout", timeout: 200 * time.Millisecond},
 	{name: "timeout while waiting", end: "select { }", kind: "timeout", timeout: 200 * time.Millisecond},
-	{name: "stack overflow", end: "func deep(n int) int { return deep(n+1) + 1 }\ndeep(0)", kind: "crash"},
+	{name: "stack overflow", end: "func deep(n int) int { return deep(n+1) + 1 }\ndeep(0)", kind: "crash", machine: "limit"},
 	{name: "memory", end: "hog := [][]byte{}\nfor { b := make([]byte, 1<<26); for i := 0; i < len(b); i += 4096 { b[i] = 1 }; hog = append(hog, b) }", kind: "memory"},
 	{name: "cancel", end: "for { steps++ }", kind: "cancelled", during: (*faults).cancel},
 	{name: "context killed", end: "for { steps++ }", kind: "crash", during: (*faults).killContext},
@@ -96,15 +98,16 @@ func TestFailuresChangeNothing(t *testing.T) {
 	r := rand.New(rand.NewPCG(*moveSeed, 7))
 	var left []fault
 	for n := range *failRuns {
+		engine := ns.Engines()[n%2]
 		alone := live.New(live.Options{})
 		defer alone.Close()
 		space := cl.Namespace(fmt.Sprint("fails-", n))
 		succeed := func(src string) {
-			want, err := alone.Run(f.ctx, ns.Run{Source: src})
+			want, err := alone.Run(f.ctx, ns.Run{Source: src, Engine: engine})
 			if err != nil {
 				t.Fatalf("alone: %v\n%s", err, src)
 			}
-			got, err := cl.Run(f.ctx, tasks.Task{Namespace: space.Name(), Source: src})
+			got, err := cl.Run(f.ctx, tasks.Task{Namespace: space.Name(), Source: src, Engine: engine})
 			if err != nil || string(got.Value) != string(want.JSON) {
 				t.Fatalf("%v, %v, want %s\n%s", got, err, want.JSON, src)
 			}
@@ -120,6 +123,9 @@ func TestFailuresChangeNothing(t *testing.T) {
 			i := r.IntN(len(left))
 			x := left[i]
 			left = slices.Delete(left, i, i+1)
+			if engine == ns.EngineSSA {
+				x.kind = cmp.Or(x.machine, x.kind)
+			}
 			f.fail(space, x, changes[r.IntN(len(changes))]+x.end)
 			sameNamespace(f.ctx, t, space, alone.Items())
 		}

@@ -40,6 +40,12 @@ var (
 // a farm: the same items, the same JSON of each variable, the same results on
 // the way, and code that looks sees everything shared as it was.
 func TestMovedNamespace(t *testing.T) {
+	for _, engine := range ns.Engines() {
+		t.Run(engine, func(t *testing.T) { movedNamespace(t, engine) })
+	}
+}
+
+func movedNamespace(t *testing.T, engine string) {
 	c, cl := start(t)
 	ctx := limited(t, 10*time.Minute)
 	cells := append(zoo.Declare(), zoo.Cells(*moveSeed, *moveCells)...)
@@ -50,7 +56,7 @@ func TestMovedNamespace(t *testing.T) {
 	m := mover{t: t, c: c, ctx: ctx}
 	var results [][]byte
 	for i, src := range cells {
-		r, err := local.Run(ctx, ns.Run{Source: src})
+		r, err := local.Run(ctx, ns.Run{Source: src, Engine: engine})
 		if err != nil {
 			t.Fatalf("cell %d, in this process: %v\n%s", i, err, src)
 		}
@@ -58,7 +64,7 @@ func TestMovedNamespace(t *testing.T) {
 	}
 	run := func(name string, after func(i int, worker string)) {
 		for i, src := range cells {
-			info, err := cl.Run(ctx, tasks.Task{Namespace: name, Source: src})
+			info, err := cl.Run(ctx, tasks.Task{Namespace: name, Source: src, Engine: engine})
 			if err != nil {
 				t.Fatalf("cell %d, %s: %v\n%s", i, name, err, src)
 			}

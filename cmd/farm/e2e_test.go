@@ -129,7 +129,7 @@ func TestWholeNamespacesOnARealFarm(t *testing.T) {
 		t.Errorf("ns show: %+v", r)
 	}
 	run("ns", "fork", "a", "b").check(t, 0, "", "")
-	run("ns", "export", "b", "b.farm").check(t, 0, "", "farm: namespace b, version 1, 3 items, is in b.farm\n")
+	run("ns", "export", "b", "b.farm").check(t, 0, "", "farm: namespace b, version 1, 4 items, is in b.farm\n")
 	run("ns", "restore", "--version", "1", "a").check(t, 0, "", "")
 	run("exec", "a", "x.Next.Double()").check(t, 0, "2\n", "")
 	run("exec", "b", "x.Next.Double()").check(t, 0, "40\n", "")
@@ -137,7 +137,7 @@ func TestWholeNamespacesOnARealFarm(t *testing.T) {
 		t.Errorf("ns history: %+v", r)
 	}
 
-	run("exec", "--engine", "ssa", "m", "import \"fmt\"\ntype S struct{ n int; last error; self *S }\nfunc (s *S) Error() string { return fmt.Sprint(\"worked \", s.n) }\nfunc (s *S) Err() string { return s.self.last.Error() }\ns := &S{n: 1}\ns.last, s.self = s, s").check(t, 0, "", "")
+	run("exec", "m", "import \"fmt\"\ntype S struct{ n int; last error; self *S }\nfunc (s *S) Error() string { return fmt.Sprint(\"worked \", s.n) }\nfunc (s *S) Err() string { return s.self.last.Error() }\ns := &S{n: 1}\ns.last, s.self = s, s").check(t, 0, "", "")
 	run("exec", "m", "s.n++").check(t, 0, "", "")
 
 	// The past is the cluster's: it is there when a node is not.
@@ -146,14 +146,19 @@ func TestWholeNamespacesOnARealFarm(t *testing.T) {
 	}
 	run("ns", "restore", "--version", "2", "a").check(t, 0, "", "")
 	run("exec", "a", "x.Next.Double()").check(t, 0, "40\n", "")
-	run("exec", "--engine", "ssa", "a", "1").check(t, exitRefused, "", "conflict: the namespace is for the engine yaegi and not for ssa: it is chosen with the first cell of a namespace\n")
+	run("exec", "--engine", "yaegi", "a", "1").check(t, exitRefused, "", "conflict: the namespace is for the engine ssa and not for yaegi: it is chosen with the first cell of a namespace\n")
+	run("set", "y", "n", "2").check(t, 0, "", "") // variables alone do not choose
+	run("exec", "--engine", "yaegi", "y", "n*21").check(t, 0, "42\n", "")
+	if r := run("ns", "show", "y"); !strings.Contains(r.err, ", engine yaegi\n") {
+		t.Errorf("ns show: %+v", r)
+	}
 	run("exec", "m", "s.Err()").check(t, 0, "\"worked 2\"\n", "") // the worker that had it was perhaps of that node
 	if r := run("ns", "show", "m"); !strings.Contains(r.err, ", engine ssa\n") {
 		t.Errorf("ns show: %+v", r)
 	}
 	run("ns", "import", "c", "b.farm").check(t, 0, "", "")
 	run("exec", "c", "x.Next.Double()").check(t, 0, "40\n", "")
-	run("ns", "export", "c", "c.farm").check(t, 0, "", "farm: namespace c, version 1, 3 items, is in c.farm\n")
+	run("ns", "export", "c", "c.farm").check(t, 0, "", "farm: namespace c, version 1, 4 items, is in c.farm\n")
 
 	run("ns", "import", "c", "b.farm").check(t, exitRefused, "", "farm: import into c: conflict: namespace c exists (farm ns rm c removes it)\n")
 	run("ns", "fork", "a", "b").check(t, exitRefused, "", "farm: fork a to b: conflict: namespace b exists (farm ns rm b removes it)\n")

@@ -69,7 +69,7 @@ func TestRetryOfAJob(t *testing.T) {
 		t.Errorf("after the map: %+v", j)
 	}
 	r = runProcess(t, dir, "", "job", "failures", "p")
-	if want := "7\t7\tcall: not yet\tp.0\n107\t107\tcall: not yet\tp.100\n207\t207\tcall: not yet\tp.200\n250\t250\tcall: panic: never (at Picky:3, cell:1)\tp.250\n"; r.out != want {
+	if want := "7\t7\tcall: not yet\tp.0\n107\t107\tcall: not yet\tp.100\n207\t207\tcall: not yet\tp.200\n250\t250\tcall: panic: never (at Picky:6:8, cell:1:6)\tp.250\n"; r.out != want {
 		t.Errorf("failures: %+v, want %q", r, want)
 	}
 	if err := farm.Kill(theLeader(t, farm)); err != nil {
@@ -82,7 +82,7 @@ func TestRetryOfAJob(t *testing.T) {
 	if j := jobOf(t, dir); j.State != "failed" || j.Done != 299 || j.Failed != 1 || j.Retries != 1 {
 		t.Errorf("after the retry: %+v", j)
 	}
-	runProcess(t, dir, "", "job", "failures", "p").check(t, 0, "250\t250\tcall: panic: never (at Picky:3, cell:1)\tp.250/0/r1\n", "")
+	runProcess(t, dir, "", "job", "failures", "p").check(t, 0, "250\t250\tcall: panic: never (at Picky:6:8, cell:1:6)\tp.250/0/r1\n", "")
 	r = runProcess(t, dir, "", "job", "results", "--max-failures", "1", "p")
 	lines = strings.Split(strings.TrimSuffix(r.out, "\n"), "\n")
 	if r.code != exitFailed || len(lines) != 300 || lines[7] != "7" || lines[250] != "null" || lines[299] != "299" {

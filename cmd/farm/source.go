@@ -83,7 +83,7 @@ func (s source) check(items map[string][]byte) error {
 
 // engineFlag is the flag by which a cell asks for an engine.
 func engineFlag(to *string) cli.Flag {
-	return &cli.StringFlag{Name: "engine", Usage: "`ENGINE` of the code: yaegi or ssa. A namespace keeps that of its first cell (default: yaegi where it is new)", Destination: to}
+	return &cli.StringFlag{Name: "engine", Usage: "`ENGINE` of the code: ssa, farm's own, or yaegi. A namespace keeps that of its first cell (default: ssa where it is new)", Destination: to}
 }
 
 // checkEngine refuses the name of an engine that there is not.

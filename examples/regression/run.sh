@@ -12,7 +12,7 @@ unset FARM_ADDR
 say() { printf '\n# %s\n' "$*"; }
 
 say "Declare: the normal equations of three coefficients, and how a batch is added."
-$farm exec --engine ssa fit '
+$farm exec fit '
 import (
 	"fmt"
 	"math/rand/v2"

@@ -154,7 +154,7 @@ type Task struct {
 	Priority int
 	// Files are read with ReadFile.
 	Files map[string][]byte
-	// Engine runs the code, "yaegi" or "ssa"; "" for that of the namespace, and yaegi in a new or private one.
+	// Engine runs the code, "yaegi" or "ssa"; "" for that of the namespace, and ssa in a new or private one.
 	Engine string
 	// Handler, instead of Source, is a compiled function of a worker of the user's own, and Input its input
 	// as JSON, which the function Input gives too.

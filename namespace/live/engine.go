@@ -22,7 +22,7 @@ type engine interface {
 	Loads() int
 	// Vars are loaded variables by name, those asked for at least: addressable, and valid as long as the
 	// instance.
-	Vars(names []string) map[string]reflect.Value
+	Vars(names []string) (map[string]reflect.Value, error)
 	// Run runs the function of a loaded unit until it and all it has started have ended, or ctx has. What it
 	// submits goes to s.
 	Run(ctx context.Context, u *cell.Unit, task *ns.TaskInfo, s *submissions) ended
@@ -170,7 +170,10 @@ func (l *loaded) load(u *cell.Unit) error {
 	for _, d := range fresh {
 		l.defs[d.Key] = d.Hash
 	}
-	all := l.eng.Vars(names)
+	all, err := l.eng.Vars(names)
+	if err != nil {
+		return err
+	}
 	for _, n := range names {
 		v, ok := all[n]
 		if !ok || !v.CanSet() || l.vars[n] != nil {

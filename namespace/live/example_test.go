@@ -30,10 +30,10 @@ func ExampleContext_Run() {
 			return
 		}
 		r.Delta.Apply(items)
-		fmt.Printf("%s changed %d\n", r.JSON, len(r.Delta.Put))
+		fmt.Printf("%s changed %d\n", r.JSON, len(r.Delta.Put)) // the first one also the name of the engine
 	}
 	// Output:
-	//  changed 2
+	//  changed 3
 	// 4 changed 1
 	// {"a":2,"b":1} changed 0
 }

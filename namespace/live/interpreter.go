@@ -63,7 +63,7 @@ func (l *interpreter) Load(u *cell.Unit, defs []cell.Def) error {
 func (l *interpreter) Loads() int { return l.yaegi.Loads() }
 
 // Vars implements engine.
-func (l *interpreter) Vars([]string) map[string]reflect.Value { return l.yaegi.Vars() }
+func (l *interpreter) Vars([]string) (map[string]reflect.Value, error) { return l.yaegi.Vars(), nil }
 
 // Codec implements engine.
 func (l *interpreter) Codec(env *cell.Env) value.Engine {

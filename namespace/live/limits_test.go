@@ -73,3 +73,22 @@ func limitsAreExact(t *testing.T, engine string) {
 		})
 	}
 }
+
+// TestMoreMethodsThanAProcessHas: what needs more methods than a process has room for is refused by that
+// name, and leaves the room to others.
+func TestMoreMethodsThanAProcessHas(t *testing.T) {
+	c := newOn(t, ns.EngineSSA, Options{})
+	defer c.Close()
+	var src strings.Builder
+	for i := range 49 {
+		fmt.Fprintf(&src, "type T%d struct{}\nvar v%[1]d T%[1]d\n", i)
+		for m := range 38 {
+			fmt.Fprintf(&src, "func (T%d) M%d() {}\n", i, m)
+		}
+	}
+	_, err := run(t, c, src.String())
+	if _, ok := errors.AsType[*ns.NotAllowedError](err); !ok || !strings.Contains(err.Error(), "no room for more methods") {
+		t.Fatalf("error %T: %v", err, err)
+	}
+	mustRun(t, c, "type T0 struct{}\nfunc (T0) String() string { return \"t\" }\nvar v0 T0")
+}

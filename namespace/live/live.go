@@ -83,7 +83,7 @@ func New(opt Options) *Context {
 	}
 	opt.Stdout, opt.Stderr = orDiscard(opt.Stdout), orDiscard(opt.Stderr)
 	c := &Context{opt: opt, lim: opt.Limits.WithDefaults(), items: ns.Items{}, sides: map[string]*side{}}
-	c.turnTo(ns.EngineYaegi)
+	c.turnTo(ns.DefaultEngine)
 	return c
 }
 
@@ -134,7 +134,7 @@ func (c *Context) settle() error {
 	}
 	if err != nil {
 		c.items, c.sum = ns.Items{}, sum{}
-		c.turnTo(ns.EngineYaegi)
+		c.turnTo(ns.DefaultEngine)
 		c.env, _ = ns.Env(c.comp, nil)
 	}
 	return err

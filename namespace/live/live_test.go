@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"farm/internal/zoo"
 	ns "farm/namespace"
 	"farm/namespace/internal/cases"
+	"farm/namespace/internal/item"
 )
 
 func run(t *testing.T, c *Context, src string) (ns.Result, error) {
@@ -29,10 +31,8 @@ func runOn(t *testing.T, c *Context, engine, src string) (ns.Result, error) {
 func newOn(t *testing.T, engine string, opt Options) *Context {
 	t.Helper()
 	c := New(opt)
-	if engine != ns.EngineYaegi {
-		if _, err := runOn(t, c, engine, ""); err != nil {
-			t.Fatal(err)
-		}
+	if _, err := runOn(t, c, engine, ""); err != nil {
+		t.Fatal(err)
 	}
 	return c
 }
@@ -514,6 +514,38 @@ func untouchedIsNotLookedAt(t *testing.T, engine string) {
 	}
 }
 
+// TestEngineOfOld proves that a namespace that names no engine is yaegi's when it has code, as those that
+// earlier farms made have, and that one that was only set may still choose.
+func TestEngineOfOld(t *testing.T) {
+	for source, want := range map[string]string{"func f() int { return 1 }": ns.EngineYaegi, `import "time"
+d := time.Second`: ns.EngineYaegi, "type T int": ns.EngineYaegi, "n := 1": "", "xs := []any{1, nil}": ""} {
+		c := New(Options{})
+		if _, err := runOn(t, c, ns.EngineYaegi, source); err != nil {
+			t.Fatal(err)
+		}
+		items := c.Items().Clone()
+		delete(items, "h/engine")
+		for _, asked := range append(ns.Engines(), "") {
+			if err := c.Restore(items); err != nil {
+				t.Fatal(err)
+			}
+			_, err := runOn(t, c, asked, "7")
+			if refused := want != "" && asked != "" && asked != want; refused {
+				if e, ok := errors.AsType[*ns.EngineError](err); !ok || e.Has != want {
+					t.Errorf("%s, %q asked for: %v", source, asked, err)
+				}
+				continue
+			}
+			if err != nil {
+				t.Errorf("%s, %q asked for: %v", source, asked, err)
+			}
+			if got, _ := ns.EngineOf(c.Items()); got != cmp.Or(want, asked, ns.DefaultEngine) {
+				t.Errorf("%s, %q asked for: the engine is %s", source, asked, got)
+			}
+		}
+	}
+}
+
 // TestEngineIsForGood proves that a namespace keeps the engine of its first cell that succeeds, also
 // restored elsewhere, and that another one is refused by name and changes nothing.
 func TestEngineIsForGood(t *testing.T) {
@@ -546,13 +578,13 @@ func TestEngineIsForGood(t *testing.T) {
 			t.Errorf("n is %s", r.JSON)
 		}
 	}
-	old := New(Options{}) // without the item it is yaegi
-	mustRun(t, old, "n := 1")
-	if _, named := old.Items()["h/engine"]; named {
-		t.Error("yaegi is named")
-	}
-	if _, err := runOn(t, old, ns.EngineSSA, "n"); err == nil {
-		t.Error("the namespace of an interpreter ran on the machine")
+	for asked, want := range map[string]string{"": ns.DefaultEngine, ns.EngineYaegi: ns.EngineYaegi} {
+		if c := New(Options{}); true {
+			if _, err := runOn(t, c, asked, "6 * 7"); err != nil {
+				t.Fatal(err)
+			}
+			sameItems(t, ns.Items{"h/engine": item.Engine(want)}, c.Items())
+		}
 	}
 	if engine, err := ns.EngineOf(ns.Items{"h/engine": []byte{1, 3, 'n', 'e', 'w'}}); err == nil {
 		t.Errorf("the engine of a newer farm is %s", engine)

@@ -195,18 +195,22 @@ func (m *machine) Close() {
 }
 
 // Vars implements engine.
-func (m *machine) Vars(names []string) map[string]reflect.Value {
+func (m *machine) Vars(names []string) (map[string]reflect.Value, error) {
 	out := map[string]reflect.Value{}
 	for _, n := range names {
 		for _, o := range m.names[n] {
-			if v, ok := o.(*types.Var); ok {
-				if r, err := m.parts.Var(v); err == nil {
-					out[n] = r
-				}
+			v, ok := o.(*types.Var)
+			if !ok {
+				continue
 			}
+			r, err := m.parts.Var(v)
+			if err != nil { // of its type, the process may have no room for more methods
+				return nil, err
+			}
+			out[n] = r
 		}
 	}
-	return out
+	return out, nil
 }
 
 // Run implements engine.

@@ -95,7 +95,7 @@ func TestUntoldTypesInStandardInterfaces(t *testing.T) {
 		"type Val struct{ S []int }\nfunc (v Val) Error() string { return \"\" }\nvar e error = Val{}":                "a struct of type Val",
 		"type Val struct{ S string }\nfunc (v Val) Error() string { return \"\" }\nes := []error{nil, Val{}}":         "Oops or Val",
 	} {
-		c := New(Options{})
+		c := newOn(t, ns.EngineYaegi, Options{})
 		mustRun(t, c, stdTypes)
 		before := c.Items().Clone()
 		_, err := run(t, c, src)

@@ -214,7 +214,7 @@ const (
 )
 
 func (k *checker) program(source, call, engine string) error {
-	return k.once(checked{source: source, call: call, engine: cmp.Or(engine, ns.EngineYaegi)}, func(comp *cell.Compiler) error {
+	return k.once(checked{source: source, call: call, engine: cmp.Or(engine, ns.DefaultEngine)}, func(comp *cell.Compiler) error {
 		env, err := ns.Env(comp, nil)
 		if err != nil {
 			return err
@@ -229,7 +229,7 @@ func (k *checker) program(source, call, engine string) error {
 }
 
 func (k *checker) syntax(source string) error {
-	return k.once(checked{source: source, engine: ns.EngineYaegi, syntax: true}, func(comp *cell.Compiler) error { return comp.CheckSyntax(source) })
+	return k.once(checked{source: source, engine: ns.DefaultEngine, syntax: true}, func(comp *cell.Compiler) error { return comp.CheckSyntax(source) })
 }
 
 func (k *checker) once(key checked, check func(*cell.Compiler) error) error {

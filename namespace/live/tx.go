@@ -331,7 +331,7 @@ func (t *tx) commit(units ...*unit) error {
 		}
 		t.delta.Delete = append(t.delta.Delete, u.static.Delete...)
 	}
-	if _, named := t.c.items[item.EngineKey]; !named && t.c.engine != ns.EngineYaegi {
+	if _, named := t.c.items[item.EngineKey]; !named {
 		t.put(item.EngineKey, item.Engine(t.c.engine))
 	}
 	if err := t.dropLiterals(); err != nil {
