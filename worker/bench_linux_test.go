@@ -30,7 +30,7 @@ func benchChild(b *testing.B, confined bool, command []string, use func(p *proce
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
-		last, confining := childFD, time.Duration(0)
+		last, confining := answersFD, time.Duration(0)
 		if confined {
 			began := time.Now()
 			s, err := confineThread(command[0])

@@ -212,12 +212,12 @@ func hostile(verb, rest string) {
 		}
 		runtime.KeepAlive(b)
 	case "garbage":
-		_, _ = syscall.Write(childFD, []byte(strings.Repeat("\xff", 100)))
+		_, _ = syscall.Write(answersFD, []byte(strings.Repeat("\xff", 100)))
 	case "short": // a frame that never ends
-		_, _ = syscall.Write(childFD, []byte{100, 0, 0, 0, frameAnswer, 1, 2, 3})
+		_, _ = syscall.Write(answersFD, []byte{100, 0, 0, 0, frameAnswer, 1, 2, 3})
 		os.Exit(0)
 	case "close":
-		for fd := range childFD + 1 {
+		for fd := range answersFD + 1 {
 			_ = syscall.Close(fd)
 		}
 		time.Sleep(time.Minute)

@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"farm/internal/wire"
-
-	"golang.org/x/sys/unix"
 )
 
 // interruption is why an attempt is ended from outside, the strongest last.
@@ -32,12 +30,13 @@ const (
 // one goroutine, interrupt by any.
 type process struct {
 	cmd    *exec.Cmd
-	dead   *death // set when it is
-	conn   *os.File
-	in     *bufio.Reader // of conn
+	dead   *death        // set when it is
+	down   *os.File      // orders
+	up     *os.File      // answers
+	in     *bufio.Reader // of up
 	sink   *sink
 	grace  time.Duration
-	up     uint32   // bytes of the largest answer
+	most   uint32   // bytes of the largest answer
 	room   *room    // for large answers; nil: any
 	denied []string // measures of confinement the system did not allow
 	buf    []byte
@@ -51,34 +50,16 @@ type process struct {
 // forkChild must be called on a thread that lives as long as the child may.
 // Descriptors up to last, which the child would inherit, are closed in it.
 func forkChild(command []string, l Limits, last int) (*process, error) {
-	syscall.ForkLock.RLock() // no other child is to inherit them
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if err == nil {
-		unix.CloseOnExec(pair[0])
-		unix.CloseOnExec(pair[1])
-	}
-	syscall.ForkLock.RUnlock()
-	if err != nil {
-		return nil, err
-	}
-	theirs := os.NewFile(uintptr(pair[1]), "child")
-	defer theirs.Close()
-	if err := unix.SetNonblock(pair[0], true); err != nil {
-		_ = unix.Close(pair[0])
-		return nil, err
-	}
-	p := &process{conn: os.NewFile(uintptr(pair[0]), "protocol"), grace: l.Grace, up: uint32(maxUp + l.ChangeBytes)}
-	p.in = bufio.NewReaderSize(p.conn, readAhead)
+	p := &process{grace: l.Grace, most: uint32(maxUp + l.ChangeBytes)}
 	p.cmd = exec.Command(command[0], command[1:]...)
 	p.cmd.Env = childEnvironment(l)
-	p.cmd.ExtraFiles = make([]*os.File, last-childFD+1) // nil: closed
-	p.cmd.ExtraFiles[0] = theirs
+	p.cmd.ExtraFiles = make([]*os.File, last-ordersFD+1) // nil: closed
 	p.cmd.SysProcAttr = childAttr()
 	p.cmd.Dir = "/"
 	if err := p.startWithPipes(l.OutputBytes); err != nil {
-		_ = p.conn.Close()
 		return nil, err
 	}
+	p.in = bufio.NewReaderSize(p.up, readAhead)
 	return p, nil
 }
 
@@ -93,30 +74,50 @@ func childEnvironment(l Limits) []string {
 	}
 }
 
-func (p *process) startWithPipes(keep int) error {
-	outR, outW, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	defer outW.Close()
-	errR, errW, err := os.Pipe()
-	if err != nil {
-		_ = outR.Close()
-		return err
-	}
-	defer errW.Close()
-	p.cmd.Stdout, p.cmd.Stderr = outW, errW
-	if p.sink, err = newSink(outR, errR, keep); err == nil {
-		err = p.cmd.Start()
-	}
-	if err != nil {
-		_ = outR.Close()
-		_ = errR.Close()
-		if p.sink != nil {
-			p.sink.close()
+// startWithPipes starts the child with pipes for orders, answers and its output.
+// They are pipes and not a socket because the reader of a socket wakes whoever
+// waits at its other end, for nothing: twice for each order.
+func (p *process) startWithPipes(keep int) (err error) {
+	var theirs, ours [4]*os.File
+	defer func() {
+		closeAll(theirs[:])
+		if err != nil {
+			closeAll(ours[:])
+		}
+	}()
+	for i := range theirs {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		if theirs[i], ours[i] = w, r; i == 0 {
+			theirs[i], ours[i] = r, w
 		}
 	}
+	p.down, p.up = ours[0], ours[1]
+	p.cmd.ExtraFiles[0], p.cmd.ExtraFiles[answersFD-ordersFD] = theirs[0], theirs[1]
+	p.cmd.Stdout, p.cmd.Stderr = theirs[2], theirs[3]
+	if p.sink, err = newSink(ours[2], ours[3], keep); err != nil {
+		return err
+	}
+	if err = p.cmd.Start(); err != nil {
+		p.sink.close()
+	}
 	return err
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+}
+
+// setDeadline is for orders and answers both.
+func (p *process) setDeadline(t time.Time) {
+	_ = p.down.SetWriteDeadline(t)
+	_ = p.up.SetReadDeadline(t)
 }
 
 // becomeReady waits until the child is. After an error the child is gone.
@@ -132,7 +133,7 @@ func (p *process) becomeReady(l Limits) error {
 }
 
 func (p *process) awaitReady(timeout time.Duration) error {
-	_ = p.conn.SetReadDeadline(time.Now().Add(timeout))
+	p.setDeadline(time.Now().Add(timeout))
 	t, body, err := readFrame(p.in, maxUp)
 	if err != nil {
 		return err
@@ -168,7 +169,7 @@ func (p *process) exchange(o *order, timeout time.Duration, progress func(done, 
 	if r := p.arm(time.Now().Add(timeout)); r != none {
 		return ending{reason: r}
 	}
-	if n, err := p.conn.Write(b); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+	if n, err := p.down.Write(b); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return ending{death: p.lost(err), unsent: n == 0, reason: p.disarm()}
 	}
 	asked := false
@@ -194,7 +195,7 @@ func (p *process) arm(deadline time.Time) interruption {
 	defer p.mu.Unlock()
 	if p.reason == none {
 		p.armed, p.until = true, deadline
-		_ = p.conn.SetDeadline(deadline)
+		p.setDeadline(deadline)
 	}
 	return p.reason
 }
@@ -235,7 +236,7 @@ func (p *process) interrupt(r interruption) {
 	}
 	p.reason = r
 	if p.armed {
-		_ = p.conn.SetDeadline(past)
+		p.setDeadline(past)
 	}
 }
 
@@ -243,11 +244,11 @@ func (p *process) interrupt(r interruption) {
 func (p *process) ask() {
 	p.mu.Lock()
 	if p.reason != unwanted {
-		_ = p.conn.SetDeadline(time.Now().Add(p.grace))
+		p.setDeadline(time.Now().Add(p.grace))
 	}
 	p.mu.Unlock()
 	b, _ := endFrame(startFrame(nil, frameCancel))
-	_, _ = p.conn.Write(b) // when it does not get through, the grace ends
+	_, _ = p.down.Write(b) // when it does not get through, the grace ends
 }
 
 // readAnswer reads frames until the answer.
@@ -255,7 +256,7 @@ func (p *process) readAnswer(progress func(done, total int64)) (*answer, error) 
 	taken := int64(0)
 	defer func() { p.room.release(taken) }()
 	for {
-		t, body, err := readFrameIn(p.in, p.up, func(n int) {
+		t, body, err := readFrameIn(p.in, p.most, func(n int) {
 			if n >= roomFrom {
 				taken += p.makeRoom(int64(n))
 			}
@@ -296,7 +297,7 @@ func (p *process) makeRoom(n int64) int64 {
 	defer p.mu.Unlock()
 	if p.reason == none && p.armed {
 		p.until = p.until.Add(time.Since(began))
-		_ = p.conn.SetDeadline(p.until)
+		p.setDeadline(p.until)
 	}
 	return taken
 }
@@ -341,7 +342,8 @@ func (p *process) kill() *death {
 
 // close lets go of a dead child.
 func (p *process) close() {
-	_ = p.conn.Close()
+	_ = p.down.Close()
+	_ = p.up.Close()
 	p.sink.close()
 }
 

@@ -24,7 +24,10 @@ import (
 
 const (
 	childEnv = "FARM_CONTEXT_CHILD" // marks a child; its value is childLimits
-	childFD  = 3                    // the protocol's descriptor in a child
+
+	// The descriptors of the protocol in a child.
+	ordersFD  = 3
+	answersFD = 4
 
 	// watchAfter is how long an order runs before the child listens for a
 	// cancel: short orders are not worth a second goroutine.
@@ -87,8 +90,8 @@ func serve(start func(host) engine) int {
 // answerOrders tells the worker which measures of confinement were denied, and
 // then does what it orders.
 func answerOrders(start func(host) engine, l childLimits, denied []string) int {
-	p := &port{f: os.NewFile(childFD, "protocol"), frames: make(chan frame)}
-	p.in = bufio.NewReaderSize(p.f, readAhead)
+	p := &port{out: os.NewFile(answersFD, "answers"), frames: make(chan frame)}
+	p.in = bufio.NewReaderSize(os.NewFile(ordersFD, "orders"), readAhead)
 	e := start(host{stdout: os.Stdout, stderr: os.Stderr, progress: p.progress, limits: l})
 	if err := p.send(frameReady, func(b []byte) []byte { return appendStrings(b, denied) }); err != nil {
 		return exitOrphan
@@ -176,8 +179,8 @@ func broken(err error) *answer {
 // port is the child's end of the protocol. While an order runs nobody reads,
 // until it has taken watchAfter: then a watcher does, for a cancel.
 type port struct {
-	f  *os.File
-	in *bufio.Reader // of f; for whoever reads at the time
+	in  *bufio.Reader // orders, for whoever reads at the time
+	out *os.File      // answers
 
 	mu       sync.Mutex // guards the following
 	cancel   context.CancelFunc
@@ -276,7 +279,7 @@ func (p *port) sendLocked(t byte, body func([]byte) []byte) error {
 	if p.buf = b; cap(b) > maxKeptBuffer {
 		p.buf = nil
 	}
-	_, err = p.f.Write(b)
+	_, err = p.out.Write(b)
 	return err
 }
 

@@ -55,10 +55,10 @@ func confineThread(program string) (*starter, error) {
 func (s *starter) close() { _ = s.descriptors.Close() }
 
 // lastInherited is the highest descriptor that a child would inherit, at least
-// childFD. All that Go opens closes on exec, what this process was given by its
+// answersFD. All that Go opens closes on exec, what this process was given by its
 // parent does not.
 func (s *starter) lastInherited() int {
-	last := childFD
+	last := answersFD
 	if _, err := s.descriptors.Seek(0, io.SeekStart); err != nil {
 		return last
 	}
@@ -85,7 +85,8 @@ func (s *starter) lastInherited() int {
 // the node is one of them. The filter allows none.
 func confine(memory int64, stack int) (denied []string) {
 	limitRuntime(memory, stack)
-	unix.CloseOnExec(childFD)
+	unix.CloseOnExec(ordersFD)
+	unix.CloseOnExec(answersFD)
 	for _, l := range []struct {
 		name  string
 		which int

@@ -61,10 +61,6 @@ var importer = sync.OnceValues(func() (*vm.Importer, error) {
 	return im, err
 })
 
-// Prepare makes ahead what the first cell on the machine of package vm in this process would wait for. It is
-// safe to call while contexts are used.
-func Prepare() { _, _ = importer() } // an error comes back with the first cell
-
 // Shares of the bytes of a stack, in a machine: half for calls, a quarter for each kind of registers.
 const (
 	frameBytes    = 2 * 64 // a call has about 64
