@@ -148,6 +148,18 @@ func panicInGoroutine(t *testing.T, engine string, died uint64) {
 	}
 }
 
+// A panic in a goroutine is told at once also when the cell is in compiled code that
+// nothing can end; its child is given up.
+func TestPanicBesideCompiledCode(t *testing.T) {
+	l := start(t, cells)
+	l.onReport = settle
+	l.say(l.private("a", "import \"math/big\"\ngo func() { panic(\"boom\") }()\nx := new(big.Int).Exp(big.NewInt(3), big.NewInt(1<<40), nil)\nx.BitLen()"))
+	if c := l.report("a", 1); c.Ending != api.Ending_FAILURE || c.Outcome.Error.Kind != kindPanic || c.Outcome.Error.Message != "boom" {
+		t.Errorf("%v", c)
+	}
+	l.poll("the child ends", func(s Stats) bool { return s.Died == 1 && s.Running == 0 })
+}
+
 // Each limit allows what is at it, and not what is past it.
 func TestLimitsOfAnAttempt(t *testing.T) {
 	const memory = 256 << 20

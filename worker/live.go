@@ -20,7 +20,11 @@ import (
 // liveEngine is the engine that children use: package live, with what orders
 // need beyond it.
 type liveEngine struct {
-	c *live.Context
+	c  *live.Context
+	at struct { // what runs
+		ctx   context.Context
+		order *order
+	}
 
 	// A fold's program that the namespace is known to have, "" when unknown.
 	folding string
@@ -32,11 +36,14 @@ type liveEngine struct {
 const maxPrograms = 64
 
 func newLiveEngine(h host) engine {
-	e := &liveEngine{
-		c: live.New(live.Options{Stdout: h.stdout, Stderr: h.stderr, Progress: h.progress, StackBytes: h.limits.stack,
-			Limits: namespace.Limits{Value: int(h.limits.value), Delta: int(h.limits.change)}}),
-		programs: map[string]*program{},
-	}
+	e := &liveEngine{programs: map[string]*program{}}
+	e.c = live.New(live.Options{Stdout: h.stdout, Stderr: h.stderr, Progress: h.progress, StackBytes: h.limits.stack,
+		Limits: namespace.Limits{Value: int(h.limits.value), Delta: int(h.limits.change)},
+		Stuck: func(err error) {
+			a := failed(e.at.ctx, e.at.order, err)
+			a.spent = true
+			h.stuck(a)
+		}})
 	// The first cell pays for what the default engine needs of its packages, 8 to 10 ms: not the user's.
 	_, _ = e.c.Run(context.Background(), namespace.Run{Source: "1", Discard: true})
 	return e
@@ -53,6 +60,7 @@ func (e *liveEngine) update(c change) error {
 }
 
 func (e *liveEngine) run(ctx context.Context, o *order) *answer {
+	e.at.ctx, e.at.order = ctx, o
 	if o.set != "" {
 		return e.set(ctx, o)
 	}

@@ -59,6 +59,7 @@ type engine interface {
 type host struct {
 	stdout, stderr io.Writer
 	progress       func(done, total int) // safe for concurrent use
+	stuck          func(*answer)         // called instead of returning from run, from another goroutine
 	limits         childLimits
 }
 
@@ -92,7 +93,8 @@ func serve(start func(host) engine) int {
 func answerOrders(start func(host) engine, l childLimits, denied []string) int {
 	p := &port{out: os.NewFile(answersFD, "answers"), frames: make(chan frame)}
 	p.in = bufio.NewReaderSize(os.NewFile(ordersFD, "orders"), readAhead)
-	e := start(host{stdout: os.Stdout, stderr: os.Stderr, progress: p.progress, limits: l})
+	stuck := func(a *answer) { _ = p.send(frameAnswer, a.append) } // the worker ends this process, or has gone
+	e := start(host{stdout: os.Stdout, stderr: os.Stderr, progress: p.progress, stuck: stuck, limits: l})
 	if err := p.send(frameReady, func(b []byte) []byte { return appendStrings(b, denied) }); err != nil {
 		return exitOrphan
 	}

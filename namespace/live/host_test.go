@@ -195,3 +195,39 @@ func TestCachesAreBounded(t *testing.T) {
 		t.Errorf("%s, %d units", r.JSON, len(c.units))
 	}
 }
+
+// TestStuckOnTheCallersGoroutine proves that a context that runs cells in the goroutine of its caller tells
+// of one that goes on in compiled code after its end, with the cause of the end, and that all else is as it
+// is without.
+func TestStuckOnTheCallersGoroutine(t *testing.T) {
+	told := make(chan error, 1)
+	c := New(Options{Stuck: func(err error) { told <- err }})
+	mustRun(t, c, "n := 1")
+	if _, err := run(t, c, "import \"time\"\ngo func() { panic(\"soon\") }()\ntime.Sleep(time.Hour)"); err == nil || !strings.Contains(err.Error(), "soon") {
+		t.Errorf("what can be ended: %v", err)
+	}
+	if _, err := run(t, c, "runtime.Goexit()\nimport \"runtime\""); err == nil {
+		t.Error("the goroutine of the caller would be gone")
+	}
+	if r := mustRun(t, c, "n"); string(r.JSON) != "1" {
+		t.Errorf("n is %s", r.JSON)
+	}
+	select {
+	case err := <-told:
+		t.Fatalf("told of what had ended: %v", err)
+	case <-time.After(hurry + 200*time.Millisecond):
+	}
+	returned := make(chan error, 1)
+	go func() {
+		_, err := c.Run(context.WithoutCancel(t.Context()), ns.Run{Source: "import \"math/big\"\ngo func() { panic(\"boom\") }()\nnew(big.Int).Exp(big.NewInt(3), big.NewInt(1<<25), nil).BitLen()"})
+		returned <- err
+	}()
+	select {
+	case err := <-told:
+		if e, ok := errors.AsType[*ns.PanicError](err); !ok || e.Value != "boom" {
+			t.Errorf("%T: %v", err, err)
+		}
+	case err := <-returned:
+		t.Errorf("it returned: %v", err)
+	}
+}

@@ -50,6 +50,11 @@ type Options struct {
 	// StackBytes bounds what the calls of one goroutine take on the machine of package vm; 0: DefaultStackBytes.
 	// The stack of interpreted code is that of the process.
 	StackBytes int
+	// Stuck, when set, has cells on the machine of package vm run in the goroutine that calls Run, which costs
+	// less than one of their own. Code that was to end and goes on for a second all the same, in compiled code
+	// that nothing can end, is not given up then: Stuck is called with the error that Run would return, from
+	// another goroutine, and Run does not return. It is for processes that end with a context that is spent.
+	Stuck func(error)
 }
 
 // Context is a live namespace. Its methods are not safe for concurrent use.

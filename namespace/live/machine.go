@@ -37,7 +37,8 @@ type machine struct {
 	funcs map[int]*types.Func       // of units
 	loads int
 	stuck bool
-	env   *cell.Env // where the types of values are looked up
+	given func(vm.Ended) // tells Options.Stuck; nil without it
+	env   *cell.Env      // where the types of values are looked up
 
 	literals map[*ast.FuncLit]*cell.Literal // of the units
 	held     map[string]*cell.Literal       // those that values described since Codec have, by name
@@ -77,6 +78,9 @@ func newMachine(comp *cell.Compiler, opt Options) (*machine, error) {
 		return nil, err
 	}
 	m := &machine{comp: comp, names: map[string][]types.Object{}, funcs: map[int]*types.Func{}, literals: map[*ast.FuncLit]*cell.Literal{}}
+	if opt.Stuck != nil {
+		m.given = func(e vm.Ended) { opt.Stuck(exitError(m.Explain(e.Err))) }
+	}
 	exit := func(code int) { panic(&vm.ExitError{Code: code}) }
 	m.services.init(opt, exit, func() int { return m.parts.Goroutines() })
 	stack := opt.StackBytes
@@ -212,7 +216,7 @@ func (m *machine) Vars(names []string) (map[string]reflect.Value, error) {
 // Run implements engine.
 func (m *machine) Run(ctx context.Context, u *cell.Unit, task *ns.TaskInfo, s *submissions) ended {
 	m.services.begin(task, s)
-	end := m.parts.Call(ctx, m.parts.Func(m.funcs[u.N]), vm.Call{Program: u.Program, Grace: goroutineGrace, Hurry: hurry})
+	end := m.parts.Call(ctx, m.parts.Func(m.funcs[u.N]), vm.Call{Program: u.Program, Grace: goroutineGrace, Hurry: hurry, Stuck: m.given})
 	m.stuck = m.stuck || end.Stuck
 	err := m.Explain(end.Err)
 	if err == nil && end.Left > 0 {

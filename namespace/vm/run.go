@@ -16,6 +16,7 @@ type run struct {
 	stop   atomic.Bool
 	done   chan struct{} // closed with stop
 	failed atomic.Pointer[failure]
+	late   func()                // called when the run is ended, if not nil
 	races  atomic.Pointer[races] // nil as long as there is one goroutine
 
 	mu    sync.Mutex
@@ -33,6 +34,9 @@ func (r *run) fail(err error) {
 	if r.failed.CompareAndSwap(nil, &failure{err}) {
 		r.stop.Store(true)
 		close(r.done)
+		if r.late != nil {
+			r.late()
+		}
 	}
 }
 
@@ -175,6 +179,10 @@ type Call struct {
 	Program bool
 	Grace   time.Duration // for goroutines when the function has returned
 	Hurry   time.Duration // for all that goes on, to end when it is told to
+	// Stuck, if not nil, has the function run in the goroutine of the caller, which costs less than one of its
+	// own: a new goroutine wakes a processor. Where Call would give the function up as stuck Stuck is called
+	// with what Call would return, from another goroutine, and Call does not return.
+	Stuck func(Ended)
 }
 
 // Ended is what came of a call.
@@ -214,11 +222,13 @@ func (m *Machine) Text(ctx context.Context, v any, how Call) (string, Ended) {
 // within runs f, the first goroutine, and all that it starts.
 func (m *Machine) within(ctx context.Context, how Call, f func(r *run) error) Ended {
 	r := newRun()
+	begin := r.aside
+	if how.Stuck != nil {
+		begin = r.here(how)
+	}
 	m.run.Store(r)
 	defer context.AfterFunc(ctx, func() { r.fail(context.Cause(ctx)) })()
-	over := make(chan error, 1)
-	go func() { over <- f(r) }()
-	err, stuck := await(r, over, how.Hurry)
+	err, stuck := begin(f, how.Hurry)
 	left := 0
 	if err == nil && !how.Program {
 		left = r.wait(r.done, how.Grace)
@@ -227,13 +237,49 @@ func (m *Machine) within(ctx context.Context, how Call, f func(r *run) error) En
 	if f := r.failed.Load(); !errors.Is(f.err, ErrCancelled) {
 		err, left = f.err, 0
 	}
-	if errors.Is(err, errExit0) {
-		err = &ExitError{}
-	}
+	err = exit0(err)
 	if n := r.wait(nil, how.Hurry); n > 0 {
 		left, stuck = max(left, n), true
 	}
 	return Ended{Err: err, Left: left, Stuck: stuck}
+}
+
+// exit0 is an error as Call tells it.
+func exit0(err error) error {
+	if errors.Is(err, errExit0) {
+		return &ExitError{}
+	}
+	return err
+}
+
+// aside runs f in a goroutine of its own, and gives it up when it does not end.
+func (r *run) aside(f func(r *run) error, hurry time.Duration) (err error, stuck bool) {
+	over := make(chan error, 1)
+	go func() { over <- f(r) }()
+	return await(r, over, hurry)
+}
+
+// here gives what runs f in the goroutine of its caller, for good if f does not end: then another one tells
+// how.Stuck. It is called before anything can end the run.
+func (r *run) here(how Call) func(f func(r *run) error, hurry time.Duration) (err error, stuck bool) {
+	var over atomic.Bool // f has returned or was given up, whichever was first
+	r.late = func() {
+		if over.Load() {
+			return
+		}
+		time.AfterFunc(how.Hurry, func() {
+			if over.CompareAndSwap(false, true) {
+				how.Stuck(Ended{Err: exit0(r.errorOf(stopped{})), Stuck: true})
+			}
+		})
+	}
+	return func(f func(r *run) error, _ time.Duration) (error, bool) {
+		err := f(r)
+		if !over.CompareAndSwap(false, true) {
+			select {}
+		}
+		return err, false
+	}
 }
 
 // await waits for the first goroutine. When the run has been ended it does so for a while only.
