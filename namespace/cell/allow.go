@@ -35,8 +35,8 @@ var notMembers = map[string]string{
 	"os.File.SyscallConn":               "the output of a task is not a file",
 	"runtime.SetFinalizer":              runsLater,
 	"runtime.AddCleanup":                runsLater,
-	"runtime.ReadMemStats":              "it would measure the interpreter, not the cell",
-	"runtime.MemStats":                  "it would measure the interpreter, not the cell",
+	"runtime.ReadMemStats":              "it would measure the engine, not the cell",
+	"runtime.MemStats":                  "it would measure the engine, not the cell",
 	"runtime.Caller":                    ofInterpreter,
 	"runtime.Callers":                   ofInterpreter,
 	"runtime.CallersFrames":             ofInterpreter,
@@ -53,7 +53,7 @@ var notMembers = map[string]string{
 }
 
 const (
-	ofInterpreter = "it would show the stack of the interpreter, not that of the cell"
+	ofInterpreter = "it would show the stack of the engine, not that of the cell"
 	noLogger      = "the log of a cell is the output of its task"
 )
 
@@ -74,7 +74,7 @@ func whyNotPackage(path string) string {
 	case path == "net" || strings.HasPrefix(path, "net/"):
 		return "a cell has no network"
 	case path == "reflect":
-		return "it sees the types of the interpreter, not those of the cell"
+		return "it sees the types of the engine, not those of the cell"
 	case path == "unsafe" || path == "syscall" || path == "plugin" || path == "C" ||
 		path == "runtime" || strings.HasPrefix(path, "runtime/") || strings.HasPrefix(path, "debug/"):
 		return "it reaches the memory or the process of the worker"

@@ -30,12 +30,13 @@ func child(file string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	if os.Getenv(engineVar) == engineVM {
+	engine := os.Getenv(engineVar)
+	if engine == engineVM {
 		err = runVM(file, string(src))
 		return report(say, classOfVM(err), err)
 	}
 	c := live.New(live.Options{Stdout: os.Stdout, Stderr: os.Stderr, Limits: ns.Limits{Source: 16 << 20}})
-	_, err = c.Run(context.Background(), ns.Run{Source: string(src), Discard: true})
+	_, err = c.Run(context.Background(), ns.Run{Source: string(src), Engine: engine, Discard: true})
 	return report(say, classOf(err), err)
 }
 

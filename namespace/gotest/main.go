@@ -29,6 +29,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	ns "farm/namespace"
 )
 
 const (
@@ -46,11 +48,9 @@ const (
 	engineVar = "FARM_GOTEST_ENGINE"
 )
 
-// The engines.
-const (
-	engineYaegi = "yaegi"
-	engineVM    = "ssa"
-)
+// engineVM is a way to run a program beside the engines, which run it as a cell: on the machine, without what
+// keeps cells from the process.
+const engineVM = "programs"
 
 // The classes of programs.
 const (
@@ -80,7 +80,7 @@ func main() {
 	only := flag.String("only", "", "run programs whose path contains this")
 	limit := flag.Int("wrong", -1, "fail when more programs than this are wrong")
 	flag.DurationVar(&timeLimit, "time", TimeLimit, "how much time of processors a program may take")
-	engine := flag.String("engine", engineYaegi, "what runs them: yaegi, as cells, or ssa, the virtual machine, as programs")
+	engine := flag.String("engine", ns.DefaultEngine, "what runs them, as cells: "+strings.Join(ns.Engines(), " or ")+"; or "+engineVM+": the virtual machine, with packages that cells do not have")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "gotest: %q is no flag; -only chooses programs\n", flag.Arg(0))
@@ -102,11 +102,10 @@ func main() {
 
 // choose sets the engine, which children find in their environment.
 func choose(engine string) error {
-	switch engine {
-	case engineYaegi:
-		return nil
-	case engineVM:
-	default:
+	switch {
+	case slices.Contains(ns.Engines(), engine):
+		return os.Setenv(engineVar, engine)
+	case engine != engineVM:
 		return fmt.Errorf("there is no engine %q", engine)
 	}
 	file, err := writeExports()

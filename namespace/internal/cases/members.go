@@ -60,8 +60,8 @@ var Members = []Case{
 		"", "gc", "true", "1", "1000", "true", "", "runtime error: integer divide by zero", "", "runtime error: makeslice: cap out of range", "", "done",
 		"ERR:1:9: runtime.SetFinalizer is not allowed: it runs code after the cell has returned",
 		"ERR:1:9: runtime.LockOSThread is not allowed: it reaches the memory or the process of the worker",
-		"ERR:runtime.MemStats is not allowed: it would measure the interpreter",
-		"ERR:runtime.Caller is not allowed: it would show the stack of the interpreter",
+		"ERR:runtime.MemStats is not allowed: it would measure the engine",
+		"ERR:runtime.Caller is not allowed: it would show the stack of the engine",
 		"ERR:before its end",
 	}},
 	{"unsafe constants", []string{
@@ -87,7 +87,7 @@ var Members = []Case{
 	}, []string{
 		"", "true", "false", "true", "false", "true",
 		"ERR:1:1: reflect.DeepEqual of values with interfaces inside is not allowed", "ERR:of values of two types is not allowed",
-		"ERR:1:9: reflect.TypeOf is not allowed: it sees the types of the interpreter",
+		"ERR:1:9: reflect.TypeOf is not allowed: it sees the types of the engine",
 	}},
 	{"log", []string{
 		"import \"log\"\nn := 1",

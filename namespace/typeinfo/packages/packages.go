@@ -18,7 +18,7 @@ import "strings"
 //	    engine does not give
 //	os, runtime, log, reflect, unsafe: cells see a part of them, which package cell declares (partial/)
 //	    with what each member does, and which the host of an engine gives. The rest is files, processes
-//	    and settings of the worker, its memory, or the stack and types of the interpreter
+//	    and settings of the worker, its memory, or the stack and types of the engine
 //	unique, weak, structs, testing/synctest: the engine has no symbols for them
 var Allowed = []string{
 	"bufio", "bytes", "cmp", "container/heap", "container/list", "container/ring", "context",
