@@ -49,11 +49,15 @@ func (e *ExitError) Error() string {
 
 // LimitError is returned when a cell, a value or a result is larger than a limit allows.
 type LimitError struct {
-	What       string // "source", "variables", "declarations", "value of x", "delta", "result", "inputs"
-	Limit, Got int64  // bytes or a count, as What says
+	What       string   // "source", "variables", "declarations", "value of x", "delta", "result", "inputs"
+	Limit, Got int64    // bytes or a count, as What says; Got is 0 when it is not known how much it would be
+	Stack      []string // where code needed more than it may, as that of PanicError; nil for all else
 }
 
 func (e *LimitError) Error() string {
+	if e.Got == 0 {
+		return fmt.Sprintf("%s: more than the limit of %d", e.What, e.Limit)
+	}
 	return fmt.Sprintf("%s: %d is over the limit of %d", e.What, e.Got, e.Limit)
 }
 

@@ -196,6 +196,7 @@ func failed(ctx context.Context, o *order, err error) *answer {
 			f.message = inputMessage(o, call.Input, call.Err.Error())
 		}
 	case errors.As(err, &limit):
+		f.stack = limit.Stack
 		f.kind, f.permanent = kindLimit, limit.What == "source" || limit.What == "inputs"
 	case panicked != nil:
 		f.kind, f.message = kindPanic, panicked.Value

@@ -77,7 +77,7 @@ func TestMachineFailures(t *testing.T) {
 		{"panic", "type E struct{ n int }\nfunc (e E) Error() string { return \"boom\" }\npanic(E{1})", kindPanic, "boom", api.Ending_FAILURE},
 		{"goroutine-panic", "done := make(chan int)\ngo func() { defer close(done); panic(\"boom\") }()\n<-done", kindPanic, "boom", api.Ending_FAILURE},
 		{"goroutine", "go func() { for { } }()", kindGoroutine, "still running", api.Ending_FAILURE},
-		{"stack", "func f(n int) int { return f(n+1) + 1 }\nf(0)", kindLimit, "stack", api.Ending_FAILURE},
+		{"stack", "func f(n int) int { return f(n+1) + 1 }\nf(0)", kindLimit, "stack overflow: calls within each other, bytes: more than the limit of 67108864", api.Ending_FAILURE},
 		{"native stack", "import \"fmt\"\ntype T int\nfunc (t T) String() string { return fmt.Sprint(t + 1) }\nfmt.Sprint(T(1))", kindLimit, "compiled code", api.Ending_FAILURE},
 		{"memory", "var all [][]byte\nfor {\n\tb := make([]byte, 1<<24)\n\tfor i := 0; i < len(b); i += 4096 {\n\t\tb[i] = 1\n\t}\n\tall = append(all, b)\n}", kindMemory, "limit 512 MiB", api.Ending_FAILURE},
 		{"loop", "for {\n}", kindTimeout, "timed out after 1s", api.Ending_FAILURE},

@@ -92,3 +92,14 @@ func TestMoreMethodsThanAProcessHas(t *testing.T) {
 	}
 	mustRun(t, c, "type T0 struct{}\nfunc (T0) String() string { return \"t\" }\nvar v0 T0")
 }
+
+// TestWhereAStackOverflows proves that it is told.
+func TestWhereAStackOverflows(t *testing.T) {
+	c := newOn(t, ns.EngineSSA, Options{StackBytes: 1 << 20})
+	mustRun(t, c, "func f(n int) int {\n\treturn f(n+1) + 1\n}")
+	_, err := run(t, c, "f(0)")
+	e, ok := errors.AsType[*ns.LimitError](err)
+	if !ok || e.Limit != 1<<20 || len(e.Stack) != overflowTrace || e.Stack[0] != "f:2:10" {
+		t.Errorf("%T: %v, at %q", err, err, e.Stack)
+	}
+}

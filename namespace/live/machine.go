@@ -37,8 +37,10 @@ type machine struct {
 	funcs map[int]*types.Func       // of units
 	loads int
 	stuck bool
-	given func(vm.Ended) // tells Options.Stuck; nil without it
-	env   *cell.Env      // where the types of values are looked up
+
+	stackBytes int            // that Options has for the calls of a goroutine
+	given      func(vm.Ended) // tells Options.Stuck; nil without it
+	env        *cell.Env      // where the types of values are looked up
 
 	literals map[*ast.FuncLit]*cell.Literal // of the units
 	held     map[string]*cell.Literal       // those that values described since Codec have, by name
@@ -71,6 +73,9 @@ const (
 	callbackBytes = 32 << 10
 )
 
+// overflowTrace is how many calls are told of a stack that overflowed: it is mostly the same ones.
+const overflowTrace = 10
+
 // newMachine makes an instance for units of a compiler.
 func newMachine(comp *cell.Compiler, opt Options) (*machine, error) {
 	im, err := importer()
@@ -84,6 +89,7 @@ func newMachine(comp *cell.Compiler, opt Options) (*machine, error) {
 	exit := func(code int) { panic(&vm.ExitError{Code: code}) }
 	m.services.init(opt, exit, func() int { return m.parts.Goroutines() })
 	stack := opt.StackBytes
+	m.stackBytes = stack
 	m.parts, err = vm.NewParts(im, vm.Options{
 		Stdout: opt.Stdout, Stderr: opt.Stderr, Fset: comp.Files(), Symbols: newSymbols(m.members()),
 		Limits: vm.Limits{Registers: stack / registerBytes, Frames: stack / frameBytes, Callbacks: stack / callbackBytes},
@@ -243,7 +249,12 @@ func (m *machine) Explain(err error) error {
 		return &ns.PanicError{Value: e.Text, Stack: userTrace(e.Stack)}
 	}
 	if e, ok := errors.AsType[*vm.LimitError](err); ok {
-		return &ns.LimitError{What: e.What, Limit: e.Limit, Got: e.Limit + 1}
+		limit := &ns.LimitError{What: e.What, Limit: e.Limit, Stack: userTrace(e.Stack)}
+		if e.What == vm.StackOverflow {
+			limit.What, limit.Limit = e.What+": calls within each other, bytes", int64(m.stackBytes)
+			limit.Stack = limit.Stack[:min(len(limit.Stack), overflowTrace)]
+		}
+		return limit
 	}
 	if e, ok := errors.AsType[*vm.LoadError](err); ok {
 		pos := "1:1"

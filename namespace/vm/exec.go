@@ -944,7 +944,7 @@ func loadBox(c *code, i *ins, pp raw.Pointer) {
 func concat(t *thread, i *ins, pp, np raw.Pointer) {
 	a, b := str(pp, np, i.b, i.c), str(pp, np, i.d, int32(i.x)*8)
 	if int64(len(a))+int64(len(b)) > t.m.lim.Memory {
-		panic(&LimitError{"memory for a string, bytes", t.m.lim.Memory})
+		panic(&LimitError{What: "memory for a string, bytes", Limit: t.m.lim.Memory})
 	}
 	s := a + b
 	*raw.At[raw.Pointer](pp, i.a), *raw.At[uint64](np, i.e) = raw.StringData(s), uint64(len(s))

@@ -166,7 +166,11 @@ func (e *LoadError) Error() string {
 type LimitError struct {
 	What  string
 	Limit int64
+	Stack []string // where, as that of PanicError; nil when it was not the code's own call
 }
+
+// StackOverflow is the LimitError.What of calls within each other that are too many or need too much.
+const StackOverflow = "stack overflow"
 
 func (e *LimitError) Error() string { return fmt.Sprintf("%s: limit %d", e.What, e.Limit) }
 

@@ -211,7 +211,7 @@ func (m *Machine) callBack(tg target, sig *types.Signature, in []reflect.Value, 
 	}()
 	if m.callbacks.Add(1) > int64(m.lim.Callbacks) {
 		m.callbacks.Add(-1)
-		r.fail(&LimitError{"calls from compiled code within each other", int64(m.lim.Callbacks)})
+		r.fail(&LimitError{What: "calls from compiled code within each other", Limit: int64(m.lim.Callbacks)})
 		panic(stopped{})
 	}
 	defer m.callbacks.Add(-1)

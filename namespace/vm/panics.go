@@ -35,6 +35,9 @@ func (t *thread) newPanic(r any) {
 		p.goexit = true
 	}
 	p.stack, p.callers = t.trace(), t.stack()
+	if e, ok := r.(*LimitError); ok && e.Stack == nil {
+		e.Stack = p.stack
+	}
 	if e, ok := r.(*typeError); ok && e.pos == "" && len(p.stack) > 0 {
 		_, e.pos, _ = strings.Cut(p.stack[0], " at ")
 	}

@@ -193,7 +193,7 @@ func (f *function) appendCall(dst loc, x, y ssa.Value) {
 		if k > 0 {
 			if n+k > c {
 				if size > 0 && n+k > uint64(t.m.lim.Memory)/uint64(size) {
-					panic(&LimitError{"memory for a slice, bytes", t.m.lim.Memory})
+					panic(&LimitError{What: "memory for a slice, bytes", Limit: t.m.lim.Memory})
 				}
 				var cc int
 				p, cc = raw.Grow(ty, p, int(n), int(c), int(k))
@@ -224,7 +224,7 @@ func (t *thread) appendGrown(c *code, i *ins, pp, np raw.Pointer) {
 	elem := c.types[i.x]
 	n := *raw.At[uint64](np, i.c)
 	if n >= uint64(t.m.lim.Memory)/uint64(partSize[elem.parts[0].kind]) {
-		panic(&LimitError{"memory for a slice, bytes", t.m.lim.Memory})
+		panic(&LimitError{What: "memory for a slice, bytes", Limit: t.m.lim.Memory})
 	}
 	p, room := raw.Grow(elem.Type, *raw.At[raw.Pointer](pp, i.b), int(n), int(n), 1)
 	at := raw.Add(p, int(n)*int(partSize[elem.parts[0].kind]))
@@ -241,7 +241,7 @@ func (f *function) appendOne(dst, a, v loc, elem *typ) {
 		n, c := w[0], w[1]
 		if n == c {
 			if size > 0 && n >= uint64(t.m.lim.Memory)/uint64(size) {
-				panic(&LimitError{"memory for a slice, bytes", t.m.lim.Memory})
+				panic(&LimitError{What: "memory for a slice, bytes", Limit: t.m.lim.Memory})
 			}
 			var cc int
 			p, cc = raw.Grow(elem.Type, p, int(n), int(c), 1)

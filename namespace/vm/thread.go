@@ -100,7 +100,7 @@ func (t *thread) room(c *code, p, n int) {
 	}
 	if t.top+2 > len(t.frames) {
 		if t.top+2 > t.m.lim.Frames {
-			panic(&LimitError{"stack: calls within each other", int64(t.m.lim.Frames)})
+			panic(&LimitError{What: StackOverflow, Limit: int64(t.m.lim.Frames)})
 		}
 		frames := make([]frame, min(2*len(t.frames), t.m.lim.Frames))
 		copy(frames, t.frames)
@@ -110,7 +110,7 @@ func (t *thread) room(c *code, p, n int) {
 
 func (t *thread) checkStack(registers int) {
 	if registers > t.m.lim.Registers {
-		panic(&LimitError{"stack: registers", int64(t.m.lim.Registers)})
+		panic(&LimitError{What: StackOverflow, Limit: int64(t.m.lim.Registers)})
 	}
 }
 
