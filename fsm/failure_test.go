@@ -257,8 +257,8 @@ func TestFatalHasTheLastWord(t *testing.T) {
 	case <-time.After(50 * time.Millisecond):
 	}
 	close(end)
-	if p := <-panicked; p != errCrash {
-		t.Errorf("panic %v", p)
+	if err, _ := (<-panicked).(error); !errors.Is(err, errCrash) {
+		t.Errorf("panic %v", err)
 	}
 	m.Close()
 }

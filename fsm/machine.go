@@ -89,7 +89,7 @@ type Machine struct {
 	stop    chan struct{}
 	stopped sync.WaitGroup
 	failure atomic.Pointer[error]
-	told    chan struct{}         // closed when what failed has been said
+	told    chan struct{}      // closed when what failed has been said
 	hook    func(point string) // of tests: called where a crash is interesting
 	limit   time.Duration      // a commit longer than this ends the process
 
