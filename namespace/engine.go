@@ -17,6 +17,9 @@ const (
 	DefaultEngine = EngineSSA
 )
 
+// EngineItem is the key of the item that names the engine of a namespace.
+const EngineItem = item.EngineKey
+
 // Engines are the names of all engines, the default first.
 func Engines() []string { return []string{EngineSSA, EngineYaegi} }
 

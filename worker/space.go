@@ -10,6 +10,7 @@ import (
 	"farm/api"
 	"farm/internal/carry"
 	"farm/internal/part"
+	"farm/namespace"
 )
 
 // attemptKey names an attempt.
@@ -174,11 +175,15 @@ func (s *space) change(c change) change {
 	return back
 }
 
-// weigh counts an item in or out.
+// weigh counts an item in or out. The name of the engine is no part of the shape:
+// the first cell writes it, and namespaces before and after that are alike.
 func (s *space) weigh(k string, v []byte, sign int) {
 	s.bytes += int64(sign * (len(k) + len(v)))
 	if len(v) < part.LargeBytes {
 		s.whole += int64(sign * (len(k) + len(v)))
+	}
+	if k == namespace.EngineItem {
+		return
 	}
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(k))

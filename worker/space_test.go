@@ -297,3 +297,19 @@ func TestPatchAfterVoid(t *testing.T) {
 		t.Errorf("%v", c)
 	}
 }
+
+// Before and after its first cell has named its engine a namespace is of one shape:
+// otherwise children of the one are no good for the other, and more are started.
+func TestEngineIsNoShape(t *testing.T) {
+	var shapes []uint64
+	for _, l := range []*api.Load{loadOf(1, 0, "v/n", "1"), loadOf(1, 0, "v/n", "1", "h/engine", "ssa"), loadOf(1, 0, "v/n", "1", "d/f", "f")} {
+		s := &space{}
+		if !s.load(l, 1) {
+			t.Fatal("not loaded")
+		}
+		shapes = append(shapes, s.shape)
+	}
+	if shapes[0] != shapes[1] || shapes[0] == shapes[2] {
+		t.Errorf("shapes %v", shapes)
+	}
+}
