@@ -18,7 +18,7 @@ func BenchmarkApply(b *testing.B) {
 	for _, c := range []struct{ commands, inFlight int }{{1, 1}, {16, 1}, {128, 1}, {1024, 1}, {1024, 4096}} {
 		b.Run(fmt.Sprint(c.commands, "_commands_", c.inFlight, "_in_flight"), func(b *testing.B) {
 			m := mustOpen(b, Options{Dir: b.TempDir()})
-			m.ApplyBatch(command(1, &scheduler.WorkerUp{Worker: "w", Incarnation: 1, Slots: scheduler.MaxSlots}))
+			m.ApplyBatch(command(1, &scheduler.Found{Cluster: "c", Form: scheduler.FormNewest}, &scheduler.WorkerUp{Worker: "w", Incarnation: 1, Slots: scheduler.MaxSlots, Has: []string{need}}))
 			logs := pairs(2, b.N, c.commands, c.inFlight)
 			b.ReportAllocs()
 			b.ResetTimer()
@@ -48,7 +48,9 @@ func processTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// pairs are entries of size commands that submit and complete private tasks, each
+const need = scheduler.NeedHandler + "h"
+
+// pairs are entries of size commands that submit and complete calls of a handler, each
 // completed when inFlight tasks have been submitted from it on.
 func pairs(index uint64, tasks, size, inFlight int) (logs []*raft.Log) {
 	body, outcome := make([]byte, 100), make([]byte, 50)
@@ -63,7 +65,7 @@ func pairs(index uint64, tasks, size, inFlight int) (logs []*raft.Log) {
 	name := func(i int) string { return fmt.Sprintf("01k9q2x7-task-%013d", i) } // as long as ids that clients make, and growing as they do
 	for i := range tasks + inFlight - 1 {
 		if i < tasks {
-			add(&scheduler.Submit{ID: name(i), Kind: scheduler.Run, Body: body})
+			add(&scheduler.Submit{ID: name(i), Kind: scheduler.Run, Body: body, Options: &scheduler.Options{Needs: []string{need}}})
 		}
 		if done := i - inFlight + 1; done >= 0 {
 			add(&scheduler.Complete{Task: name(done), Attempt: 1, Worker: "w", Incarnation: 1, Status: scheduler.Success, Outcome: outcome, Took: 1e6})

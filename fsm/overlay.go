@@ -14,12 +14,19 @@ type overlay struct {
 	frozen  *generation // being written to the store, or nil
 }
 
-// generation is a set of changed records; a nil value is a deletion.
+// generation is a set of changed records.
 type generation struct {
-	records map[string][]byte
-	order   []string            // its keys, as they came
+	records []record            // as they came
+	places  map[string]int32    // in records, by key
+	lasts   [1 << 8]string      // the greatest key by its first byte
 	groups  map[string][]string // keys by group, so that a scan of one group is short
 	bytes   int                 // of keys and values put, an upper bound of what they hold
+}
+
+// record is one that changed; a nil value is a deletion.
+type record struct {
+	key   string
+	value []byte
 }
 
 // mostRoom is for how many records a generation is made beforehand.
@@ -32,29 +39,29 @@ func newGeneration(like *generation) *generation {
 	if like != nil {
 		room = min(len(like.records), mostRoom)
 	}
-	return &generation{records: make(map[string][]byte, room), order: make([]string, 0, room), groups: map[string][]string{}}
+	return &generation{places: make(map[string]int32, room), records: make([]record, 0, room), groups: map[string][]string{}}
 }
 
-// sorted are the keys in ascending order. Most of each kind, which is their first
-// byte, came in about that order: sorting them by themselves is cheap.
-func (g *generation) sorted() []string {
+// sorted are the records in ascending order of keys. Most of each kind, which is the
+// first byte of the key, came in about that order: sorting them by themselves is cheap.
+func (g *generation) sorted() []record {
 	var ends [1 << 8]int
-	for _, k := range g.order {
-		ends[k[0]]++
+	for i := range g.records {
+		ends[g.records[i].key[0]]++
 	}
 	for i := 1; i < len(ends); i++ {
 		ends[i] += ends[i-1]
 	}
-	out := make([]string, len(g.order))
+	out := make([]record, len(g.records))
 	at := [1 << 8]int{}
 	copy(at[1:], ends[:])
-	for _, k := range g.order {
-		out[at[k[0]]] = k
-		at[k[0]]++
+	for _, r := range g.records {
+		out[at[r.key[0]]] = r
+		at[r.key[0]]++
 	}
 	from := 0
 	for _, end := range ends {
-		slices.Sort(out[from:end])
+		slices.SortFunc(out[from:end], func(a, b record) int { return strings.Compare(a.key, b.key) })
 		from = end
 	}
 	return out
@@ -75,15 +82,30 @@ func groupOf(key string) string {
 }
 
 func (g *generation) put(key string, value []byte) {
-	known := len(g.records)
-	g.records[key] = value
-	if len(g.records) > known {
-		g.order = append(g.order, key)
-		if group := groupOf(key); group != "" {
-			g.groups[group] = append(g.groups[group], key)
-		}
-	}
 	g.bytes += len(key) + len(value)
+	if last := &g.lasts[key[0]]; key > *last { // as most that are new
+		*last = key
+	} else if i, known := g.places[key]; known {
+		g.records[i].value = value
+		return
+	}
+	g.places[key] = int32(len(g.records))
+	g.records = append(g.records, record{key, value})
+	if group := groupOf(key); group != "" {
+		g.groups[group] = append(g.groups[group], key)
+	}
+}
+
+// get returns what the generation says about a key.
+func (g *generation) get(key string) (value []byte, known bool) {
+	if g == nil || key > g.lasts[key[0]] {
+		return nil, false // as of most that are asked for and not there: ids and numbers grow
+	}
+	i, known := g.places[key]
+	if known {
+		value = g.records[i].value
+	}
+	return value, known
 }
 
 // keys appends the generation's keys that begin with prefix and are not below
@@ -100,8 +122,8 @@ func (g *generation) keys(keys []string, prefix, from string) []string {
 		}
 		return keys
 	}
-	for k := range g.records { // sorted below, by Scan
-		if k >= from && strings.HasPrefix(k, prefix) {
+	for i := range g.records {
+		if k := g.records[i].key; k >= from && strings.HasPrefix(k, prefix) {
 			keys = append(keys, k)
 		}
 	}
@@ -110,8 +132,8 @@ func (g *generation) keys(keys []string, prefix, from string) []string {
 
 // covered returns what the generations say about a key.
 func (o *overlay) covered(key string) (value []byte, known bool) {
-	if value, known = o.current.records[key]; !known && o.frozen != nil {
-		value, known = o.frozen.records[key]
+	if value, known = o.current.get(key); !known {
+		value, known = o.frozen.get(key)
 	}
 	return value, known
 }

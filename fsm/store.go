@@ -367,15 +367,15 @@ func (s *store) scan(prefix, from string, fn func(key string, value func() []byt
 // transaction. After an error what the file shows is
 // not known: nobody may go on.
 func (s *store) commit(p position, changed *generation) error {
-	keys := changed.sorted()
+	records := changed.sorted()
 	m := &meta{p, s.durable.Load().totals}
 	if err := crash.Err("state.before-commit"); err != nil {
 		return fmt.Errorf("fsm: write state: %w", err)
 	}
 	err := s.db.Update(func(tx *bbolt.Tx) error {
 		w := newWriter(tx.Bucket(recordsBucket), &m.totals)
-		for _, k := range keys {
-			if err := w.write(k, changed.records[k]); err != nil {
+		for _, r := range records {
+			if err := w.write(r.key, r.value); err != nil {
 				return err
 			}
 		}

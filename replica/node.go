@@ -275,7 +275,7 @@ func (n *Node) followLeadership() {
 			n.log.Info("leadership", "leads", c.Leader, "term", c.Term)
 			n.dispatch.lead(c.Leader)
 			if c.Leader && n.cluster() == "" {
-				n.propose(&scheduler.Found{Cluster: "c-" + randomHex(8), Parked: true}, func(scheduler.Result, error) {})
+				n.propose(&scheduler.Found{Cluster: "c-" + randomHex(8), Form: scheduler.FormNewest}, func(scheduler.Result, error) {})
 			}
 		}
 	}

@@ -1,6 +1,8 @@
 package scheduler
 
 import (
+	"bytes"
+
 	"farm/internal/part"
 	"farm/internal/wire"
 )
@@ -45,7 +47,8 @@ const (
 	cmdFoundCounting   = 36 // Found, of a farm that counts parked tasks
 	cmdCounted         = 37 // a number of inputs, then the Submit or Complete it belongs to
 	cmdReplace         = 38
-	cmdNewest          = cmdReplace
+	cmdFoundPaged      = 39 // Found, of one that keeps the list of the finished in pages as well
+	cmdNewest          = cmdFoundPaged
 )
 
 // Submit asks for a task. The client makes ID, so a repeat is recognised: the
@@ -211,18 +214,27 @@ func (c *Upload) AppendTo(b []byte) []byte {
 // Found gives the cluster its id, once.
 type Found struct {
 	Cluster string
-	// Parked says that the tasks that fail are counted by queue, see parked.go. Only
-	// farms that are older than that are founded without it.
-	Parked bool
+	// Form is FormNewest but in the logs of farms that are older.
+	Form Form
 }
+
+// Form says what a farm keeps since it was founded. Each has what those before it have.
+type Form uint8
+
+// The forms of farms.
+const (
+	FormPlain    Form = iota
+	FormCounting      // tasks that failed are counted by queue, see parked.go
+	FormPaged         // the list of the finished is in pages, see finished.go
+	FormNewest   = FormPaged
+)
+
+// foundTypes are the types of Found by form.
+var foundTypes = [...]byte{FormPlain: cmdFound, FormCounting: cmdFoundCounting, FormPaged: cmdFoundPaged}
 
 // AppendTo implements Command.
 func (c *Found) AppendTo(b []byte) []byte {
-	kind := byte(cmdFound)
-	if c.Parked {
-		kind = cmdFoundCounting
-	}
-	return wire.AppendString(append(b, kind), c.Cluster)
+	return wire.AppendString(append(b, foundTypes[c.Form]), c.Cluster)
 }
 
 // AppendTo implements Command.
@@ -471,8 +483,8 @@ func readPlain(t byte, r *wire.Reader) Command {
 		return &Tick{}
 	case cmdUpload:
 		return &Upload{Owner: r.String(), Hash: part.Hash(r.Fixed(part.HashBytes)), Bytes: r.Bytes()}
-	case cmdFound, cmdFoundCounting:
-		return &Found{Cluster: r.String(), Parked: t == cmdFoundCounting}
+	case cmdFound, cmdFoundCounting, cmdFoundPaged:
+		return &Found{Cluster: r.String(), Form: Form(bytes.IndexByte(foundTypes[:], t))}
 	case cmdSetQueue:
 		return readSetQueue(r)
 	case cmdRetry:

@@ -60,7 +60,7 @@
 //	m                        counters and the clock
 //	q/<task>                 a task that is not final
 //	t/<task>                 a task that is
-//	f/<8 bytes, big endian>  finished tasks and jobs, oldest first, for retention
+//	F/<8 bytes, big endian>  finished tasks and jobs, oldest first, for retention
 //	k/<task>                 a finished task that says how long it is kept
 //	s/<schedule>             a task that is submitted at times
 //	n/<namespace>            a namespace: version, epoch, holder

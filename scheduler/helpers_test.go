@@ -204,7 +204,7 @@ func (g *traffic) command() Command {
 		return g.setQueue()
 	}
 	if g.one(4) {
-		return &Found{Cluster: fmt.Sprint("c", g.ids), Parked: g.ids%4 > 0}
+		return &Found{Cluster: fmt.Sprint("c", g.ids), Form: Form(g.ids % 3)}
 	}
 	return &Tick{}
 }

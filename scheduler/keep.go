@@ -43,7 +43,7 @@ func (k *kept) at() int     { return k.place }
 
 // retainTask keeps a task that has just become final, whose record has size bytes.
 func (s *State) retainTask(t *Task, size int) {
-	kind, keep := byte('t'), t.timing().Keep
+	kind, keep := byte(listedTask), t.timing().Keep
 	if s.parks(t) {
 		s.park(t, 1)
 		kind = listedParked
@@ -169,20 +169,21 @@ func (s *State) FinishedFrom(from string, look int, fn func(*Task) bool) (next s
 			own = own[1:]
 		}
 	}
+	list := lookup{s: s}
 	for ; look > 0; look-- {
 		var l listed
 		if p.below > s.FinLo {
-			l = readListed(s.rec.Get(finKey(p.below - 1)))
+			l = *list.at(p.below - 1)
 		} else if len(own) == 0 {
 			return "", nil
 		}
 		if len(own) > 0 && (p.below <= s.FinLo || own[0].ended > l.at) {
 			p.ended, p.id = own[0].ended, own[0].id
-			l, own = listed{kind: 't', id: own[0].id}, own[1:]
+			l, own = listed{kind: listedTask, id: own[0].id}, own[1:]
 		} else {
 			p.below--
 		}
-		if l.isTask() && !fn(mustTask(s.rec.Get("t/"+l.id))) {
+		if l.isTask() && !fn(mustTask(s.rec.Get(l.key()))) {
 			break
 		}
 	}

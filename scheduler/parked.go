@@ -24,21 +24,19 @@ func parkedKey(queue string) string {
 	return "P/" + queue
 }
 
-// listedParked is the kind of a task in the list of the finished that is counted.
-const listedParked = 'p'
-
 // countParked begins the counting, with what has ended before the farm was founded.
 func (s *State) countParked() {
 	s.rec.Put(parkedKey(""), []byte{recordVersion})
 	s.parked = map[string]uint64{}
 	for n := s.FinLo; n < s.FinHi; n++ {
-		rec := s.rec.Get(finKey(n))
-		if l := readListed(rec); l.kind == 't' && s.parks(mustTask(s.rec.Get("t/"+l.id))) {
-			again := slices.Clone(rec)
-			again[1] = listedParked
-			s.rec.Put(finKey(n), again)
-			s.oldest = nil // it may be that one
-			s.park(mustTask(s.rec.Get("t/"+l.id)), 1)
+		l := *(&lookup{s: s}).at(n) // anew each time: the list changes
+		if l.kind != listedTask {
+			continue
+		}
+		if t := mustTask(s.rec.Get(l.key())); s.parks(t) {
+			l.kind = listedParked
+			s.relist(n, &l)
+			s.park(t, 1)
 		}
 	}
 	for _, k := range s.keptByEnd() {

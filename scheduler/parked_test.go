@@ -34,7 +34,7 @@ func TestParked(t *testing.T) {
 			t.Errorf("parked are %d, want %d", got, want)
 		}
 	}
-	s.Step(&Found{Cluster: "c", Parked: true})
+	s.Step(&Found{Cluster: "c", Form: FormCounting})
 	check(1, 0)
 	fail("a", nil)
 	fail("b", mail(0))

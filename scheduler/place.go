@@ -143,7 +143,7 @@ func (s *State) assign(t *Task, w *Worker) {
 	if t.Namespace != "" {
 		t.Epoch = s.namespaces[t.Namespace].Epoch
 	}
-	w.tasks[t.ID] = t
+	w.give(t)
 	s.running++
 	s.begin(t)
 	s.touch(t)
@@ -164,7 +164,7 @@ func (s *State) workerUp(c *WorkerUp) Result {
 		if len(s.workers) >= MaxWorkers {
 			return refuse(Limit, "there are %d workers, which is the limit", len(s.workers))
 		}
-		w := &Worker{ID: c.Worker, Incarnation: c.Incarnation, Node: c.Node, Slots: c.Slots, Average: newcomer, tasks: map[string]*Task{}}
+		w := &Worker{ID: c.Worker, Incarnation: c.Incarnation, Node: c.Node, Slots: c.Slots, Average: newcomer}
 		w.equip(c.Has)
 		s.workers = slices.Insert(s.workers, i, w)
 		s.regroup()

@@ -174,7 +174,7 @@ func checkTasks(s *State) error {
 			if n == nil {
 				lines++
 			}
-			if w := s.worker(t.Worker); w == nil || w.tasks[id] != t || w.Incarnation != t.Incarnation {
+			if w := s.worker(t.Worker); w == nil || !w.has(t) || w.Incarnation != t.Incarnation {
 				return fmt.Errorf("running task %s is not with its worker", id)
 			}
 		case Queued:
@@ -198,9 +198,9 @@ func checkWorkers(s *State) error {
 	assigned := 0
 	for _, w := range s.workers {
 		load := 0
-		for id, t := range w.tasks {
-			if t.State != Running || s.tasks[id] != t {
-				return fmt.Errorf("worker %s has task %s, which does not run", w.ID, id)
+		for _, t := range w.tasks {
+			if t.State != Running || s.tasks[t.ID] != t || !w.has(t) {
+				return fmt.Errorf("worker %s has task %s, which does not run", w.ID, t.ID)
 			}
 			if n := s.namespaces[t.Namespace]; n == nil || n.tasks[0] == t {
 				load++
@@ -522,18 +522,18 @@ func checkFailures(s *State, j *Job) error {
 // checkRetained: everything finished is in the list of the finished, once.
 func checkRetained(s *State) error {
 	size, listed, stored, gone := uint64(0), 0, 0, 0
-	s.rec.Scan("f/", "", func(_ string, rec []byte) bool {
-		if l := readListed(rec); l.kind != listedNothing {
+	look := lookup{s: s}
+	for n := s.FinLo; n < s.FinHi; n++ {
+		if l := look.at(n); l.kind != listedNothing {
 			listed++
-			if l.isTask() {
-				l.kind = 't'
-			}
-			size += uint64(len(s.rec.Get(string([]byte{l.kind, '/'}) + l.id)))
+			size += uint64(len(s.rec.Get(l.key())))
 		} else {
 			gone++
 		}
-		return true
-	})
+	}
+	if err := checkListRecords(s); err != nil {
+		return err
+	}
 	own, err := checkKept(s)
 	if err != nil {
 		return err
@@ -543,6 +543,24 @@ func checkRetained(s *State) error {
 	}
 	if listed+own != stored || uint64(listed+gone) != s.FinHi-s.FinLo || size != s.FinBytes {
 		return fmt.Errorf("%d finished are stored, %d listed, %d counted, of %d bytes, counted %d", stored, listed, s.FinHi-s.FinLo, size, s.FinBytes)
+	}
+	return nil
+}
+
+// checkListRecords: the list has the records that it is made of, and no others.
+func checkListRecords(s *State) error {
+	singles, pages := uint64(0), uint64(0)
+	s.rec.Scan("f/", "", func(string, []byte) bool { singles++; return true })
+	s.rec.Scan("F/", "", func(string, []byte) bool { pages++; return true })
+	if s.pages == nil {
+		if singles != s.FinHi-s.FinLo || pages != 0 {
+			return fmt.Errorf("%d entries and %d pages are stored, of %d to %d", singles, pages, s.FinLo, s.FinHi)
+		}
+		return nil
+	}
+	full := s.FinHi/pageEntries - s.FinLo/pageEntries // and the newest, which may not be written yet
+	if singles != 0 || pages < full || pages > full+min(s.FinHi%pageEntries, 1) {
+		return fmt.Errorf("%d entries and %d pages are stored, of %d to %d", singles, pages, s.FinLo, s.FinHi)
 	}
 	return nil
 }

@@ -151,10 +151,7 @@ func (s *State) Assigned(worker string) []*Task {
 }
 
 func (s *State) assignedTo(w *Worker) []*Task {
-	out := make([]*Task, 0, len(w.tasks))
-	for _, t := range w.tasks { // sorted below
-		out = append(out, t)
-	}
+	out := slices.Clone(w.tasks)
 	slices.SortFunc(out, func(a, b *Task) int { return compare(a.seq, b.seq) })
 	return out
 }

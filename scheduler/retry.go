@@ -149,50 +149,6 @@ func (s *State) unkeep(t *Task) {
 		return
 	}
 	s.unpark(t)
-	s.unlist('t', t.ID, t.Finished)
+	s.unlist(listedTask, t.ID, t.Finished)
 	s.rec.Delete("t/" + t.ID)
-}
-
-// listedNothing is in the list of the finished where something was that is not
-// finished any more, or was dropped.
-const listedNothing = 0
-
-// unlist takes a task ('t') or job ('h') that ended at a time out of the list of the
-// finished, which is in the order of time. Its place stays until it is the oldest.
-func (s *State) unlist(kind byte, id string, at int64) {
-	lo, hi := s.FinLo, s.FinHi
-	for lo < hi {
-		if mid := lo + (hi-lo)/2; readListed(s.rec.Get(finKey(mid))).at < at-1 { // a job's end is never 0
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	for ; lo < s.FinHi; lo++ {
-		if l := readListed(s.rec.Get(finKey(lo))); (l.kind == kind || kind == 't' && l.isTask()) && l.id == id {
-			s.rec.Put(finKey(lo), wire.AppendUint(wire.AppendInt([]byte{recordVersion, listedNothing}, l.at), 0))
-			s.oldest = nil // it may be that one
-			s.FinBytes -= l.size
-			return
-		}
-	}
-	panic("scheduler: " + id + " is finished and is not listed")
-}
-
-// listed is a record of the list of the finished.
-type listed struct {
-	kind byte
-	at   int64
-	size uint64
-	id   string
-}
-
-func (l *listed) isTask() bool { return l.kind == 't' || l.kind == listedParked }
-
-func readListed(rec []byte) (l listed) {
-	r := wire.NewReader(rec)
-	r.Byte()
-	l.kind, l.at, l.size = r.Byte(), r.Int(), r.Uint()
-	l.id = string(r.Rest())
-	return l
 }

@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -71,10 +70,10 @@ type Worker struct {
 	Average     int64    // nanoseconds an attempt takes here, smoothed
 	Has         []string // labels and handlers, as in Options.Needs; sorted
 
-	tasks    map[string]*Task // assigned to it
-	load     int              // private tasks and busy namespaces among them
-	pools    []*pool          // that it is of
-	compiled bool             // has handlers, and so runs nothing else
+	tasks    []*Task // assigned to it, in no order
+	load     int     // private tasks and busy namespaces among them
+	pools    []*pool // that it is of
+	compiled bool    // has handlers, and so runs nothing else
 	dirty    bool
 }
 
@@ -83,6 +82,22 @@ func (w *Worker) Busy() int { return min(w.load, int(w.Slots)) }
 
 // Assigned is the number of attempts assigned to it.
 func (w *Worker) Assigned() int { return len(w.tasks) }
+
+func (w *Worker) give(t *Task) {
+	t.given = len(w.tasks)
+	w.tasks = append(w.tasks, t)
+}
+
+func (w *Worker) take(t *Task) {
+	last := len(w.tasks) - 1
+	moved := w.tasks[last]
+	w.tasks[t.given], moved.given = moved, t.given
+	w.tasks[last] = nil
+	w.tasks = w.tasks[:last]
+}
+
+// has tells whether a task is assigned to the worker.
+func (w *Worker) has(t *Task) bool { return t.given < len(w.tasks) && w.tasks[t.given] == t }
 
 // Namespace is a durable execution context: a dictionary of items that tasks
 // change one at a time.
@@ -151,9 +166,9 @@ type counters struct {
 	Order     uint64
 	Seq       uint64 // assignments made
 	Epoch     uint64
-	FinLo     uint64 // oldest retained f/ record
-	FinHi     uint64 // next f/ record
-	FinBytes  uint64
+	FinLo     uint64 // the oldest in the list of the finished
+	FinHi     uint64 // the next
+	FinBytes  uint64 // of their records
 	Succeeded uint64 // of all tasks ever
 	Failed    uint64
 	Cancelled uint64
@@ -195,14 +210,15 @@ type State struct {
 	kept       map[string]*kept   // finished tasks that say how long they are kept
 	keptTill   heap[*kept]
 	keptBytes  uint64
-	oldest     *listed           // of the list of the finished, nil: to be read
+	pages      *pages            // of the list of the finished, nil: it has none
+	oldest     []listed          // the first of the list, as far as they are at hand
 	parked     map[string]uint64 // failed tasks that are kept, by queue; nil: they are not counted
 	schedules  map[string]*Schedule
 	clockwork  heap[*Schedule] // those that are not paused
 	running    int
 
 	effects []Effect
-	room    []byte // in which records are encoded
+	room    []byte // for records of tasks; what it holds is theirs
 
 	dirtyTasks []*Task
 	dirtySpace []*Namespace
@@ -237,6 +253,7 @@ func Load(rec Records) (*State, error) {
 			return nil, fmt.Errorf("record \"m\": %w", err)
 		}
 	}
+	s.loadPages()
 	each("Q/", s.loadQueue)
 	each("K/", s.loadKey)
 	each("w/", s.loadWorker)
@@ -277,7 +294,7 @@ func (s *State) loadWorker(b []byte) error {
 	if v != recordVersion && v != optionsVersion {
 		return &VersionError{"worker record", v, optionsVersion}
 	}
-	w := &Worker{ID: r.String(), Incarnation: r.Uint(), Node: r.String(), Slots: uint32(r.Uint()), Drain: r.Bool(), Average: r.Int(), tasks: map[string]*Task{}}
+	w := &Worker{ID: r.String(), Incarnation: r.Uint(), Node: r.String(), Slots: uint32(r.Uint()), Drain: r.Bool(), Average: r.Int()}
 	if v == optionsVersion {
 		w.equip(readStrings(r))
 	}
@@ -423,7 +440,7 @@ func (s *State) loadTask(t *Task) error {
 		if w == nil || w.Incarnation != t.Incarnation {
 			return fmt.Errorf("runs on unknown worker %q", t.Worker)
 		}
-		w.tasks[t.ID] = t
+		w.give(t)
 		s.running++
 		t.line.lane.queue.gate.running++
 		if k := t.line.key; k != nil {
@@ -518,6 +535,7 @@ func (s *State) Settle() {
 		}
 	}
 	s.settleQueues()
+	s.settlePages()
 	s.dirtyTasks, s.dirtySpace, s.dirtyWork, s.dirtyJobs = s.dirtyTasks[:0], s.dirtySpace[:0], s.dirtyWork[:0], s.dirtyJobs[:0]
 	s.rec.Put("m", wire.AppendString(s.counters.append(nil), s.cluster))
 }
@@ -564,12 +582,6 @@ func (s *State) worker(id string) *Worker {
 
 func (s *State) workerIndex(id string) (int, bool) {
 	return slices.BinarySearchFunc(s.workers, id, func(w *Worker, id string) int { return strings.Compare(w.ID, id) })
-}
-
-func finKey(n uint64) string {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], n)
-	return "f/" + string(b[:])
 }
 
 func itemKey(ns, item string) string { return "i/" + ns + "/" + item }

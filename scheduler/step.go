@@ -2,12 +2,10 @@ package scheduler
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"slices"
 
 	"farm/internal/part"
-	"farm/internal/wire"
 )
 
 // Code is how a command ended.
@@ -600,7 +598,7 @@ func (s *State) weigh(n *Namespace, it *Item, sign int64) {
 // queue alone but for the count of running ones.
 func (s *State) unassign(t *Task) {
 	w := s.worker(t.Worker)
-	delete(w.tasks, t.ID)
+	w.take(t)
 	s.running--
 	s.end(t)
 	if n := s.namespaces[t.Namespace]; n != nil {
@@ -753,57 +751,6 @@ func (s *State) removeSpace(n *Namespace) {
 	s.emit(Effect{Kind: Forgotten, Space: n.Name})
 }
 
-// retain notes a finished task ('t', listedParked) or job ('h') and drops the oldest ones
-// over the limits, at most two a call so that an entry's work is bounded.
-func (s *State) retain(kind byte, id string, size int) {
-	b := append(make([]byte, 0, 2+2*binary.MaxVarintLen64+len(id)), recordVersion, kind)
-	b = wire.AppendUint(wire.AppendInt(b, s.Clock), uint64(size))
-	s.rec.Put(finKey(s.FinHi), append(b, id...))
-	s.FinHi++
-	s.FinBytes += uint64(size)
-	for range 2 {
-		if !s.expire() {
-			return
-		}
-	}
-}
-
-func (s *State) expire() bool {
-	if s.FinLo == s.FinHi {
-		return false
-	}
-	l := s.oldestListed()
-	if l.kind != listedNothing && s.FinHi-s.FinLo <= MaxFinished && s.FinBytes <= MaxFinishedBytes && l.at+Retention > s.Clock {
-		return false
-	}
-	if l.kind == 'h' && !s.dropFailures(l.id) {
-		return false // the rest of them are for the next call
-	}
-	kind := l.kind
-	if kind == listedParked {
-		s.unpark(mustTask(s.rec.Get("t/" + l.id)))
-		kind = 't'
-	}
-	if kind != listedNothing {
-		s.rec.Delete(string([]byte{kind, '/'}) + l.id)
-	}
-	s.rec.Delete(finKey(s.FinLo))
-	s.FinLo++
-	s.FinBytes -= l.size
-	s.oldest = nil
-	return true
-}
-
-// oldestListed is the first record of the list of the finished, which is not empty.
-// It is looked at with each that is added, so it is kept at hand.
-func (s *State) oldestListed() *listed {
-	if s.oldest == nil {
-		l := readListed(s.rec.Get(finKey(s.FinLo)))
-		s.oldest = &l
-	}
-	return s.oldest
-}
-
 // ---- cancelling, giving back ----
 
 func (s *State) cancel(c *Cancel) Result {
@@ -840,9 +787,9 @@ func (s *State) giveBack(c *Return) Result {
 		s.touchWorker(w)
 	}
 	for _, a := range c.Attempts {
-		t := w.tasks[a.Task]
+		t := s.tasks[a.Task]
 		switch {
-		case t == nil || t.Attempt != a.Number:
+		case t == nil || !w.has(t) || t.Attempt != a.Number:
 		case t.Cancelling:
 			s.finish(t, Cancelled, nil)
 		default:
@@ -860,7 +807,10 @@ func (s *State) found(c *Found) Result {
 		return Result{Code: Duplicate, Detail: s.cluster}
 	}
 	s.cluster = c.Cluster
-	if c.Parked {
+	if c.Form >= FormPaged {
+		s.paged()
+	}
+	if c.Form >= FormCounting {
 		s.countParked()
 	}
 	return Result{Code: OK}
@@ -980,7 +930,7 @@ func (s *State) endJob(j *Job) {
 	}
 	rec := j.append(nil)
 	s.rec.Put("h/"+j.ID, rec)
-	s.retain('h', j.ID, len(rec))
+	s.retain(listedJob, j.ID, len(rec))
 	s.emit(Effect{Kind: JobEnded, Job: j})
 }
 

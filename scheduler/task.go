@@ -85,6 +85,7 @@ type Task struct {
 	stored  bool   // a live record exists
 	seq     uint64 // position in its worker's assignments, 0 when not assigned
 	done    uint64 // inputs that its last report has a result for
+	given   int    // position among its worker's, while it is running
 	inDue   int    // position in the heap of deadlines, if it has one
 	held    bool   // waits for other tasks, and is in no line
 	inQueue int    // position in the delayed heap or in its line, -1 when in neither
@@ -102,17 +103,29 @@ const (
 	MaxLosses     = 5 // workers a task may be running on when they are lost, before it is parked as failed
 )
 
-// keptRoom is the most bytes of room for records that are kept for the next one.
-const keptRoom = 64 << 10
+// Records of tasks are allocated together, and go together: when what they were made
+// for has been written down.
+const (
+	recordRoom   = 64 << 10
+	mostOfRecord = 1 << 10 // bytes that a record seldom exceeds, body and outcome left out
+)
 
-// record encodes a task, in as many bytes as it takes: records are held in memory
-// until they are written down.
+// record encodes a task, in as many bytes as it takes.
 func (s *State) record(t *Task) []byte {
-	b := t.append(s.room[:0])
-	if cap(b) <= keptRoom {
-		s.room = b
+	need := len(t.Body) + len(t.Outcome) + mostOfRecord
+	switch {
+	case need > recordRoom/8:
+		return t.append(make([]byte, 0, need))
+	case cap(s.room)-len(s.room) < need:
+		s.room = make([]byte, 0, recordRoom)
 	}
-	return bytes.Clone(b)
+	at, room := len(s.room), cap(s.room)
+	b := t.append(s.room)
+	if cap(b) != room { // it did not fit, and has moved
+		return bytes.Clone(b[at:])
+	}
+	s.room = b
+	return b[at:len(b):len(b)]
 }
 
 // optionsVersion is the format of the record of a task with options, and of a

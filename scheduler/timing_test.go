@@ -103,7 +103,7 @@ func (h *history) awaits(s *State, task string) {
 	}
 	a := &awaited{t.Options.AfterWhen, map[string]TaskState{}}
 	for _, id := range t.Options.After {
-		a.came[id] = finalState(s, id)
+		a.look(s, id) // the end of another may have let go of it with the same command
 	}
 	h.after[task] = a
 }

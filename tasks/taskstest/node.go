@@ -63,7 +63,7 @@ func newNode(addr string) *node {
 		waits: map[string][]*wait{}, live: map[string]*liveTask{}, attached: map[string][]chan struct{}{}}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.roster.Lead(true, time.Now())
-	n.step(&scheduler.Found{Cluster: "memory", Parked: true})
+	n.step(&scheduler.Found{Cluster: "memory", Form: scheduler.FormNewest})
 	return n
 }
 
