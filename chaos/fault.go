@@ -458,7 +458,7 @@ func partitionNode(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 	from, to := x.around(n)
 	x.c.net.set(rule{cut: true}, append(from, to...)...)
 	defer x.c.net.heal()
-	was, err := x.c.info(ctx, n, false)
+	was, err := x.settled(ctx, n)
 	if err != nil {
 		return "", err
 	}
@@ -475,11 +475,29 @@ func partitionNode(ctx context.Context, x *run, r *rand.Rand) (string, error) {
 	if err := errors.Join(err1, err2); err != nil {
 		return "", err
 	}
-	// What was on its way when the links were cut may still have arrived.
-	if is.Applied > was.Applied+16 || others.Applied <= is.Applied {
+	if is.Applied != was.Applied || others.Applied <= is.Applied {
 		return "", fmt.Errorf("%s went from entry %d to %d behind the cut, the leader is at %d", n.id, was.Applied, is.Applied, others.Applied)
 	}
 	return fmt.Sprintf("%s stayed at entry %d, the leader is at %d", n.id, is.Applied, others.Applied), nil
+}
+
+// settled is the state of a node that is cut off, once it has applied what was on its way
+// when the links were cut, which on a busy machine is a while.
+func (x *run) settled(ctx context.Context, n *node) (is *api.NodeInfo, err error) {
+	limited, cancel := context.WithTimeout(ctx, healthLimit)
+	defer cancel()
+	err = poll(limited, func() (bool, error) {
+		was, err := x.c.info(ctx, n, false)
+		if err != nil {
+			return false, err
+		}
+		if err := rest(ctx, time.Second); err != nil {
+			return false, err
+		}
+		is, err = x.c.info(ctx, n, false)
+		return err == nil && is.Applied == was.Applied, err
+	})
+	return is, err
 }
 
 func partitionClient(ctx context.Context, x *run, r *rand.Rand) (string, error) {
