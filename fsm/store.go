@@ -216,7 +216,7 @@ func seal(key string, value []byte) []byte {
 	return appendSealed(make([]byte, 0, len(value)+crcBytes), key, value)
 }
 
-func appendSealed(b []byte, key string, value []byte) []byte {
+func appendSealed[K string | []byte](b []byte, key K, value []byte) []byte {
 	return binary.LittleEndian.AppendUint32(append(b, value...), recordCRC(key, value))
 }
 
@@ -230,7 +230,7 @@ func unseal(key string, b []byte) ([]byte, error) {
 	return b[:n:n], nil
 }
 
-func recordCRC(key string, value []byte) uint32 {
+func recordCRC[K string | []byte](key K, value []byte) uint32 {
 	return crc32.Update(crc32.Checksum([]byte(key), castagnoli), castagnoli, value)
 }
 

@@ -53,7 +53,7 @@ func (w *writer) write(key string, value []byte) error {
 	}
 	if value != nil {
 		w.totals.add(key, value)
-		return w.records.Put(w.key, w.seal(key, value))
+		return w.records.Put(w.key, w.seal(value))
 	}
 	if old == nil {
 		return nil
@@ -74,13 +74,13 @@ func (w *writer) stored() []byte {
 	return v
 }
 
-// seal is the stored form of a value.
-func (w *writer) seal(key string, value []byte) []byte {
+// seal is the stored form of a value, of the key in hand.
+func (w *writer) seal(value []byte) []byte {
 	n := len(value) + crcBytes
 	if n > cap(w.sealed)-len(w.sealed) {
 		w.sealed = make([]byte, 0, max(n, sealChunk))
 	}
 	at := len(w.sealed)
-	w.sealed = appendSealed(w.sealed, key, value)
+	w.sealed = appendSealed(w.sealed, w.key, value)
 	return w.sealed[at:len(w.sealed):len(w.sealed)]
 }
