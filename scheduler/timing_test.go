@@ -61,6 +61,10 @@ type awaited struct {
 func (h *history) admitted(s *State, c Command, effects []Effect) {
 	switch c := c.(type) {
 	case *Submit:
+		if h.answer == OK { // another life of an id whose task was let go of in the same moment
+			delete(h.after, c.ID)
+			delete(h.ended, c.ID)
+		}
 		h.awaits(s, c.ID)
 	case *Complete:
 		for _, child := range c.Submits {
@@ -115,7 +119,6 @@ func finalState(s *State, id string) TaskState {
 	return 0
 }
 
-// came notes the end of a task with those that wait for it.
 // look notes what has become of a task. One that is not kept any more has ended; how, if
 // that was not noted, nobody knows: not as a success.
 func (a *awaited) look(s *State, id string) {
@@ -126,6 +129,7 @@ func (a *awaited) look(s *State, id string) {
 	}
 }
 
+// came notes the end of a task with those that wait for it.
 func (h *history) came(t *Task) {
 	for _, a := range h.after {
 		if is, there := a.came[t.ID]; there && is == 0 {
