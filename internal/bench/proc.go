@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,24 +60,41 @@ type procStat struct {
 	rss    int64         // bytes
 }
 
-// readStats reads all processes there are.
+// readStats reads all processes there are. It runs while the farm is measured, on the
+// same processors, so it lists /proc once and reads each file with one call.
 func readStats() map[int]procStat {
 	out := map[int]procStat{}
-	paths, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, path := range paths {
-		b, err := os.ReadFile(path)
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return out
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	buf := make([]byte, maxStat)
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
 		if err != nil {
-			continue // it ended
+			continue // no process
 		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		if err != nil {
-			continue
-		}
-		if st, err := parseStat(b); err == nil {
+		if st, err := parseStat(readStat(name, buf)); err == nil {
 			out[pid] = st
 		}
 	}
 	return out
+}
+
+// maxStat is more than /proc/PID/stat can have: some 50 numbers and a short name.
+const maxStat = 2048
+
+// readStat reads a process's stat into buf; empty: it has ended.
+func readStat(pid string, buf []byte) []byte {
+	fd, err := unix.Open("/proc/"+pid+"/stat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	n, _ := unix.Read(fd, buf)
+	_ = unix.Close(fd)
+	return buf[:max(n, 0)]
 }
 
 // parseStat reads /proc/PID/stat. The name, in parentheses, may hold anything.
