@@ -19,7 +19,7 @@ import (
 const ticksPerSecond = 100
 
 // memoryEvery is how often memory is looked at.
-const memoryEvery = 250 * time.Millisecond
+const memoryEvery = 500 * time.Millisecond
 
 // processes are the nodes and all that they start.
 type processes struct {
