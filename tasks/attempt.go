@@ -12,6 +12,7 @@ import (
 
 	"farm/api"
 	"farm/internal/ask"
+	"farm/internal/attach"
 )
 
 // Attempt is what a handler knows of the attempt it runs for. It is safe for
@@ -48,8 +49,9 @@ const (
 
 // liveAttempt is the attempt's way to the worker.
 type liveAttempt struct {
-	say   func(piece []byte)
-	alive atomic.Int64 // when it last gave a sign of life, unix nanoseconds
+	attempt Attempt // whose live this is
+	out     *attach.Outbox
+	alive   atomic.Int64 // when it last gave a sign of life, unix nanoseconds
 
 	mu       sync.Mutex
 	kept     bytes.Buffer // what it printed, up to maxKeptOutput
@@ -58,6 +60,14 @@ type liveAttempt struct {
 	submits  []*api.Submit // what it asks for
 	size     int           // bytes of them
 	over     bool          // it is reported
+}
+
+// newAttempt is what the handler of an attempt that begins knows of it.
+func newAttempt(a *run, out *attach.Outbox) *Attempt {
+	l := &liveAttempt{out: out}
+	l.alive.Store(a.began.UnixNano())
+	l.attempt = Attempt{Task: a.task, Number: int(a.attemptKey.attempt), Job: a.assign.Job, Handler: a.work.GetHandler(), Args: a.work.GetArgs(), live: l}
+	return &l.attempt
 }
 
 // Submit asks for a task and returns its id. It is submitted when the handler returns
@@ -136,7 +146,7 @@ func (a *Attempt) Write(p []byte) (int, error) {
 	l.mu.Unlock()
 	for rest := p; len(rest) > 0; {
 		n := min(len(rest), maxPiece)
-		l.say(rest[:n])
+		l.out.Output(a.Task, uint32(a.Number), false, rest[:n])
 		rest = rest[n:]
 	}
 	return len(p), nil

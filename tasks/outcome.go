@@ -38,8 +38,9 @@ type panicked struct{ what string }
 
 func (e *panicked) Error() string { return e.what }
 
-// perform calls a handler.
-func perform(ctx context.Context, h *handler, input json.RawMessage) (out outcome) {
+// perform calls an attempt's handler. The outcome is written also when the handler
+// ends the goroutine, and nothing is returned to.
+func perform(a *run, out *outcome) {
 	returned := false
 	defer func() {
 		if returned {
@@ -49,11 +50,11 @@ func perform(ctx context.Context, h *handler, input json.RawMessage) (out outcom
 		if p := recover(); p != nil {
 			what = fmt.Sprint(p)
 		}
-		out = outcome{err: &panicked{what}, stack: stackLines(string(debug.Stack()))}
+		*out = outcome{err: &panicked{what}, stack: stackLines(string(debug.Stack()))}
 	}()
-	value, err := h.call(ctx, input)
+	value, err := a.handler.call(a.ctx, a.input)
 	returned = true
-	return outcome{value: value, typ: h.typ, err: err}
+	*out = outcome{value: value, typ: a.handler.typ, err: err}
 }
 
 // stackLines takes from a stack, as the runtime prints it, the frames from where
@@ -84,7 +85,6 @@ func (o outcome) report(a *run) *api.Complete {
 	out := &api.Outcome{Stdout: append([]byte(nil), live.kept.Bytes()...), StdoutCut: live.cut}
 	live.mu.Unlock()
 	c := &api.Complete{Task: a.task, Attempt: a.attemptKey.attempt, Took: int64(time.Since(a.began)), Outcome: out}
-	var later *snoozeError
 	submits := live.takeSubmits()
 	switch {
 	case o.err == nil:
@@ -99,14 +99,20 @@ func (o outcome) report(a *run) *api.Complete {
 			c.Ending, c.Cause, c.Done, c.Submits = api.Ending_PERMANENT, "limit: "+o.err.Error(), 0, nil
 			out.Error = &api.TaskError{Kind: "limit", Message: o.err.Error()}
 		}
-	case errors.As(o.err, &later) && !errors.Is(a.why, ErrCancelled):
-		c.Ending, c.Wait, c.Outcome = api.Ending_SNOOZED, int64(later.d), &api.Outcome{}
+	case o.snoozed() != nil && !errors.Is(a.why, ErrCancelled):
+		c.Ending, c.Wait, c.Outcome = api.Ending_SNOOZED, int64(o.snoozed().d), &api.Outcome{}
 	default:
 		e := o.failure(a)
 		out.Error = e
 		c.Ending, c.Cause = o.ending(a), clip(e.Kind+": "+e.Message, maxCause)
 	}
 	return c
+}
+
+// snoozed is the wish to be put off, nil when the handler did not ask for it.
+func (o outcome) snoozed() (s *snoozeError) {
+	errors.As(o.err, &s)
+	return s
 }
 
 func (o outcome) ending(a *run) api.Ending {
@@ -130,7 +136,7 @@ func (o outcome) failure(a *run) *api.TaskError {
 	case errors.Is(a.why, ErrTimeout):
 		e.Kind, e.Message = "timeout", fmt.Sprintf("timed out after %v", time.Since(a.began).Round(time.Millisecond))
 	case errors.Is(a.why, ErrStuck):
-		e.Kind, e.Message = "stuck", fmt.Sprintf("it gave no sign of life for %v", a.stuckAt)
+		e.Kind, e.Message = "stuck", fmt.Sprintf("it gave no sign of life for %v", a.handler.stuck)
 	case errors.As(o.err, &p):
 		e.Kind = "panic"
 	case errors.Is(o.err, ErrInvalid):

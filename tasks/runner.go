@@ -54,8 +54,11 @@ type runner struct {
 	held     int    // bytes that naming all attempts takes
 	line     []*run // waiting, from head on, first come first served; some may be gone
 	head     int
-	running  int // handlers that run and whose attempts have no end yet
-	lost     int // handlers that run although the attempt is over
+	hands    []*hand // all there are, at most Slots
+	idle     []*hand // those without an attempt, the last to be used first
+	closed   bool    // no hand is kept any more
+	running  int     // handlers that run and whose attempts have no end yet
+	lost     int     // handlers that run although the attempt is over
 	resized  bool
 	reports  uint64
 	draining bool
@@ -87,14 +90,16 @@ type run struct {
 	arrived time.Time
 
 	// Of the call; set when it begins.
-	inHand   bool // the handler runs and holds a slot
+	hand     *hand // that runs the handler; nil: none any more
 	began    time.Time
+	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	why      error // its context was ended for; nil: it was not
-	timers   []*time.Timer
+	handler  *handler
+	input    json.RawMessage
 	attempt  *Attempt
-	stuckAt  time.Duration // after so long without a sign of life; 0: never
-	detached bool          // the handler runs on, its slot is lost
+	grace    *time.Timer // of leave, nil while the handler may run
+	detached bool        // the handler runs on, its slot is lost
 
 	report  *api.Complete
 	counter uint64 // position among all reports
@@ -278,14 +283,24 @@ func (r *runner) stop(a *run) {
 
 // dispatch begins attempts while there are slots.
 func (r *runner) dispatch() {
+	for a := r.next(); a != nil; a = r.next() {
+		h := r.freeHand()
+		r.begin(h, a)
+		h.next <- a
+	}
+}
+
+// next takes the first in line, nil when there is none or no slot for it.
+func (r *runner) next() *run {
 	for r.running+r.lost < r.o.Slots && r.head < len(r.line) {
 		a := r.line[r.head]
 		r.line[r.head] = nil
 		r.head++
 		if a.state == waiting {
-			r.begin(a)
+			return a
 		}
 	}
+	return nil
 }
 
 // returnWaiting gives back what waits since before a time.
@@ -305,29 +320,24 @@ func (r *runner) returnWaiting(before time.Time) {
 
 // ---- attempts that run ----
 
-// begin calls an attempt's handler. The lock is held.
-func (r *runner) begin(a *run) {
-	a.state, a.inHand, a.began = running, true, time.Now()
+// begin makes all that an attempt's handler is called with. The lock is held.
+func (r *runner) begin(h *hand, a *run) {
+	a.state, a.hand, a.began = running, h, time.Now()
 	r.running++
 	r.sayBegan(a)
+	a.attempt = newAttempt(a, r.out)
+	if a.handler = r.handlers[a.attempt.Handler]; a.handler == nil {
+		a.handler = unknownHandler
+	}
+	a.input = a.work.GetInput()
+	var ctx context.Context
+	ctx, a.cancel = context.WithCancelCause(r.base)
+	a.ctx = context.WithValue(ctx, attemptContext{}, a.attempt)
 	timeout := time.Duration(a.assign.Timeout)
 	if timeout <= 0 {
 		timeout = r.o.Timeout
 	}
-	ctx, cancel := context.WithCancelCause(r.base)
-	a.cancel = cancel
-	a.timers = append(a.timers, time.AfterFunc(timeout, func() { r.interruptIt(a, ErrTimeout) }))
-	live := &liveAttempt{say: func(piece []byte) { r.out.Output(a.task, a.attemptKey.attempt, false, piece) }}
-	live.alive.Store(a.began.UnixNano())
-	a.attempt = &Attempt{Task: a.task, Number: int(a.attemptKey.attempt), Job: a.assign.Job, Handler: a.work.GetHandler(), Args: a.work.GetArgs(), live: live}
-	h := r.handlers[a.attempt.Handler]
-	if h == nil {
-		h = unknownHandler
-	}
-	a.stuckAt = h.stuck
-	ctx = context.WithValue(ctx, attemptContext{}, a.attempt)
-	input := json.RawMessage(a.work.GetInput())
-	go func() { r.ended(a, perform(ctx, h, input)) }()
+	h.take(a, r, timeout)
 }
 
 // unknownHandler stands in for one that there is not, which the farm does not let
@@ -339,18 +349,12 @@ var unknownHandler = &handler{call: func(ctx context.Context, _ json.RawMessage)
 // interrupt ends an attempt's context, once, and gives its handler Grace to
 // return. The lock is held.
 func (r *runner) interrupt(a *run, why error) {
-	if !a.inHand || a.why != nil {
+	if a.hand == nil || a.why != nil {
 		return
 	}
 	a.why = why
 	a.cancel(why)
-	a.timers = append(a.timers, time.AfterFunc(r.o.Grace, func() { r.leave(a) }))
-}
-
-func (r *runner) interruptIt(a *run, why error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.interrupt(a, why)
+	a.grace = time.AfterFunc(r.o.Grace, func() { r.leave(a) })
 }
 
 // leave goes on without a handler that has not returned in time: the attempt is
@@ -358,7 +362,7 @@ func (r *runner) interruptIt(a *run, why error) {
 func (r *runner) leave(a *run) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !a.inHand || a.detached {
+	if a.hand == nil || a.detached {
 		return
 	}
 	a.detached = true
@@ -371,13 +375,14 @@ func (r *runner) leave(a *run) {
 	r.poke()
 }
 
-// ended takes what a handler returned.
-func (r *runner) ended(a *run, out outcome) {
+// ended takes what a handler returned, and says what its hand goes on with; nil:
+// with what it is given.
+func (r *runner) ended(h *hand, a *run, out outcome) (next *run) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	a.inHand = false
-	for _, t := range a.timers {
-		t.Stop()
+	h.has, a.hand, a.ctx, a.input = nil, nil, nil, nil
+	if a.grace != nil {
+		a.grace.Stop()
 	}
 	a.cancel(nil)
 	if a.detached {
@@ -388,8 +393,13 @@ func (r *runner) ended(a *run, out outcome) {
 		r.running--
 		r.settle(a, out)
 	}
-	r.dispatch()
+	if next = r.next(); next != nil {
+		r.begin(h, next)
+	} else {
+		r.rest(h)
+	}
 	r.poke()
+	return next
 }
 
 // settle reports the end of an attempt, or gives it back. The lock is held.
@@ -431,17 +441,19 @@ func (r *runner) look(now time.Time) {
 	if !r.away.IsZero() && r.lease > 0 && now.Sub(r.away) > awayLeases*r.lease {
 		r.endLocked(ErrLost)
 	}
-	for _, a := range r.attempts {
-		if a.state != running {
+	for _, h := range r.hands {
+		a := h.has
+		if a == nil || a.state != running {
 			continue
 		}
 		if p := a.attempt.live.takeProgress(); p != nil {
 			r.out.Progress(p)
 		}
-		if a.stuckAt > 0 && now.UnixNano()-a.attempt.live.alive.Load() > int64(a.stuckAt) {
+		if d := a.handler.stuck; d > 0 && now.UnixNano()-a.attempt.live.alive.Load() > int64(d) {
 			r.interrupt(a, ErrStuck)
 		}
 	}
+	r.thin(now)
 	if r.running+r.lost >= r.o.Slots {
 		r.returnWaiting(now.Add(-handBack))
 	}

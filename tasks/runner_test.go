@@ -3,8 +3,11 @@ package tasks
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -44,19 +47,26 @@ func (l *fakeLeader) CloseSend() error { return nil }
 // leadRunner runs a worker of handlers on a stream of its own.
 func leadRunner(t *testing.T, mux *Mux, o WorkerOptions) *fakeLeader {
 	t.Helper()
+	l := &fakeLeader{down: make(chan *api.ToWorker, 100)}
+	l.r = serveStream(t, mux, o, l, func() { close(l.down) })
+	l.say(welcome())
+	return l
+}
+
+// serveStream runs a worker of handlers on s. At the end hangUp is to end the stream.
+func serveStream(t testing.TB, mux *Mux, o WorkerOptions, s attach.Stream, hangUp func()) *runner {
+	t.Helper()
 	if err := o.defaults(); err != nil {
 		t.Fatal(err)
 	}
-	l := &fakeLeader{down: make(chan *api.ToWorker, 100)}
-	l.r = newRunner(context.Background(), mux, o)
+	r := newRunner(context.Background(), mux, o)
 	ctx, cancel := context.WithCancel(context.Background())
-	link := attach.New(func(context.Context) (attach.Stream, error) { return l, nil }, l.r, l.r.out, o.Logger)
+	link := attach.New(func(context.Context) (attach.Stream, error) { return s, nil }, r, r.out, o.Logger)
 	var parts sync.WaitGroup
 	parts.Go(func() { _ = link.Run(ctx) })
-	parts.Go(func() { l.r.tend(ctx) })
-	t.Cleanup(func() { l.r.abort(); cancel(); close(l.down); parts.Wait() })
-	l.say(welcome())
-	return l
+	parts.Go(func() { r.tend(ctx) })
+	t.Cleanup(func() { r.abort(); cancel(); hangUp(); parts.Wait(); r.dismiss() })
+	return r
 }
 
 func welcome() *api.Instruction {
@@ -65,12 +75,14 @@ func welcome() *api.Instruction {
 
 func (l *fakeLeader) say(i ...*api.Instruction) { l.down <- &api.ToWorker{Instructions: i} }
 
-func (l *fakeLeader) assign(task, handler string) {
+func (l *fakeLeader) assign(task, handler string) { l.assignFor(task, handler, 0) }
+
+func (l *fakeLeader) assignFor(task, handler string, timeout time.Duration) {
 	work, err := proto.Marshal(&api.Work{Handler: handler})
 	if err != nil {
 		panic(err)
 	}
-	l.say(&api.Instruction{Do: &api.Instruction_Assign{Assign: &api.Assign{Task: task, Attempt: 1, Work: work}}})
+	l.say(&api.Instruction{Do: &api.Instruction_Assign{Assign: &api.Assign{Task: task, Attempt: 1, Work: work, Timeout: int64(timeout)}}})
 }
 
 func voided(task string) *api.Instruction {
@@ -158,7 +170,7 @@ func TestGivenBackDuringHello(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var parts sync.WaitGroup
 	parts.Go(func() { _ = link.Run(ctx) })
-	t.Cleanup(func() { r.abort(); cancel(); close(second.down); parts.Wait() })
+	t.Cleanup(func() { r.abort(); cancel(); close(second.down); parts.Wait(); r.dismiss() })
 	first.say(welcome())
 	first.assign("a", "wait")
 	first.assign("b", "wait")
@@ -251,5 +263,79 @@ func TestWorkerHoldsNoMoreThanItCanName(t *testing.T) {
 	defer l.r.mu.Unlock()
 	if l.r.held != maxHeld || len(l.r.attempts) != 1 {
 		t.Errorf("it reckons with %d bytes for %d attempts", l.r.held, len(l.r.attempts))
+	}
+}
+
+// Attempts that follow each other are run by as many goroutines as there are slots, and
+// by none when there is nothing to do.
+func TestHandsAreBounded(t *testing.T) {
+	const slots, attempts = 3, 200
+	mux := NewMux()
+	Handle(mux, "quick", func(context.Context, int) (int, error) { return 1, nil })
+	l := leadRunner(t, mux, WorkerOptions{Slots: slots})
+	for i := range attempts {
+		l.assign(fmt.Sprint(i), "quick")
+		l.r.mu.Lock()
+		if n := len(l.r.hands); n > slots {
+			t.Errorf("%d hands for %d slots", n, slots)
+		}
+		l.r.mu.Unlock()
+	}
+	eventually(t, "all come to an end", func() bool {
+		returned, reported := l.said()
+		return len(returned)+len(reported) == attempts
+	})
+	l.r.look(time.Now().Add(2 * handRest))
+	l.r.mu.Lock()
+	defer l.r.mu.Unlock()
+	if len(l.r.hands) != 0 || len(l.r.idle) != 0 {
+		t.Errorf("%d hands are kept, %d idle", len(l.r.hands), len(l.r.idle))
+	}
+}
+
+// A handler that ends its goroutine, as testing's FailNow does, has failed; its slot is
+// free for the next.
+func TestHandlerEndsItsGoroutine(t *testing.T) {
+	mux := NewMux()
+	Handle(mux, "exit", func(context.Context, int) (int, error) { runtime.Goexit(); return 0, nil })
+	Handle(mux, "quick", func(context.Context, int) (int, error) { return 1, nil })
+	l := leadRunner(t, mux, WorkerOptions{Slots: 1})
+	for _, task := range []string{"a", "c", "e"} {
+		l.assign(task, "exit")
+		l.assign(task+"-next", "quick")
+	}
+	eventually(t, "all are reported", func() bool { _, reported := l.said(); return len(reported) == 6 })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range l.heard {
+		for _, c := range m.Completes {
+			if failed := c.Ending == api.Ending_FAILURE && c.Outcome.Error.GetKind() == "panic"; failed == strings.HasSuffix(c.Task, "-next") {
+				t.Errorf("%s ended with %v, %v", c.Task, c.Ending, c.Outcome.Error)
+			}
+		}
+	}
+}
+
+// The time that an attempt may take is its own, and not that of the one before, which
+// the same goroutine ran.
+func TestTimeoutsOfOneHand(t *testing.T) {
+	mux := NewMux()
+	began, causes := waiter(mux)
+	Handle(mux, "quick", func(context.Context, int) (int, error) { return 1, nil })
+	l := leadRunner(t, mux, WorkerOptions{Slots: 1, Timeout: time.Hour})
+	l.assignFor("a", "quick", time.Millisecond)
+	l.assignFor("b", "wait", 0)
+	soon(t, began)
+	select {
+	case cause := <-causes:
+		t.Fatalf("b ended with the time of a: %v", cause)
+	case <-time.After(20 * time.Millisecond):
+	}
+	l.say(voided("b"))
+	soon(t, causes)
+	l.assignFor("c", "wait", time.Millisecond)
+	soon(t, began)
+	if cause := soon(t, causes); !errors.Is(cause, ErrTimeout) {
+		t.Errorf("the cause is %v", cause)
 	}
 }

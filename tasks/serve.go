@@ -125,8 +125,9 @@ func workerName() string {
 // result is nil. Nodes may come, go and lead in turn meanwhile: the worker finds
 // the one that leads, and goes on.
 //
-// Handlers are called each on a goroutine of its own, with a context that has the
-// values of ctx. It ends when the task is cancelled, when the attempt's time is
+// Handlers are called at the same time, each with a context that has the values of ctx.
+// A goroutine may call one after the other: a handler that locks its thread is to
+// unlock it. The context ends when the task is cancelled, when the attempt's time is
 // over, or when the attempt is another worker's; context.Cause says why. A panic
 // of a handler is the failure of its attempt.
 //
@@ -141,6 +142,7 @@ func (c *Client) Serve(ctx context.Context, m *Mux, o WorkerOptions) error {
 	if n := len(r.handlers); n == 0 || n > MaxHandlers {
 		return fmt.Errorf("serve: %w: there are %d handlers; a worker has 1 to %d", ErrInvalid, n, MaxHandlers)
 	}
+	defer r.dismiss()
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	r.link = attach.New((&leaderDialer{conn: c.conn}).dial, r, r.out, o.Logger)
