@@ -115,10 +115,14 @@ func (n *Node) write(c *call) {
 // propose puts one command into the log. done gets its result, or an error
 // after which nothing may be assumed.
 func (n *Node) propose(cmd scheduler.Command, done func(scheduler.Result, error)) {
-	if err := n.raft.ProposeAsync(cmd.AppendTo(nil), typed(done)); err != nil {
+	if err := n.raft.ProposeAsync(encode(cmd), typed(done)); err != nil {
 		done(scheduler.Result{}, err)
 	}
 }
+
+// encode is a command as it goes into the log. Most are those of small tasks, and fit
+// without growing.
+func encode(cmd scheduler.Command) []byte { return cmd.AppendTo(make([]byte, 0, 128)) }
 
 // typed gives done the state machine's answer as what it is.
 func typed(done func(scheduler.Result, error)) func(consensus.Result, error) {

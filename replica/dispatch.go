@@ -207,7 +207,7 @@ func (x *session) answered(c *scheduler.Complete, r scheduler.Result, err error)
 // propose waits while the log is overloaded: the worker is read no further.
 // Other errors end the stream, and the worker reports again on the next.
 func (x *session) propose(cmd scheduler.Command, done func(scheduler.Result, error)) error {
-	b := cmd.AppendTo(nil)
+	b := encode(cmd)
 	for {
 		err := x.d.n.raft.ProposeAsync(b, typed(done))
 		if !errors.Is(err, consensus.ErrOverloaded) {

@@ -122,6 +122,7 @@ func (n *Node) Do(g api.Farm_DoServer) error {
 
 // receive handles calls until the client goes away or closes its side.
 func (n *Node) receive(g api.Farm_DoServer, s *stream) {
+	reply := s.reply // one for all, and not one for each call
 	for {
 		m, err := g.Recv()
 		if err != nil {
@@ -130,7 +131,7 @@ func (n *Node) receive(g api.Farm_DoServer, s *stream) {
 		calls := make([]*call, 0, len(m.Calls))
 		ok := s.admit(len(m.Calls))
 		for i, x := range m.Calls {
-			c := &call{Call: x, stream: s, reply: s.reply}
+			c := &call{Call: x, stream: s, reply: reply}
 			if i >= ok {
 				c.fail(api.Code_LIMIT, "%d calls of this stream are not answered yet, which is the limit", MaxCallsPerStream)
 				continue

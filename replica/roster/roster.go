@@ -240,7 +240,7 @@ func (x *Session) begun(attempts []*api.AttemptRef) {
 // Missing to Lacks. It does not
 // touch the session and may be called without serialising.
 func (x *Session) Commands(m *api.FromWorker) ([]scheduler.Command, error) {
-	var out []scheduler.Command
+	out := make([]scheduler.Command, 0, len(m.Completes))
 	for _, c := range m.Completes {
 		cmd, err := x.complete(c)
 		if err != nil {
