@@ -31,8 +31,8 @@ const (
 type process struct {
 	cmd    *exec.Cmd
 	dead   *death        // set when it is
-	down   *os.File      // orders
-	up     *os.File      // answers
+	down   *pipe         // orders
+	up     *pipe         // answers
 	in     *bufio.Reader // of up
 	sink   *sink
 	grace  time.Duration
@@ -94,7 +94,12 @@ func (p *process) startWithPipes(keep int) (err error) {
 			theirs[i], ours[i] = r, w
 		}
 	}
-	p.down, p.up = ours[0], ours[1]
+	if p.down, err = newPipe(ours[0]); err != nil {
+		return err
+	}
+	if p.up, err = newPipe(ours[1]); err != nil {
+		return err
+	}
 	p.cmd.ExtraFiles[0], p.cmd.ExtraFiles[answersFD-ordersFD] = theirs[0], theirs[1]
 	p.cmd.Stdout, p.cmd.Stderr = theirs[2], theirs[3]
 	if p.sink, err = newSink(ours[2], ours[3], keep); err != nil {
