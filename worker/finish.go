@@ -2,8 +2,8 @@ package worker
 
 import (
 	"fmt"
-	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -195,11 +195,11 @@ func fill(r *api.Complete, a *answer, maxChange int64) *failure {
 		return f
 	}
 	n := 0
-	for _, k := range slices.Sorted(maps.Keys(a.change.put)) {
-		v := a.change.put[k]
+	for k, v := range a.change.put {
 		n += len(k) + len(v)
 		r.Put = append(r.Put, &api.Item{Key: k, Value: v})
 	}
+	slices.SortFunc(r.Put, func(a, b *api.Item) int { return strings.Compare(a.Key, b.Key) })
 	r.Delete = a.change.del
 	if int64(n) > maxChange {
 		r.Put, r.Delete, r.Submits = nil, nil, nil
