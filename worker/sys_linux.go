@@ -16,12 +16,6 @@ const (
 	maxFiles  = 64   // descriptors a child may have open
 	childNice = 5    // added to a child's niceness: the node beside it must keep its deadlines
 	oomScore  = 1000 // the kernel, short of memory, is to kill children first
-
-	// childSlack is how late a child's threads may wake from a sleep. The monitor thread of
-	// the Go runtime sleeps for 20 µs at a time in a process that was idle a moment ago, as
-	// a child is between two cells; with the 50 µs that are usual it takes an eighth of the
-	// processor time of a short cell, to find nothing.
-	childSlack = time.Millisecond
 )
 
 // selfCommand is the program of a child: the very file this process runs, even
@@ -47,13 +41,12 @@ type starter struct{ descriptors *os.File }
 // confineThread confines the calling thread, and so all the children it starts:
 // they cannot gain privileges, nor open files but those that it takes to start
 // the program. It is the kernel that hands this on, before a child runs
-// anything, to all its threads; as it does with childSlack. The thread cannot be used for anything else
+// anything, to all its threads. The thread cannot be used for anything else
 // afterwards. The starter can be used even after an error, which says what of
 // the confinement is missing.
 func confineThread(program string) (*starter, error) {
 	s := &starter{}
 	s.descriptors, _ = os.Open("/proc/self/fd") // listed later, when it could not be opened any more
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(childSlack), 0, 0, 0)
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return s, fmt.Errorf("no_new_privs: %w", err)
 	}
