@@ -35,6 +35,7 @@ type process struct {
 	up     *pipe         // answers
 	in     *bufio.Reader // of up
 	sink   *sink
+	statm  *os.File // what the system says of its memory; nil: nothing
 	grace  time.Duration
 	most   uint32   // bytes of the largest answer
 	room   *room    // for large answers; nil: any
@@ -128,6 +129,7 @@ func (p *process) setDeadline(t time.Time) {
 // becomeReady waits until the child is. After an error the child is gone.
 func (p *process) becomeReady(l Limits) error {
 	demote(p.cmd.Process.Pid)
+	p.statm, _ = os.Open("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/statm")
 	err := p.awaitReady(l.StartTimeout)
 	if err == nil {
 		return nil
@@ -349,16 +351,18 @@ func (p *process) kill() *death {
 func (p *process) close() {
 	_ = p.down.Close()
 	_ = p.up.Close()
+	_ = p.statm.Close()
 	p.sink.close()
 }
 
 // resident is the child's resident memory in bytes, 0 when it cannot be told.
 func (p *process) resident() int64 {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/statm")
-	if err != nil {
+	if p.statm == nil {
 		return 0
 	}
-	fields := strings.Fields(string(b))
+	var b [128]byte
+	n, _ := readStart(int(p.statm.Fd()), b[:])
+	fields := strings.Fields(string(b[:n]))
 	if len(fields) < 2 {
 		return 0
 	}

@@ -38,6 +38,9 @@ func readNow(fd int, b []byte) (int, syscall.Errno) { return now(syscall.Read(fd
 // writeNow writes to a descriptor that does not block.
 func writeNow(fd int, b []byte) (int, syscall.Errno) { return now(syscall.Write(fd, b)) }
 
+// readStart reads the beginning of a file.
+func readStart(fd int, b []byte) (int, syscall.Errno) { return now(syscall.Pread(fd, b, 0)) }
+
 func now(n int, err error) (int, syscall.Errno) {
 	errno, _ := err.(syscall.Errno)
 	return max(n, 0), errno
