@@ -3,6 +3,7 @@ package worker
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -127,5 +128,39 @@ func TestNoMemoryForAThread(t *testing.T) {
 	f := d.describe(Limits{MemoryBytes: 512 << 20})
 	if f.kind != kindMemory || !strings.HasPrefix(f.message, "out of memory: limit 512 MiB") {
 		t.Errorf("%s: %s", f.kind, f.message)
+	}
+}
+
+// TestChildrenAreWeighed proves that what is known of a child's memory follows it: a child that has
+// grown is known to have, and one that is over the limit is replaced in the end.
+func TestChildrenAreWeighed(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("there is no way to tell")
+	}
+	l := start(t, func(c *Config) { c.Slots, c.Limits.RecycleBytes = 1, 1 })
+	l.onReport = settle
+	weigh := func() int64 {
+		l.w.mu.Lock()
+		defer l.w.mu.Unlock()
+		most := int64(0)
+		for _, c := range l.w.children {
+			most = max(most, c.p.resident())
+		}
+		return most
+	}
+	l.say(l.private("a", "value 1"))
+	l.report("a", 1)
+	before := weigh()
+	l.say(l.private("b", fmt.Sprint("use ", 64<<20)))
+	l.report("b", 1)
+	if after := weigh(); before <= 0 || after < before+48<<20 {
+		t.Errorf("%d bytes, then %d", before, after)
+	}
+	for i := range weighEvery {
+		l.say(l.private(fmt.Sprint("c", i), "value 1"))
+		l.report(fmt.Sprint("c", i), 1)
+	}
+	if s := l.w.Stats(); s.Died != 1 || s.Failed != 0 {
+		t.Errorf("%+v", s)
 	}
 }

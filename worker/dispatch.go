@@ -45,6 +45,8 @@ func (l *line) pop() (unit, bool) {
 	return u, true
 }
 
+func (l *line) len() int { return len(l.units) - l.head }
+
 func (l *line) filter(keep func(unit) bool) {
 	kept := l.units[:0]
 	for _, u := range l.units[l.head:] {

@@ -2,8 +2,8 @@ package worker
 
 import (
 	"fmt"
-	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -195,11 +195,11 @@ func fill(r *api.Complete, a *answer, maxChange int64) *failure {
 		return f
 	}
 	n := 0
-	for _, k := range slices.Sorted(maps.Keys(a.change.put)) {
-		v := a.change.put[k]
+	for k, v := range a.change.put {
 		n += len(k) + len(v)
 		r.Put = append(r.Put, &api.Item{Key: k, Value: v})
 	}
+	slices.SortFunc(r.Put, func(a, b *api.Item) int { return strings.Compare(a.Key, b.Key) })
 	r.Delete = a.change.del
 	if int64(n) > maxChange {
 		r.Put, r.Delete, r.Submits = nil, nil, nil
@@ -247,7 +247,7 @@ func (w *Worker) report(c *child, a *attempt, r *api.Complete, e ending) {
 	}
 	if s == nil {
 		r.Put, r.Delete = nil, nil
-		w.out.Report(r)
+		w.tell(r, w.line.len() >= w.cfg.Slots*backlog)
 		return
 	}
 	s.chain = append(s.chain, a)
@@ -258,6 +258,20 @@ func (w *Worker) report(c *child, a *attempt, r *api.Complete, e ending) {
 		w.advance(c, a, e.answer.change)
 	}
 	w.deliver(s)
+}
+
+// backlog is how many attempts, for a slot, are more than it runs while a report that is
+// not urgent stays in the outbox.
+const backlog = 32
+
+// tell puts a report into the outbox. It is not urgent where the worker has enough to go
+// on with whatever the leader says: then it takes less to tell of many at a time.
+func (w *Worker) tell(r *api.Complete, busy bool) {
+	if busy && r.Ending == api.Ending_SUCCESS {
+		w.out.ReportSoon(r)
+	} else {
+		w.out.Report(r)
+	}
 }
 
 // advance makes a namespace what a successful attempt made of it.

@@ -73,7 +73,7 @@ func (w *Worker) deliver(s *space) {
 			return
 		}
 		a.told = true
-		w.out.Report(a.report)
+		w.tell(a.report, len(s.queue) >= backlog || w.line.len() >= w.cfg.Slots*backlog)
 	}
 }
 

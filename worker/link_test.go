@@ -271,3 +271,23 @@ func TestStopAsksFirst(t *testing.T) {
 	}
 	l.poll("its child to be replaced", func(s Stats) bool { return s.Died == 1 })
 }
+
+// TestReportsAreGathered proves that a worker that has enough to go on with tells the leader of
+// many attempts at a time: but for the last ones, once a millisecond.
+func TestReportsAreGathered(t *testing.T) {
+	l := start(t, nil)
+	l.onReport = settle
+	l.poll("children", func(s Stats) bool { return s.Children >= spares })
+	const n = 1000
+	var all []*api.Instruction
+	for i := range n {
+		all = append(all, l.private(fmt.Sprint("a", i), "value 1"))
+	}
+	before, began := l.now().messages, time.Now()
+	l.say(all...)
+	l.await("the reports", func() bool { return len(l.completes) == n })
+	most := int(time.Since(began)/time.Millisecond)*11/10 + 2*backlog + 20
+	if got := l.now().messages - before; got > most {
+		t.Errorf("%d messages in %v, at most %d were to be sent", got, time.Since(began), most)
+	}
+}

@@ -328,6 +328,7 @@ func bench(b *testing.B, outstanding int, next func(l *leader, i int) *api.Instr
 	l.await("the end", func() bool { return done == b.N })
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "attempts/s")
+	b.ReportMetric(float64(l.now().messages)/float64(b.N), "messages/op")
 	own, theirs := cpu()-before, l.childCPU()-children
 	b.ReportMetric(float64(own.Microseconds())/float64(b.N), "worker-us/op")
 	b.ReportMetric(float64(theirs.Microseconds())/float64(b.N), "child-us/op")

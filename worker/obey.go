@@ -334,5 +334,5 @@ func (w *Worker) evict() {
 // sayBegan tells the leader that an attempt runs, once a stream.
 func (w *Worker) sayBegan(a *attempt) {
 	a.said = true
-	w.out.Add(func(m *api.FromWorker) { m.Began = append(m.Began, a.ref()) })
+	w.out.Began(a.ref())
 }

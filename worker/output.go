@@ -92,13 +92,13 @@ func (s *sink) readAll(i, fd int) (end bool) {
 
 // readOnce must be called with the lock held.
 func (s *sink) readOnce(i, fd int) (end, more bool) {
-	n, err := syscall.Read(fd, s.buf)
+	n, errno := readNow(fd, s.buf)
 	switch {
-	case err == syscall.EINTR:
+	case errno == syscall.EINTR:
 		return false, true
-	case err == syscall.EAGAIN:
+	case errno == syscall.EAGAIN:
 		return false, false
-	case err != nil || n <= 0:
+	case errno != 0 || n <= 0:
 		return true, false
 	}
 	s.take(i, s.buf[:n])
@@ -108,7 +108,7 @@ func (s *sink) readOnce(i, fd int) (end, more bool) {
 // drain reads what is in the pipes now, at most one pipe's worth of each: a
 // child may be writing for ever. The lock is held.
 func (s *sink) drain() {
-	if n, err := unix.Poll(s.polled[:], 0); n == 0 && err == nil {
+	if nothingIn(s.polled[:]) {
 		return // most cells print nothing, and this is one call for both
 	}
 	for i, raw := range s.raw {

@@ -31,10 +31,11 @@ const (
 type process struct {
 	cmd    *exec.Cmd
 	dead   *death        // set when it is
-	down   *os.File      // orders
-	up     *os.File      // answers
+	down   *pipe         // orders
+	up     *pipe         // answers
 	in     *bufio.Reader // of up
 	sink   *sink
+	statm  *os.File // what the system says of its memory; nil: nothing
 	grace  time.Duration
 	most   uint32   // bytes of the largest answer
 	room   *room    // for large answers; nil: any
@@ -94,7 +95,12 @@ func (p *process) startWithPipes(keep int) (err error) {
 			theirs[i], ours[i] = r, w
 		}
 	}
-	p.down, p.up = ours[0], ours[1]
+	if p.down, err = newPipe(ours[0]); err != nil {
+		return err
+	}
+	if p.up, err = newPipe(ours[1]); err != nil {
+		return err
+	}
 	p.cmd.ExtraFiles[0], p.cmd.ExtraFiles[answersFD-ordersFD] = theirs[0], theirs[1]
 	p.cmd.Stdout, p.cmd.Stderr = theirs[2], theirs[3]
 	if p.sink, err = newSink(ours[2], ours[3], keep); err != nil {
@@ -123,6 +129,7 @@ func (p *process) setDeadline(t time.Time) {
 // becomeReady waits until the child is. After an error the child is gone.
 func (p *process) becomeReady(l Limits) error {
 	demote(p.cmd.Process.Pid)
+	p.statm, _ = os.Open("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/statm")
 	err := p.awaitReady(l.StartTimeout)
 	if err == nil {
 		return nil
@@ -344,16 +351,18 @@ func (p *process) kill() *death {
 func (p *process) close() {
 	_ = p.down.Close()
 	_ = p.up.Close()
+	_ = p.statm.Close()
 	p.sink.close()
 }
 
 // resident is the child's resident memory in bytes, 0 when it cannot be told.
 func (p *process) resident() int64 {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/statm")
-	if err != nil {
+	if p.statm == nil {
 		return 0
 	}
-	fields := strings.Fields(string(b))
+	var b [128]byte
+	n, _ := readStart(int(p.statm.Fd()), b[:])
+	fields := strings.Fields(string(b[:n]))
 	if len(fields) < 2 {
 		return 0
 	}

@@ -32,6 +32,10 @@ const (
 	// watchAfter is how long an order runs before the child listens for a
 	// cancel: short orders are not worth a second goroutine.
 	watchAfter = 2 * time.Millisecond
+	// yieldEvery is how long the goroutine that reads orders goes on before it gives the
+	// scheduler a turn. From one that has had none for 10 ms the runtime's monitor thread
+	// takes its processor each time it finds it in a read, and finds much to look for then.
+	yieldEvery = 5 * time.Millisecond
 	// progressEvery is the least time between two reports of progress.
 	progressEvery = 50 * time.Millisecond
 )
@@ -99,6 +103,7 @@ func answerOrders(start func(host) engine, l childLimits, denied []string) int {
 		return exitOrphan
 	}
 	for {
+		p.yield()
 		f := p.next()
 		switch {
 		case f.err != nil:
@@ -184,6 +189,8 @@ type port struct {
 	in  *bufio.Reader // orders, for whoever reads at the time
 	out *os.File      // answers
 
+	yielded time.Time // when the scheduler was last given a turn
+
 	mu       sync.Mutex // guards the following
 	cancel   context.CancelFunc
 	watching bool
@@ -205,6 +212,14 @@ type frame struct {
 func (p *port) read() frame {
 	t, body, err := readFrame(p.in, maxDown)
 	return frame{t, body, err}
+}
+
+// yield gives the scheduler a turn when it has had none for a while.
+func (p *port) yield() {
+	if now := time.Now(); now.Sub(p.yielded) > yieldEvery {
+		runtime.Gosched()
+		p.yielded = now
+	}
 }
 
 // next waits for a frame between two orders.

@@ -6,6 +6,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // childAttr puts a child in a session and process group of its own.
@@ -29,6 +31,26 @@ func (s *starter) close() {}
 func (s *starter) lastInherited() int { return answersFD }
 
 func demote(int) {}
+
+// readNow reads from a descriptor that does not block.
+func readNow(fd int, b []byte) (int, syscall.Errno) { return now(syscall.Read(fd, b)) }
+
+// writeNow writes to a descriptor that does not block.
+func writeNow(fd int, b []byte) (int, syscall.Errno) { return now(syscall.Write(fd, b)) }
+
+// readStart reads the beginning of a file.
+func readStart(fd int, b []byte) (int, syscall.Errno) { return now(syscall.Pread(fd, b, 0)) }
+
+func now(n int, err error) (int, syscall.Errno) {
+	errno, _ := err.(syscall.Errno)
+	return max(n, 0), errno
+}
+
+// nothingIn tells whether none of the descriptors has anything to read, or an end.
+func nothingIn(fds []unix.PollFd) bool {
+	n, err := unix.Poll(fds, 0)
+	return n == 0 && err == nil
+}
 
 // ends gives a child the time to end; whether it did is not known here.
 func ends(_ int, within time.Duration) bool {

@@ -3,6 +3,7 @@ package attach
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -15,7 +16,8 @@ const (
 	// outputQueue is how many bytes of output may wait for the stream. It is
 	// dropped on top of that: attempts never wait for the leader.
 	outputQueue = 1 << 20
-	fixedCost   = 128 // bytes reckoned for the small parts of one element
+	fixedCost   = 128              // bytes reckoned for the small parts of one element
+	linger      = time.Millisecond // how long what is not urgent waits for more
 )
 
 // Outbox collects what is to be sent. It is not bounded by itself: reports and
@@ -31,6 +33,9 @@ type Outbox struct {
 	more   []*api.Complete // reports that did not fit the message
 	output int
 	wake   chan struct{} // holds a token while there is something to send
+	idle   bool          // something waits that is not urgent
+	timer  *time.Timer   // of which set says that it runs
+	set    bool
 }
 
 // NewOutbox returns one that is closed: what is put into it is dropped.
@@ -64,7 +69,7 @@ func (o *Outbox) End() { o.reset() }
 func (o *Outbox) reset() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.open, o.hello, o.msg, o.more, o.output = false, false, &api.FromWorker{}, nil, 0
+	o.open, o.hello, o.msg, o.more, o.output, o.idle = false, false, &api.FromWorker{}, nil, 0, false
 	select {
 	case <-o.wake:
 	default:
@@ -110,15 +115,61 @@ func (o *Outbox) signal() {
 	}
 }
 
+// signalSoon has what there is sent after a while, if nothing else has by then. The timer
+// is left to run when something has: setting it costs more than letting it go off now and
+// then, each time it is the next to go off in the process.
+func (o *Outbox) signalSoon() {
+	o.idle = true
+	switch {
+	case o.set:
+		return
+	case o.timer == nil:
+		o.timer = time.AfterFunc(linger, o.lingered)
+	default:
+		o.timer.Reset(linger)
+	}
+	o.set = true
+}
+
+func (o *Outbox) lingered() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.set = false
+	if o.idle {
+		o.signal()
+	}
+}
+
+// Began says that an attempt runs, if there is a stream. It is not urgent: of most
+// attempts the end comes before it was sent, and then it is left out.
+func (o *Outbox) Began(a *api.AttemptRef) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.open {
+		o.msg.Began = append(o.msg.Began, a)
+		o.signalSoon()
+	}
+}
+
 // Report adds the report of an attempt.
 func (o *Outbox) Report(c *api.Complete) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.open {
-		return
+	if o.open {
+		o.more = append(o.more, c)
+		o.signal()
 	}
-	o.more = append(o.more, c)
-	o.signal()
+}
+
+// ReportSoon is Report where nobody is idle before the leader answers: one message, and
+// one turn of the goroutine that sends it, is enough for what comes within the while.
+func (o *Outbox) ReportSoon(c *api.Complete) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.open {
+		o.more = append(o.more, c)
+		o.signalSoon()
+	}
 }
 
 // Output adds a piece of output, or drops it when too much waits.
@@ -151,7 +202,7 @@ func (o *Outbox) take() (m *api.FromWorker, more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	m = o.msg
-	o.msg, o.output = &api.FromWorker{}, 0
+	o.msg, o.output, o.idle = &api.FromWorker{}, 0, false
 	o.leaveOut(m)
 	n, size := 0, 0
 	for n < len(o.more) && size < batchBytes {
