@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"farm/internal/heap"
+	"farm/internal/slack"
 	"farm/replica"
 	"farm/tasks"
 )
@@ -66,6 +67,9 @@ func (a *app) nodeCommand() *cli.Command {
 			}
 			if err := o.validate(a.io); err != nil {
 				return err
+			}
+			if err := slack.Process(slack.Node); err != nil {
+				o.Logger.Warn("threads sleep no longer than they ask, which costs processor time", "error", err)
 			}
 			return a.runNode(c.Context, &o)
 		},
