@@ -44,6 +44,8 @@ type fakeFarm struct {
 	unique map[string]string // task by unique key, for ever
 
 	stored map[string][]*api.Item // of namespaces that were imported
+
+	watched map[string]bool // tasks, by their ids
 }
 
 func newFakeFarm(t *testing.T) *fakeFarm {
@@ -389,6 +391,10 @@ func (f *fakeFarm) space(c *api.Call) *api.Reply {
 func (f *fakeFarm) Watch(q *api.WatchRequest, g api.Farm_WatchServer) error {
 	f.mu.Lock()
 	t, changed := f.tasks[q.Id], f.changed
+	if f.watched == nil {
+		f.watched = map[string]bool{}
+	}
+	f.watched[q.Id] = true
 	f.mu.Unlock()
 	if t == nil {
 		return status.Error(codes.NotFound, "there is no task "+q.Id)
@@ -410,6 +416,15 @@ func (f *fakeFarm) Watch(q *api.WatchRequest, g api.Farm_WatchServer) error {
 }
 
 // submitted are the tasks that reached the farm.
+// runs tells whether whoever submitted the last task waits for its end.
+func (f *fakeFarm) runs(source string) bool {
+	s := f.submitted()
+	last := s[len(s)-1]
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return strings.Contains(last.Work.Source, source) && f.watched[last.Id]
+}
+
 func (f *fakeFarm) submitted() (out []*api.Submit) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
